@@ -1,0 +1,39 @@
+# Everything a developer or a user runs. `make demo` and `make test` set up what is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check format protos lint-protos setup clean
+
+demo: $(STAMP)
+	@$(BIN)/python -m examples.intents.demo
+
+test: check
+	$(BIN)/python -m pytest -q
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos:
+	$(PYTHON) scripts/gen_protos.py
+
+lint-protos:
+	scripts/lint_protos.sh
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-codegen dist .burnish .pytest_cache .mypy_cache .ruff_cache

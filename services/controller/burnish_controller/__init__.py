@@ -1,0 +1,1 @@
+"""Runs jobs durably and keeps the truth: observations, calls, policies, events."""

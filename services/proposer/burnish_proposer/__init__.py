@@ -1,0 +1,1 @@
+"""Writes new instruction candidates with a meta-model."""

@@ -1,0 +1,1 @@
+"""Scores rollouts: the app's own reward, built-in checks, and their weighted fusion."""
