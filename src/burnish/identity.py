@@ -1,8 +1,8 @@
 """Content hashes: the ids of components, candidates and rollouts, over defined canonical bytes.
 
 Canonical bytes are JSON (RFC 8259) in UTF-8 with keys sorted by code point, no white space, and no
-escapes but those that JSON demands. The first 128 bits of their SHA-256 are the id. Test vectors are
-in tests/unit/test_identity.py, so that a client in another language can prove itself.
+escapes but those that JSON demands. The first 128 bits of their SHA-256 are the id. Test vectors
+are in tests/unit/test_identity.py, so that a client in another language can prove itself.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The ids over canonical bytes, with vectors that other languages can be held to."""
 
+from dataclasses import replace
+
 import pytest
 
 from burnish.identity import (
@@ -45,22 +47,21 @@ def test_demo_order_and_spelling_of_json_matter_as_they_should():
 
 
 def test_rollout_id_depends_on_every_part_of_its_key():
-    base = {
-        "job": "jobs/a",
-        "candidate_id": "cand_1",
-        "pool": "POOL_ONLINE",
-        "seed": 0,
-        "repeat": 0,
-        "models": {"main": "openai/gpt-4o"},
-    }
-    changed = {
-        "job": "jobs/b",
-        "candidate_id": "cand_2",
-        "pool": "POOL_TEST",
-        "seed": 1,
-        "repeat": 1,
-        "models": {"main": "groq/x"},
-    }
-    ids = {rollout_id(RolloutKey(**base))}
-    ids |= {rollout_id(RolloutKey(**{**base, key: value})) for key, value in changed.items()}
-    assert len(ids) == 7
+    base = RolloutKey(
+        job="jobs/a",
+        candidate_id="cand_1",
+        pool="POOL_ONLINE",
+        seed=0,
+        repeat=0,
+        models={"main": "openai/gpt-4o"},
+    )
+    keys = [
+        base,
+        replace(base, job="jobs/b"),
+        replace(base, candidate_id="cand_2"),
+        replace(base, pool="POOL_TEST"),
+        replace(base, seed=1),
+        replace(base, repeat=1),
+        replace(base, models={"main": "groq/x"}),
+    ]
+    assert len({rollout_id(key) for key in keys}) == len(keys)

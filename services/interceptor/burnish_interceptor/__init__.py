@@ -1,1 +1,1 @@
-"""Puts the candidate prompt on the wire: an OpenAI-compatible proxy that the app cannot see through."""
+"""Puts the candidate prompt on the wire: a proxy that the app cannot see through."""

@@ -1,4 +1,4 @@
-"""The token in a rollout URL: everything that offline routing needs, sealed so an app cannot read it.
+"""The token in a rollout URL: all that offline routing needs, sealed so that no app can read it.
 
 A candidate's content hash must never be shown to an app, so the token is not merely signed but
 encrypted and authenticated (AES-256-GCM). It is bound to one rollout and one attempt, and expires.
