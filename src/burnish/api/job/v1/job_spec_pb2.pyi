@@ -238,6 +238,7 @@ class OfflineMode(_message.Message):
     VALIDATION_POOL_FIELD_NUMBER: _builtins.int
     TEST_POOL_FIELD_NUMBER: _builtins.int
     BOOTSTRAP_FIELD_NUMBER: _builtins.int
+    REFERENCE_POOL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def bootstrap_pool(self) -> _model_pb2.SeedPool:
         """For bootstrapping demos."""
@@ -258,6 +259,12 @@ class OfflineMode(_message.Message):
     def bootstrap(self) -> Global___BootstrapSpec:
         """How demos are gathered."""
 
+    @_builtins.property
+    def reference_pool(self) -> _model_pb2.SeedPool:
+        """Labelled rows shown to the proposer beside the bootstrap's; never scored. Shares no seed with the
+        other pools.
+        """
+
     def __init__(
         self,
         *,
@@ -266,10 +273,11 @@ class OfflineMode(_message.Message):
         validation_pool: _model_pb2.SeedPool | None = ...,
         test_pool: _model_pb2.SeedPool | None = ...,
         bootstrap: Global___BootstrapSpec | None = ...,
+        reference_pool: _model_pb2.SeedPool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "bootstrap_pool", b"bootstrap_pool", "online_pool", b"online_pool", "test_pool", b"test_pool", "validation_pool", b"validation_pool"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "bootstrap_pool", b"bootstrap_pool", "online_pool", b"online_pool", "reference_pool", b"reference_pool", "test_pool", b"test_pool", "validation_pool", b"validation_pool"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "bootstrap_pool", b"bootstrap_pool", "online_pool", b"online_pool", "test_pool", b"test_pool", "validation_pool", b"validation_pool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "bootstrap_pool", b"bootstrap_pool", "online_pool", b"online_pool", "reference_pool", b"reference_pool", "test_pool", b"test_pool", "validation_pool", b"validation_pool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
