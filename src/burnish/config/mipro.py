@@ -1,0 +1,182 @@
+"""MIPRO's table, `[prompt_learning.mipro]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import AliasChoices, Field, SecretStr
+
+from burnish.config.adaptive import AdaptivePool
+from burnish.config.base import (
+    ConfigModel,
+    Fraction,
+    NonNegFloat,
+    NonNegInt,
+    PosFloat,
+    PosInt,
+    read_alone,
+)
+from burnish.config.enums import (
+    JobMode,
+    MiproProposerMode,
+    ProposerEffort,
+    ProposerOutputTokens,
+    SearchPreset,
+)
+from burnish.config.mipro_blocks import (
+    DemoConfig,
+    Edge,
+    GroundingConfig,
+    MetaUpdateConfig,
+    MIPROMetaConfig,
+    MIPROModuleConfig,
+    MIPROSeedConfig,
+    MIPROStageConfig,
+    ProposerTable,
+    TPEConfig,
+)
+from burnish.config.policy import MessagePatternConfig, PromptLearningPolicyConfig
+from burnish.config.seeds import Seeds
+from burnish.config.simple import SimpleSettings, simple_mapping
+from burnish.config.verifier import PromptLearningJudgeConfig, ProxyModelsConfig
+
+
+class MIPROConfig(ConfigModel):
+    """`[prompt_learning.mipro]`; `docs/configuration.md` has a line for every field."""
+
+    EASY_KEYS: ClassVar[tuple[str, ...]] = (
+        "top_k",
+        "num_bootstrap_seeds",
+        "num_instructions_per_module",
+        "num_demos",
+        "optimize_instructions",
+        "optimize_demos",
+    )
+
+    task_app_url: str | None = None
+    task_app_api_key: SecretStr | None = Field(default=None, exclude=True)
+    task_app_id: str | None = None
+    env_name: str | None = None
+    env_config: dict[str, object] | None = None
+    mode: JobMode = JobMode.OFFLINE
+    auto: SearchPreset | None = None
+
+    num_iterations: PosInt = 20
+    num_evaluations_per_iteration: PosInt = 5
+    batch_size: PosInt = 32
+    max_concurrent: PosInt = 20
+    few_shot_score_threshold: Fraction = 0.8
+    min_bootstrap_demos: NonNegInt = 0
+    strict_bootstrap: bool = False
+    max_demo_set_size: PosInt = 4
+    max_demo_sets: PosInt = 128
+    max_instruction_sets: PosInt = 128
+    full_eval_every_k: PosInt = 5
+    instructions_per_batch: PosInt = 10
+    max_instructions: PosInt | None = None
+    duplicate_retry_limit: PosInt = 10
+    generate_at_iterations: list[NonNegInt] = Field(default_factory=lambda: [0])
+    max_parallel_trials: PosInt = Field(
+        default=1, validation_alias=AliasChoices("max_parallel_trials", "parallelism")
+    )
+    parallel_risk: str | None = None
+
+    top_k: PosInt | None = None
+    num_bootstrap_seeds: PosInt | None = None
+    num_instructions_per_module: PosInt | None = None
+    num_demos: NonNegInt | None = None
+    optimize_instructions: bool = True
+    optimize_demos: bool = True
+
+    bootstrap_train_seeds: Seeds | None = None
+    online_pool: Seeds | None = None
+    val_seeds: Seeds | None = None
+    test_pool: Seeds | None = None
+    reference_pool: Seeds | None = None
+    seeds: MIPROSeedConfig | None = None
+    random_seed: NonNegInt | None = Field(
+        default=None, validation_alias=AliasChoices("random_seed", "rng_seed", "seed")
+    )
+
+    modules: list[MIPROModuleConfig] = Field(default_factory=list)
+    stages: list[MIPROStageConfig] = Field(default_factory=list)
+    edges: list[Edge] = Field(default_factory=list)
+    policy_config: PromptLearningPolicyConfig | None = None
+
+    proposer_effort: ProposerEffort = ProposerEffort.LOW
+    proposer_output_tokens: ProposerOutputTokens = ProposerOutputTokens.FAST
+    proposer_mode: MiproProposerMode = MiproProposerMode.SYNTH
+    proposer: ProposerTable | None = None
+    meta: MIPROMetaConfig | None = None
+    metaprompt: str | None = None
+    spec_path: str | None = None
+    spec_max_tokens: PosInt = 5000
+    spec_include_examples: bool = True
+    spec_priority_threshold: NonNegInt | None = None
+
+    max_token_limit: PosInt | None = None
+    max_total_tokens: PosInt | None = None
+    max_spend_usd: NonNegFloat | None = None
+    max_wall_clock_seconds: PosFloat | None = None
+    enforce_token_limit: bool = True
+    token_counting_model: str = "gpt-4"  # noqa: S105
+    results_file: str | None = None
+
+    tpe: TPEConfig = Field(default_factory=TPEConfig)
+    demo: DemoConfig = Field(default_factory=DemoConfig)
+    grounding: GroundingConfig = Field(default_factory=GroundingConfig)
+    meta_update: MetaUpdateConfig | None = None
+    judge: PromptLearningJudgeConfig | None = None
+    proxy_models: ProxyModelsConfig | None = None
+    adaptive_pool: AdaptivePool | None = None
+
+    online_proposer_mode: str | None = None
+    online_proposer_min_rollouts: PosInt = 20
+    online_rollouts_per_candidate: PosInt | None = None
+    online_proposer_max_candidates: PosInt = 50
+    system_id: str | None = None
+    system_name: str | None = None
+    ontology: dict[str, object] | None = None
+
+    @classmethod
+    def simple(
+        cls,
+        *,
+        task_app_url: str,
+        task_app_api_key: str,
+        env_name: str,
+        rollout_budget: int,
+        initial_prompt_messages: Sequence[MessagePatternConfig | dict[str, object]],
+        **settings: object,
+    ) -> MIPROConfig:
+        """Builds a single-stage configuration from a budget.
+
+        Args:
+            task_app_url: Where the app answers.
+            task_app_api_key: Its key. It is checked, and belongs on `PromptLearningConfig`: a
+                `MIPROConfig` never holds a key.
+            env_name: Name of the environment.
+            rollout_budget: Rollouts to plan for, above 0.
+            initial_prompt_messages: The prompt to start from, not empty.
+            **settings: The fields of `SimpleSettings`.
+
+        Returns:
+            A configuration whose pools share no seed.
+
+        Raises:
+            ConfigError: Anything about the arguments; everything at once.
+        """
+        mapping = simple_mapping(
+            SimpleSettings.read(
+                {
+                    "task_app_url": task_app_url,
+                    "task_app_api_key": task_app_api_key,
+                    "env_name": env_name,
+                    "rollout_budget": rollout_budget,
+                    "initial_prompt_messages": list(initial_prompt_messages),
+                    **settings,
+                }
+            )
+        )
+        return read_alone(cls, mapping, name="mipro")
