@@ -1,0 +1,278 @@
+"""Client side of every call: channels, deadlines, and errors translated back into the error tree.
+
+A channel balances over all addresses of its target and retries UNAVAILABLE under the service
+config; that is safe because every RPC of Burnish is idempotent by its names and request ids. One
+channel per target lives as long as its event loop.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import time
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from grpc import aio
+
+from burnish.errors import DeadlineExceeded, InvalidArgument
+from burnish.statuses import error_from_rpc
+
+REQUEST_ID_KEY = "x-request-id"
+MAX_METADATA_BYTES = 64 * 1024
+_MARGIN_SECONDS = 0.05
+
+_Req = TypeVar("_Req")
+_Res = TypeVar("_Res")
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("burnish_request_id", default="")
+"""Id of the request being served; calls made meanwhile carry it on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelOptions:
+    """How a channel behaves.
+
+    Attributes:
+        max_message_bytes: Largest message, in both directions.
+        max_attempts: Attempts of a call that meets UNAVAILABLE, the first included; gRPC caps it
+            at 5, and 1 turns retries off.
+        initial_backoff_seconds: Longest wait before the second attempt; it doubles each time.
+        max_backoff_seconds: Longest wait between two attempts.
+        keepalive_seconds: Silence during a call after which the connection is probed.
+        max_reconnect_seconds: Longest wait between two tries to reach a server that is away.
+    """
+
+    max_message_bytes: int = 16 * 1024 * 1024
+    max_attempts: int = 5
+    initial_backoff_seconds: float = 0.1
+    max_backoff_seconds: float = 2.0
+    keepalive_seconds: float = 60.0
+    max_reconnect_seconds: float = 2.0
+
+
+_DEFAULT_OPTIONS = ChannelOptions()
+
+
+def connect(
+    target: str, *, token: str | None = None, options: ChannelOptions = _DEFAULT_OPTIONS
+) -> aio.Channel:
+    """Opens a channel; the connection itself is made by the first call.
+
+    Args:
+        target: gRPC target such as `127.0.0.1:50051` or `dns:///search:50051`; all addresses that
+            it resolves to are used in turn.
+        token: Bearer token that each call carries.
+        options: How the channel behaves.
+
+    Raises:
+        InvalidArgument: The target is empty.
+    """
+    if not target:
+        raise InvalidArgument(
+            "the gRPC target is empty; give one like `127.0.0.1:50051`", reason="TARGET_EMPTY"
+        )
+    return aio.insecure_channel(
+        target, options=_channel_arguments(options), interceptors=_attaching_interceptors(token)
+    )
+
+
+def _channel_arguments(options: ChannelOptions) -> list[tuple[str, int | str]]:
+    return [
+        ("grpc.service_config", _service_config(options)),
+        ("grpc.max_receive_message_length", options.max_message_bytes),
+        ("grpc.max_send_message_length", options.max_message_bytes),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA_BYTES),
+        ("grpc.keepalive_time_ms", int(options.keepalive_seconds * 1000)),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", int(options.max_reconnect_seconds * 1000)),
+    ]
+
+
+def _service_config(options: ChannelOptions) -> str:
+    config: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if options.max_attempts > 1:
+        config["methodConfig"] = [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": options.max_attempts,
+                    "initialBackoff": f"{options.initial_backoff_seconds:.3f}s",
+                    "maxBackoff": f"{options.max_backoff_seconds:.3f}s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+        config["retryThrottling"] = {"maxTokens": 100, "tokenRatio": 0.1}
+    return json.dumps(config)
+
+
+class _Translated:
+    """Context manager, plain and asynchronous, that raises our errors for those of gRPC."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, aio.AioRpcError):
+            raise error_from_rpc(error) from error
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+
+def translated() -> _Translated:
+    """Turns a failed call inside `with` or `async with` into a `BurnishError`.
+
+    Cancellation passes through untouched.
+    """
+    return _Translated()
+
+
+class HasTimeRemaining(Protocol):
+    """The part of a servicer context that knows the caller's deadline."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller gives up; None when it waits for ever."""
+
+
+def remaining(context: HasTimeRemaining, own: float) -> float:
+    """Returns the timeout for a call made while serving another.
+
+    Args:
+        context: Context of the call being served.
+        own: Most seconds that this step may take.
+
+    Raises:
+        DeadlineExceeded: So little is left that an answer could not be passed on in time.
+    """
+    left = context.time_remaining()
+    if left is None:
+        return own
+    return _not_past(min(own, left - _MARGIN_SECONDS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """A point in time by which a sequence of calls must be done.
+
+    Attributes:
+        at: The point, in seconds of `clock`.
+        clock: Monotonic clock.
+    """
+
+    at: float
+    clock: Callable[[], float]
+
+    def left(self) -> float:
+        """Returns the seconds left, to be given as `timeout=`.
+
+        Raises:
+            DeadlineExceeded: Nothing is left.
+        """
+        return _not_past(self.at - self.clock())
+
+
+def deadline(seconds: float, *, clock: Callable[[], float] = time.monotonic) -> Deadline:
+    """Starts a deadline that several calls share."""
+    return Deadline(at=clock() + seconds, clock=clock)
+
+
+def _not_past(seconds: float) -> float:
+    if seconds <= 0:
+        raise DeadlineExceeded(
+            "no time is left for the next call; allow a longer deadline",
+            metadata={"seconds_left": f"{seconds:.3f}"},
+        )
+    return seconds
+
+
+class _Attacher:
+    """Adds the bearer token and a request id to the metadata of calls."""
+
+    def __init__(self, token: str | None) -> None:
+        self._authorization = () if token is None else (("authorization", f"Bearer {token}"),)
+
+    def attach(self, details: aio.ClientCallDetails) -> aio.ClientCallDetails:
+        metadata = aio.Metadata(*(details.metadata or ()), *self._authorization)
+        if metadata.get(REQUEST_ID_KEY) is None:
+            metadata.add(REQUEST_ID_KEY, request_id.get() or uuid.uuid4().hex)
+        return aio.ClientCallDetails(
+            details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
+        )
+
+
+# grpc.aio files an interceptor under one kind of call only, hence a class for each.
+class _UnaryUnary(_Attacher, aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[
+            [aio.ClientCallDetails, _Req], Awaitable[aio.UnaryUnaryCall[_Req, _Res]]
+        ],
+        client_call_details: aio.ClientCallDetails,
+        request: _Req,
+    ) -> aio.UnaryUnaryCall[_Req, _Res]:
+        return await continuation(self.attach(client_call_details), request)
+
+
+class _UnaryStream(_Attacher, aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(
+        self,
+        continuation: Callable[
+            [aio.ClientCallDetails, _Req], Awaitable[aio.UnaryStreamCall[_Req, _Res]]
+        ],
+        client_call_details: aio.ClientCallDetails,
+        request: _Req,
+    ) -> aio.UnaryStreamCall[_Req, _Res]:
+        return await continuation(self.attach(client_call_details), request)
+
+
+_Requests = AsyncIterable[_Req] | Iterable[_Req]
+
+
+class _StreamUnary(_Attacher, aio.StreamUnaryClientInterceptor):
+    async def intercept_stream_unary(
+        self,
+        continuation: Callable[
+            [aio.ClientCallDetails, _Requests[_Req]], Awaitable[aio.StreamUnaryCall[_Req, _Res]]
+        ],
+        client_call_details: aio.ClientCallDetails,
+        request_iterator: _Requests[_Req],
+    ) -> aio.StreamUnaryCall[_Req, _Res]:
+        return await continuation(self.attach(client_call_details), request_iterator)
+
+
+class _StreamStream(_Attacher, aio.StreamStreamClientInterceptor):
+    async def intercept_stream_stream(
+        self,
+        continuation: Callable[
+            [aio.ClientCallDetails, _Requests[_Req]], Awaitable[aio.StreamStreamCall[_Req, _Res]]
+        ],
+        client_call_details: aio.ClientCallDetails,
+        request_iterator: _Requests[_Req],
+    ) -> AsyncIterator[_Res] | aio.StreamStreamCall[_Req, _Res]:
+        return await continuation(self.attach(client_call_details), request_iterator)
+
+
+def _attaching_interceptors(token: str | None) -> Sequence[aio.ClientInterceptor]:
+    return [kind(token) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
