@@ -42,9 +42,28 @@ from burnish.config.policy import (
     PromptLearningPolicyConfig,
     PromptPatternConfig,
 )
+from burnish.config.pools import derive_pools
 from burnish.config.problems import ConfigError, Problem
 from burnish.config.prompt_learning import PromptLearningConfig, TerminationConfig
+from burnish.config.resolve import resolve_job
+from burnish.config.resolved import (
+    ResolvedBudget,
+    ResolvedCheck,
+    ResolvedGepa,
+    ResolvedJob,
+    ResolvedMessage,
+    ResolvedMipro,
+    ResolvedModel,
+    ResolvedOnline,
+    ResolvedPools,
+    ResolvedPreset,
+    ResolvedProposer,
+    ResolvedStage,
+    ResolvedTpe,
+    ResolvedVerifier,
+)
 from burnish.config.seeds import SeedRange
+from burnish.config.spec import SystemSpec, load_spec, render_spec
 from burnish.config.verifier import (
     PromptLearningJudgeConfig,
     PromptLearningVerifierConfig,
@@ -84,12 +103,31 @@ __all__ = [
     "ProposerOutputTokens",
     "ProviderName",
     "ProxyModelsConfig",
+    "ResolvedBudget",
+    "ResolvedCheck",
+    "ResolvedGepa",
+    "ResolvedJob",
+    "ResolvedMessage",
+    "ResolvedMipro",
+    "ResolvedModel",
+    "ResolvedOnline",
+    "ResolvedPools",
+    "ResolvedPreset",
+    "ResolvedProposer",
+    "ResolvedStage",
+    "ResolvedTpe",
+    "ResolvedVerifier",
     "RewardSource",
     "SearchPreset",
     "SeedRange",
+    "SystemSpec",
     "TPEConfig",
     "TerminationConfig",
     "WildcardMode",
+    "derive_pools",
+    "load_spec",
+    "render_spec",
     "resolve_adaptive_batch_config",
     "resolve_adaptive_pool_config",
+    "resolve_job",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from pydantic import AliasChoices, Field, SecretStr
 
@@ -44,15 +43,6 @@ from burnish.config.verifier import PromptLearningJudgeConfig, ProxyModelsConfig
 
 class MIPROConfig(ConfigModel):
     """`[prompt_learning.mipro]`; `docs/configuration.md` has a line for every field."""
-
-    EASY_KEYS: ClassVar[tuple[str, ...]] = (
-        "top_k",
-        "num_bootstrap_seeds",
-        "num_instructions_per_module",
-        "num_demos",
-        "optimize_instructions",
-        "optimize_demos",
-    )
 
     task_app_url: str | None = None
     task_app_api_key: SecretStr | None = Field(default=None, exclude=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field
@@ -204,3 +205,24 @@ class MIPROModuleConfig(ConfigModel):
     max_demo_slots: NonNegInt | None = None
     policy: PromptLearningPolicyConfig | None = None
     description: str | None = None
+
+
+def stage_ids(modules: Sequence[MIPROModuleConfig]) -> list[list[str]]:
+    """Returns the ids of every module's stages, the absent ones named.
+
+    A module without stages is one stage of its own name. An unnamed stage is `stage_{i}`, with the
+    module's name before it where several modules have stages.
+    """
+    alone = sum(1 for module in modules if module.stages) < 2
+    ids = []
+    for index, module in enumerate(modules):
+        name = module_name(module, index)
+        head = "" if alone else f"{name}_"
+        named = [stage.stage_id or f"{head}stage_{i}" for i, stage in enumerate(module.stages)]
+        ids.append(named or [name])
+    return ids
+
+
+def module_name(module: MIPROModuleConfig, index: int) -> str:
+    """Returns a module's id, `module_{i}` when it has none."""
+    return module.module_id or f"module_{index}"

@@ -6,8 +6,13 @@ from typing import Final
 
 from burnish.config.base import Raw
 from burnish.config.problems import Findings
+from burnish.config.sizes import clamp, easy_sizes
 
-_ABSENT: Final = object()
+EASY_KEYS: Final = ("top_k", "num_bootstrap_seeds", "num_instructions_per_module", "num_demos")
+EASY_BUDGET: Final = 100
+EASY_ITERATIONS: Final = 10
+# The baseline's, the incumbent's and the winner's.
+FULL_EVALUATIONS: Final = 3
 
 _FLAT_GEPA: Final = {
     "rollout_budget": "rollout.budget",
@@ -239,9 +244,51 @@ def normalize_mipro(table: Table) -> None:
         move(f"mipro.proposer.{key}", f"mipro.{key}")
     for key, name in (("tpe_gamma", "gamma"), ("tpe_n_candidates", "n_candidates")):
         move(f"mipro.{key}", f"mipro.tpe.{name}")
+    _size_easy(table)
     adaptive = table.get("mipro.adaptive_pool")
     if isinstance(adaptive, str):
         table.put("mipro.adaptive_pool", {"level": adaptive})
+
+
+def _size_easy(table: Table) -> None:
+    """Gives the walkthrough's keys their meaning, and a search that fits its budget."""
+    for easy, name in (
+        ("num_instructions_per_module", "grounding.n"),
+        ("num_demos", "demo.max_few_shot_examples"),
+    ):
+        value = table.get(f"mipro.{easy}")
+        if value is not None and table.get(f"mipro.{name}") is None:
+            table.put(f"mipro.{name}", value)
+            table.findings.names.record(f"mipro.{name}", f"mipro.{easy}")
+    rounds = _whole(table.get("mipro.num_bootstrap_seeds"), 1)
+    per_round = _whole(table.get("mipro.num_instructions_per_module"), 0)
+    if per_round and table.get("mipro.instructions_per_batch") is None:
+        table.put("mipro.instructions_per_batch", rounds * per_round)
+        table.findings.names.record(
+            "mipro.instructions_per_batch", "mipro.num_instructions_per_module"
+        )
+    easy_form = any(table.get(f"mipro.{key}") is not None for key in EASY_KEYS)
+    shaped = ("batch_size", "num_evaluations_per_iteration", "auto", "online_pool")
+    if not easy_form or any(table.get(f"mipro.{key}") is not None for key in shaped):
+        return
+    budget = _whole(table.get("termination_config.max_rollouts"), 0)
+    if not budget:
+        budget = EASY_BUDGET
+        table.put("termination_config.max_rollouts", budget)
+        table.findings.warn(
+            "termination_config.max_rollouts", f"is absent; the default of {budget} applies"
+        )
+    iterations = _whole(table.get("mipro.num_iterations"), EASY_ITERATIONS)
+    sizes = easy_sizes(budget)
+    spare = budget - sizes["bootstrap"] - FULL_EVALUATIONS * sizes["validation"]
+    table.put("mipro.num_iterations", iterations)
+    table.put("mipro.num_evaluations_per_iteration", 1)
+    table.put("mipro.batch_size", clamp(spare // iterations, 1, 32))
+
+
+def _whole(value: object, default: int) -> int:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return value if whole and isinstance(value, int) else default
 
 
 def normalize_gepa(table: Table) -> None:

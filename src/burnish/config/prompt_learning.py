@@ -171,6 +171,21 @@ class PromptLearningConfig(ConfigModel):
         config._checked = True
         return config
 
+    def validated(self) -> PromptLearningConfig:
+        """Returns this when it was checked, else a checked copy of what was set on it.
+
+        Raises:
+            ConfigError: With every problem.
+        """
+        if self._checked:
+            return self
+        written = self.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+        table = cast(Raw, escape(written))
+        table.setdefault("algorithm", self.algorithm)
+        if self.task_app_api_key is not None:
+            table["task_app_api_key"] = self.task_app_api_key
+        return type(self).from_mapping(table, env={}, base_dir=self._base_dir)
+
     def to_dict(self) -> dict[str, object]:
         """Returns the canonical mapping, which `from_mapping` reads back; it holds no key."""
         dumped = self.model_dump(mode="json", exclude_none=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from burnish.config.enums import (
     RewardSource,
 )
 from burnish.config.policy import PromptLearningPolicyConfig
-from burnish.config.problems import Findings, nearest
+from burnish.config.problems import Findings
 from burnish.config.rules_search import check_gepa, check_mipro, check_stages
 from burnish.config.verifier import PromptLearningJudgeConfig
 from burnish.models import ModelRole, check_model, provider_of
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from burnish.config.prompt_learning import PromptLearningConfig
 
 BUILT_IN: Final = ("mipro", "gepa", "random")
+PLUGIN: Final = re.compile(r"plugin:([a-z][a-z0-9_-]{0,62})")
+_QUIET: Final = (None, "", "gpt-4", "SYNTH_API_KEY")
+_IDLE: Final = {
+    "use_byok": "keys belong to the services",
+    "mipro.results_file": "results_folder says where results go",
+    "mipro.ontology": "there is no ontology",
+    "mipro.parallel_risk": "max_parallel_trials decides",
+    "mipro.token_counting_model": "providers count tokens",
+    "gepa.token.counting_model": "providers count tokens",
+    "judge.backend_base": "the suite's own verifier scores",
+    "judge.backend_api_key_env": "keys belong to the services",
+}
 _CATEGORIES: Final = ("rollout", "proposal", "task", "proposer", "judge")
 _SCHEMES: Final = ("http://", "https://", "grpc://")
 
@@ -35,8 +48,8 @@ def check(config: PromptLearningConfig, raw: Raw, findings: Findings) -> None:
         raw: The canonical table, to tell an absent value from a default.
         findings: Told of everything.
     """
-    ours = findings.names.written("algorithm").startswith("job.")
-    _check_algorithm(config, raw, findings, ours=ours)
+    _check_algorithm(config, raw, findings)
+    _report_idle(raw, findings)
     _check_task_app(config, findings)
     for path, policy in policies(config):
         _check_policy(path, policy, findings)
@@ -52,6 +65,16 @@ def check(config: PromptLearningConfig, raw: Raw, findings: Findings) -> None:
         check_mipro(config.mipro, findings)
     if config.gepa is not None and config.algorithm == "gepa":
         check_gepa(config, config.gepa, findings)
+
+
+def _report_idle(raw: Raw, findings: Findings) -> None:
+    for path, reason in _IDLE.items():
+        node: object = raw
+        *parents, last = path.split(".")
+        for key in parents:
+            node = node.get(key) if isinstance(node, dict) else None
+        if isinstance(node, dict) and node.get(last) not in _QUIET:
+            findings.warn(path, f"has no effect here: {reason}")
 
 
 def policies(config: PromptLearningConfig) -> Iterator[tuple[str, PromptLearningPolicyConfig]]:
@@ -85,24 +108,21 @@ def judges(config: PromptLearningConfig) -> Iterator[tuple[str, PromptLearningJu
         yield "gepa.judge", config.gepa.judge
 
 
-def _check_algorithm(
-    config: PromptLearningConfig, raw: Raw, findings: Findings, *, ours: bool
-) -> None:
-    name = config.algorithm
+def _check_algorithm(config: PromptLearningConfig, raw: Raw, findings: Findings) -> None:
     if "algorithm" not in raw:
         findings.missing("algorithm", 'add algorithm = "mipro" or "gepa"')
         return
-    if name.strip().lower() in BUILT_IN:
-        config.algorithm = name.strip().lower()
-    elif not ours or nearest(name, BUILT_IN) is not None or not name.strip():
+    name = config.algorithm.strip()
+    if name.lower() in BUILT_IN:
+        config.algorithm = name.lower()
+    elif PLUGIN.fullmatch(name) is None:
         findings.problem(
-            "algorithm", name, "is not an algorithm", f"use one of {', '.join(BUILT_IN)}"
+            "algorithm",
+            name,
+            "is not an algorithm",
+            f"use one of {', '.join(BUILT_IN)}, or plugin:NAME for one of your own",
         )
         return
-    else:
-        findings.warn(
-            "algorithm", f"{name!r} is not built in; the search service needs a plug-in of it"
-        )
     section = "gepa" if config.algorithm == "gepa" else "mipro"
     if getattr(config, section) is None:
         findings.missing(section, f"add a {section} table; it may be empty")
@@ -179,7 +199,9 @@ def report_model(
 
 def _check_judge(path: str, judge: PromptLearningJudgeConfig, findings: Findings) -> None:
     fused = judge.reward_source is RewardSource.FUSED
-    if fused and not (judge.weight_event > 0 or judge.weight_outcome > 0):
+    event = judge.weight_event > 0 and judge.backend_event_enabled
+    outcome = judge.weight_outcome > 0 and judge.backend_outcome_enabled
+    if fused and not (event or outcome):
         findings.problem(
             join(path, "weight_outcome"),
             judge.weight_outcome,

@@ -9,7 +9,12 @@ from burnish.config.base import join
 from burnish.config.enums import GepaProposerType
 from burnish.config.gepa import GEPAConfig
 from burnish.config.mipro import MIPROConfig
-from burnish.config.mipro_blocks import MIPROModuleConfig, MIPROStageConfig
+from burnish.config.mipro_blocks import (
+    MIPROModuleConfig,
+    MIPROStageConfig,
+    module_name,
+    stage_ids,
+)
 from burnish.config.problems import Findings
 
 if TYPE_CHECKING:
@@ -111,11 +116,13 @@ def check_stages(config: PromptLearningConfig, findings: Findings) -> None:
                 "mipro.stages", mipro.stages, "stand beside modules", "put them into a module"
             )
         modules: dict[str, str] = {}
+        named = stage_ids(mipro.modules)
         for index, module in enumerate(mipro.modules):
             path = f"mipro.modules[{index}]"
-            _unique(f"{path}.module_id", module.module_id or f"module_{index}", modules, findings)
+            _unique(f"{path}.module_id", module_name(module, index), modules, findings)
             _check_module(path, module, config, findings, seen)
-        everywhere = [_stage_ids(mipro.stages), [s for m in mipro.modules for s in _ids(m)]]
+            _check_edges(f"{path}.edges", module.edges, [named[index]], findings)
+        everywhere = [_stage_ids(mipro.stages), *named]
         _check_edges("mipro.edges", mipro.edges, everywhere, findings)
     if config.gepa is not None:
         _check_gepa_modules(config, config.gepa, findings)
@@ -123,11 +130,6 @@ def check_stages(config: PromptLearningConfig, findings: Findings) -> None:
 
 def _stage_ids(stages: Sequence[MIPROStageConfig]) -> list[str]:
     return [stage.stage_id or f"stage_{index}" for index, stage in enumerate(stages)]
-
-
-def _ids(module: MIPROModuleConfig) -> list[str]:
-    named = [module.module_id] if module.module_id is not None else []
-    return _stage_ids(module.stages) if module.stages else named
 
 
 def _check_module(
@@ -141,7 +143,6 @@ def _check_module(
     if not module.stages:
         _unique(f"{path}.module_id", module.module_id or path, seen, findings)
         _check_slots(path, (module.max_instruction_slots, module.max_demo_slots), config, findings)
-    _check_edges(f"{path}.edges", module.edges, [_ids(module)], findings)
 
 
 def _check_stage_list(

@@ -12,6 +12,7 @@ from burnish.config.base import ConfigModel, NonNegInt, Number, PosInt, Raw, rea
 from burnish.config.enums import ProviderName
 from burnish.config.policy import MessagePatternConfig
 from burnish.config.seeds import Seeds
+from burnish.config.sizes import clamp
 
 _FALLBACK_INSTRUCTION = "Complete the task."
 _ONLINE_START = 10
@@ -93,11 +94,6 @@ class SimplePlan:
     num_iterations: int
     num_evaluations_per_iteration: int
     batch_size: int
-
-
-def clamp(value: int, low: int, high: int) -> int:
-    """Returns the value nearest to `value` in [low, high]."""
-    return max(low, min(value, high))
 
 
 def plan(settings: SimpleSettings) -> SimplePlan:

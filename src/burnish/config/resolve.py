@@ -1,0 +1,269 @@
+"""Settles a checked configuration into a `ResolvedJob`, the only form that a controller needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from burnish.config.adaptive import AdaptivePoolConfig
+from burnish.config.enums import JobMode, RewardSource
+from burnish.config.gepa import GEPAConfig
+from burnish.config.mipro import MIPROConfig
+from burnish.config.pools import derive_pools, fit_to_pools
+from burnish.config.problems import ConfigError, Findings, PathNames
+from burnish.config.prompt_learning import PromptLearningConfig
+from burnish.config.resolve_search import resolve_gepa, resolve_mipro
+from burnish.config.resolve_stages import resolve_edges, resolve_stages
+from burnish.config.resolved import (
+    ResolvedBudget,
+    ResolvedCheck,
+    ResolvedJob,
+    ResolvedModel,
+    ResolvedOnline,
+    ResolvedPools,
+    ResolvedProposer,
+    ResolvedVerifier,
+)
+from burnish.config.rules import judges
+from burnish.config.spec import SpecView, load_spec, render_spec
+from burnish.config.verifier import PromptLearningJudgeConfig
+
+_ROLE_OF_CATEGORY = {"rollout": "task", "proposal": "proposer"}
+
+
+def resolve_job(
+    config: PromptLearningConfig,
+    *,
+    dataset_size: int | None = None,
+    default_model: ResolvedModel | None = None,
+) -> ResolvedJob:
+    """Settles everything that a file leaves open.
+
+    Args:
+        config: From `from_path`, `from_mapping` or built by hand; the latter is checked here.
+        dataset_size: Rows of the task app's data; None leaves missing pools open, to be settled
+            by `derive_pools`.
+        default_model: For stages without a model.
+
+    Returns:
+        The job. Its warnings are the configuration's and those found here.
+
+    Raises:
+        ConfigError: With every problem.
+    """
+    config = config.validated()
+    findings = Findings(names=PathNames())
+    gepa = config.gepa if config.algorithm == "gepa" else None
+    mipro = None if gepa is not None else config.mipro
+    section = gepa or mipro or MIPROConfig()
+    stages = resolve_stages(config, default_model)
+    if not any(stage.optimize_instructions or stage.optimize_demos for stage in stages):
+        findings.problem(
+            "stages", list(stages), "leave nothing to search", "let one of them be optimised"
+        )
+    job = ResolvedJob(
+        algorithm=config.algorithm.removeprefix("plugin:"),
+        task_app_url=config.task_app_url,
+        task_app_api_key=(
+            config.task_app_api_key.get_secret_value() if config.task_app_api_key else None
+        ),
+        task_app_id=config.task_app_id,
+        env_name=section.env_name or config.env_name or config.task_app_id,
+        env_config={**(config.env_config or {}), **(section.env_config or {})},
+        stages=stages,
+        edges=resolve_edges(config),
+        pools=_pools(mipro, gepa),
+        mipro=resolve_mipro(mipro, stages) if mipro is not None else None,
+        gepa=resolve_gepa(gepa) if gepa is not None else None,
+        online=_online(mipro),
+        proposer=_proposer(config, section, findings),
+        verifier=_verifier(config, findings),
+        budget=_budget(config, mipro, gepa),
+        max_concurrent=gepa.rollout.max_concurrent if gepa else _concurrency(mipro),
+        adaptive_pool=_adaptive(section.adaptive_pool),
+        proxy_models=(config.proxy_models.model_dump(mode="json") if config.proxy_models else None),
+        random_seed=_seed(config, mipro, gepa),
+        results_folder=config.results_folder,
+        warnings=(*config.warnings, *findings.warnings),
+    )
+    if findings.problems:
+        raise ConfigError(findings.problems)
+    if dataset_size is not None:
+        return derive_pools(job, dataset_size)
+    return fit_to_pools(job)
+
+
+def _concurrency(mipro: MIPROConfig | None) -> int:
+    return mipro.max_concurrent if mipro is not None else MIPROConfig().max_concurrent
+
+
+def _seed(config: PromptLearningConfig, mipro: MIPROConfig | None, gepa: GEPAConfig | None) -> int:
+    own = mipro.random_seed if mipro is not None else gepa.rng_seed if gepa is not None else None
+    given = own if own is not None else config.random_seed
+    return given if given is not None else 0
+
+
+def _unique(pool: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    return tuple(dict.fromkeys(pool)) if pool is not None else None
+
+
+def _pools(mipro: MIPROConfig | None, gepa: GEPAConfig | None) -> ResolvedPools:
+    if gepa is not None:
+        evaluation = gepa.evaluation
+        return ResolvedPools(
+            bootstrap=(),
+            online=_unique(evaluation.seeds),
+            validation=_unique(evaluation.validation_seeds),
+            test=_unique(evaluation.test_pool),
+        )
+    if mipro is None:
+        return ResolvedPools()
+    return ResolvedPools(
+        bootstrap=_unique(mipro.bootstrap_train_seeds),
+        online=_unique(mipro.online_pool),
+        validation=_unique(mipro.val_seeds),
+        test=_unique(mipro.test_pool),
+        reference=_unique(mipro.reference_pool),
+    )
+
+
+def _online(mipro: MIPROConfig | None) -> ResolvedOnline | None:
+    if mipro is None or mipro.mode is not JobMode.ONLINE:
+        return None
+    return ResolvedOnline(
+        proposer_mode=mipro.online_proposer_mode or "inline",
+        min_rollouts=mipro.online_proposer_min_rollouts,
+        rollouts_per_candidate=mipro.online_rollouts_per_candidate,
+        max_candidates=mipro.online_proposer_max_candidates,
+        system_id=mipro.system_id,
+        system_name=mipro.system_name,
+    )
+
+
+def _proposer(
+    config: PromptLearningConfig, section: MIPROConfig | GEPAConfig, findings: Findings
+) -> ResolvedProposer:
+    own = section.proposer
+    model = None
+    if own is not None and own.model is not None and own.provider is not None:
+        model = ResolvedModel(
+            provider=own.provider.value,
+            model=own.model,
+            temperature=own.temperature,
+            max_output_tokens=own.max_tokens,
+            base_url=own.upstream_base_url,
+        )
+    kind = section.proposer_type if isinstance(section, GEPAConfig) else section.proposer_mode
+    view = SpecView(
+        max_tokens=section.spec_max_tokens,
+        include_examples=section.spec_include_examples,
+        priority_threshold=section.spec_priority_threshold,
+    )
+    return ResolvedProposer(
+        effort=section.proposer_effort.value,
+        output_tier=section.proposer_output_tokens.value,
+        mode=kind.value,
+        model=model,
+        metaprompt=section.metaprompt,
+        spec_text=_spec(section.spec_path, view, config.base_dir, findings),
+    )
+
+
+def _spec(
+    path: str | None, view: SpecView, base_dir: Path | None, findings: Findings
+) -> str | None:
+    if path is None:
+        return None
+    if base_dir is None:
+        findings.problem(
+            "spec_path", path, "is a file, and there is no folder to find it in", "give base_dir"
+        )
+        return None
+    try:
+        spec, warnings = load_spec(base_dir / path)
+    except ConfigError as error:
+        findings.problems.extend(error.problems)
+        return None
+    findings.warnings.extend(warnings)
+    return render_spec(spec, view)
+
+
+def _verifier(config: PromptLearningConfig, findings: Findings) -> ResolvedVerifier:
+    judge = next((judge for _, judge in judges(config)), None)
+    if judge is None or not judge.enabled:
+        return ResolvedVerifier()
+    env, event, outcome = _weights(judge)
+    model = None
+    if judge.backend_provider and judge.backend_model:
+        model = ResolvedModel(
+            provider=judge.backend_provider.strip().lower(), model=judge.backend_model
+        )
+    spec_text = _spec(
+        judge.spec_path, SpecView(max_tokens=judge.spec_max_tokens), config.base_dir, findings
+    )
+    texts = [text for text in (judge.spec_context, spec_text) if text]
+    return ResolvedVerifier(
+        reward_source=judge.reward_source.value,
+        weight_env=env,
+        weight_event=event,
+        weight_outcome=outcome,
+        graph_id=judge.synth_verifier_id or None,
+        model=model,
+        checks=tuple(
+            ResolvedCheck(
+                check=check.check.value,
+                weight=check.weight,
+                settings=dict(check.model_extra or {}),
+            )
+            for check in judge.checks
+        ),
+        concurrency=judge.concurrency,
+        timeout_seconds=judge.timeout,
+        options=dict(judge.backend_options),
+        spec_text="\n\n".join(texts) or None,
+    )
+
+
+def _weights(judge: PromptLearningJudgeConfig) -> tuple[float, float, float]:
+    event = judge.weight_event if judge.backend_event_enabled else 0.0
+    outcome = judge.weight_outcome if judge.backend_outcome_enabled else 0.0
+    if judge.reward_source is RewardSource.TASK_APP:
+        return 1.0, 0.0, 0.0
+    if judge.reward_source is RewardSource.FUSED:
+        return judge.weight_env, event, outcome
+    return (0.0, event, outcome) if event or outcome else (0.0, 0.0, 1.0)
+
+
+def _budget(
+    config: PromptLearningConfig, mipro: MIPROConfig | None, gepa: GEPAConfig | None
+) -> ResolvedBudget:
+    caps = config.termination_config
+    rollouts, costs = [caps.max_rollouts], [caps.max_cost_usd]
+    tokens, seconds = [caps.max_tokens], [caps.max_seconds]
+    if mipro is not None:
+        costs.append(mipro.max_spend_usd)
+        tokens.append(mipro.max_total_tokens)
+        tokens.append(mipro.max_token_limit if mipro.enforce_token_limit else None)
+        seconds.append(mipro.max_wall_clock_seconds)
+    if gepa is not None:
+        rollouts.append(gepa.rollout.budget)
+        costs.append(gepa.token.max_spend_usd)
+    return ResolvedBudget(
+        max_rollouts=min((cap for cap in rollouts if cap is not None), default=None),
+        max_cost_usd=min((cap for cap in costs if cap is not None), default=None),
+        max_tokens=min((cap for cap in tokens if cap is not None), default=None),
+        max_seconds=min((cap for cap in seconds if cap is not None), default=None),
+        max_trials=caps.max_trials,
+        max_trials_without_improvement=caps.max_trials_without_improvement,
+        target_score=caps.target_score,
+        max_category_costs_usd={
+            _ROLE_OF_CATEGORY.get(name, name): cap
+            for name, cap in sorted(caps.max_category_costs_usd.items())
+        },
+        max_error_rate=caps.max_error_rate,
+        max_consecutive_errors=caps.max_consecutive_errors,
+        pessimism_enabled=caps.pessimism_enabled,
+    )
+
+
+def _adaptive(pool: AdaptivePoolConfig | None) -> dict[str, object] | None:
+    return pool.model_dump(mode="json") if pool is not None and pool.enabled else None
