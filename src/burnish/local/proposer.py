@@ -1,0 +1,276 @@
+"""The local proposer: writes instructions from the rows and failures in a meta-prompt alone.
+
+It is not a language model: it mines discriminative phrases and sets them into sentences. It helps
+where the task is to choose among labels; on other tasks it can only add general advice. Every
+answer says so in its `rationale`.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from burnish.local.answer import asks_for_label
+from burnish.local.chat import BadChatRequest
+from burnish.local.completion import count_tokens
+from burnish.local.meta import blocks, records, text_of
+from burnish.local.mining import Miner, Row
+from burnish.local.text import STOP_WORDS, words
+
+_GUIDE_HEADING: Final = "Label guide: what the messages of each label tend to say"
+_RULES_HEADING: Final = "Labels that are easily confused"
+_HEADINGS: Final = (_GUIDE_HEADING, _RULES_HEADING)
+_FORM_TIP: Final = "Answer with only the label, exactly as it is written, and nothing else."
+_ADVICE: Final = (
+    "Read the whole message before you decide.",
+    "Decide by what the customer wants done, not by a single word.",
+    "When two labels fit, choose the more specific one.",
+    "Think about what happened and what has not happened yet.",
+    "Compare the message with each label in turn.",
+    "Do not add anything that was not asked for.",
+)
+_MAX_RULES: Final = 8
+_RULE_TERMS: Final = 4
+_FEWEST_ROWS_PER_LABEL: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Edit:
+    """One way to extend an instruction; counts are per label, 0 leaves the part out."""
+
+    terms: int = 0
+    fragments: int = 0
+    quotes: int = 0
+    rules: bool = False
+    advice: bool = False
+
+
+# The strongest first: a search that can try only a few candidates sees these.
+_EDITS: Final = (
+    _Edit(terms=16),
+    _Edit(terms=8, rules=True),
+    _Edit(terms=16, fragments=2),
+    _Edit(terms=8),
+    _Edit(terms=16, rules=True),
+    _Edit(terms=12, advice=True),
+    _Edit(fragments=3),
+    _Edit(terms=4),
+    _Edit(terms=4, rules=True, advice=True),
+    _Edit(terms=8, fragments=3, rules=True),
+    _Edit(terms=8, quotes=1),
+    _Edit(quotes=3),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Brief:
+    current: str
+    rows: tuple[Row, ...]
+    confusions: tuple[tuple[str, str], ...]
+    formless: bool
+    tried: frozenset[str]
+    variant: int
+    tips: tuple[str, ...]
+
+
+def propose(meta_prompt: str, *, max_tokens: int | None) -> str:
+    """Returns the JSON answer to a meta-prompt: an instruction, or a summary of the data.
+
+    Args:
+        meta_prompt: The user message with its tagged blocks.
+        max_tokens: The answer is made to fit; None leaves it free.
+
+    Raises:
+        BadChatRequest: The block `<current_instruction>` is missing where an instruction is asked
+        for.
+    """
+    parts = blocks(meta_prompt)
+    if parts.get("task", "").strip() == "summary":
+        return json.dumps({"summary": _summary(_rows(parts))}, ensure_ascii=False)
+    if "current_instruction" not in parts:
+        raise BadChatRequest(
+            "the meta-prompt has no <current_instruction> block, the text to be edited",
+            param="messages",
+        )
+    brief = _read_brief(parts)
+    miner = Miner(brief.rows)
+    shrunk: str | None = None
+    for edit in _edits_from(brief.variant):
+        for smaller in _shrinking(edit):
+            answer = _answer(brief, miner, smaller)
+            if max_tokens is not None and count_tokens(answer) > max_tokens:
+                continue
+            shrunk = shrunk if shrunk is not None else answer
+            if json.loads(answer)["instruction"].strip() not in brief.tried:
+                return answer
+            break
+    # Nothing fits or all is known: the instruction as it stands is the only honest answer.
+    return shrunk if shrunk is not None else _dump(brief.current, "nothing more fits the limit")
+
+
+def _edits_from(variant: int) -> Iterator[_Edit]:
+    for step in range(len(_EDITS)):
+        yield _EDITS[(variant + step) % len(_EDITS)]
+
+
+def _shrinking(edit: _Edit) -> Iterator[_Edit]:
+    yield edit
+    for quarters in (3, 2, 1):
+        yield _Edit(
+            terms=edit.terms * quarters // 4,
+            fragments=edit.fragments * quarters // 4,
+            quotes=edit.quotes * quarters // 4,
+            rules=edit.rules and quarters > 1,
+            advice=edit.advice,
+        )
+
+
+def _read_brief(parts: Mapping[str, str]) -> _Brief:
+    rows = _rows(parts)
+    known = {row.label for row in rows}
+    failures = records(parts.get("failures", ""))
+    got = [text_of(record, "got").strip() for record in failures]
+    wanted = [text_of(record, "expected").strip() for record in failures]
+    formless = sum(each not in known | set(wanted) for each in got) > len(got) / 4
+    current = _without_guides(parts["current_instruction"])
+    history = records(parts.get("history", ""))
+    variant = re.search(r"\d+", parts.get("variant", ""))
+    tip = parts.get("tip", "").strip()
+    return _Brief(
+        current=current,
+        rows=_with_failures(rows, failures),
+        confusions=tuple(
+            (right, wrong)
+            for right, wrong in zip(wanted, got, strict=True)
+            if right != wrong and right in known and wrong in known
+        ),
+        formless=formless or (not got and not asks_for_label(current)),
+        tried=frozenset(
+            {parts["current_instruction"].strip()}
+            | {text_of(record, "instruction").strip() for record in history}
+        ),
+        variant=0 if variant is None else int(variant[0]),
+        tips=(tip,) if tip else (),
+    )
+
+
+def _rows(parts: Mapping[str, str]) -> tuple[Row, ...]:
+    found = [
+        Row(text=text_of(record, "input").strip(), label=_label(text_of(record, "output")))
+        for record in records(parts.get("examples", ""))
+    ]
+    return tuple(row for row in found if row.text and row.label)
+
+
+def _label(output: str) -> str:
+    """Returns the label of an output that may be JSON, such as the arguments of a tool call."""
+    output = output.strip()
+    if output.startswith("{"):
+        values = [each for record in records(output) for each in record.values()]
+        texts = [each for each in values if isinstance(each, str)]
+        return texts[0] if texts else output
+    return output
+
+
+def _with_failures(rows: tuple[Row, ...], failures: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+    known = set(rows)
+    extra = [
+        Row(text=text_of(record, "input").strip(), label=_label(text_of(record, "expected")))
+        for record in failures
+    ]
+    return (
+        *rows,
+        *dict.fromkeys(row for row in extra if row.text and row.label and row not in known),
+    )
+
+
+def _without_guides(instruction: str) -> str:
+    """Takes out the parts that an earlier proposal added, so that guides do not pile up."""
+    kept: list[str] = []
+    for part in re.split(r"\n[ \t]*\n", instruction.strip()):
+        if not part.startswith(_HEADINGS) and part.strip() not in (_FORM_TIP, *_ADVICE):
+            kept.append(part)
+    return "\n\n".join(kept)
+
+
+def _answer(brief: _Brief, miner: Miner, edit: _Edit) -> str:
+    parts = [brief.current]
+    made: list[str] = []
+    if _is_classification(miner):
+        if edit.terms or edit.fragments or edit.quotes:
+            parts.append(_guide(miner, edit))
+            made.append(_guide_name(edit))
+        rules = _rules(brief, miner) if edit.rules else []
+        if rules:
+            parts.append("\n".join([f"{_RULES_HEADING}:", *rules]))
+            made.append(f"{len(rules)} contrast rules")
+        if brief.formless:
+            parts.append(_FORM_TIP)
+            made.append("a rule for the form of the answer")
+    if edit.advice or not made:
+        parts.append(_ADVICE[brief.variant % len(_ADVICE)])
+        made.append("general advice")
+    rationale = (
+        f"local-proposer (not a language model): {', '.join(made)}; mined from {len(brief.rows)} "
+        f"labelled rows and {len(brief.confusions)} confusions"
+    )
+    return _dump("\n\n".join(parts), rationale)
+
+
+def _dump(instruction: str, rationale: str) -> str:
+    return json.dumps({"instruction": instruction, "rationale": rationale}, ensure_ascii=False)
+
+
+def _is_classification(miner: Miner) -> bool:
+    count = len(miner.labels)
+    return count > 1 and len(miner.rows) >= _FEWEST_ROWS_PER_LABEL * count
+
+
+def _guide_name(edit: _Edit) -> str:
+    named = ((edit.terms, "phrases"), (edit.fragments, "fragments"), (edit.quotes, "quotes"))
+    return "a guide of " + " and ".join(f"up to {n} {what} a label" for n, what in named if n)
+
+
+def _guide(miner: Miner, edit: _Edit) -> str:
+    lines = [f"{_GUIDE_HEADING}:"]
+    for label in miner.labels:
+        parts = [", ".join(miner.terms(label, edit.terms))] if edit.terms else []
+        quoted = miner.fragments(label, edit.fragments) if edit.fragments else ()
+        whole = miner.quotes(label, edit.quotes) if edit.quotes else ()
+        parts.extend(f'"{" ".join(text.split())}"' for text in (*quoted, *whole))
+        lines.append(f"- {label}: {'; '.join(part for part in parts if part)}")
+    return "\n".join(lines)
+
+
+def _rules(brief: _Brief, miner: Miner) -> list[str]:
+    rules: list[str] = []
+    for (right, wrong), _ in sorted(
+        Counter(brief.confusions).items(), key=lambda item: (-item[1], item[0])
+    ):
+        terms = miner.terms_against(right, wrong, _RULE_TERMS)
+        if terms:
+            quoted = ", ".join(f'"{term}"' for term in terms)
+            rules.append(
+                f"- If the message mentions {quoted}, choose `{right}` rather than `{wrong}`."
+            )
+        if len(rules) == _MAX_RULES:
+            break
+    return rules
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "No examples were given."
+    labels = Counter(row.label for row in rows)
+    common = Counter(
+        word for row in rows for word in set(words(row.text)) if word not in STOP_WORDS
+    )
+    mean = sum(len(words(row.text)) for row in rows) / len(rows)
+    often = ", ".join(word for word, _ in sorted(common.items(), key=lambda i: (-i[1], i[0]))[:12])
+    named = ", ".join(sorted(labels)[:20])
+    return (
+        f"{len(rows)} examples of {mean:.0f} words on average, with {len(labels)} different "
+        f"outputs ({named}{', ...' if len(labels) > 20 else ''}). Frequent words: {often}."
+    )
