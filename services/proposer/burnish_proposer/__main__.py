@@ -1,0 +1,7 @@
+"""Runs the service: `python -m burnish_proposer`."""
+
+from __future__ import annotations
+
+from burnish_proposer.app import main
+
+raise SystemExit(main())

@@ -1,0 +1,304 @@
+"""Calls of a model that are asked for, booked and kept by the call ledger, and so paid for once.
+
+Each try of a call is one BeginCall and one FinishCall. The key of a call is its scope, the hash of
+its body and ordinal 0: the same request in the same scope means the same call, whoever asks again.
+So a repeat replays, and a retry after a failure takes the place of the failed try, while the ledger
+keeps what that try may have cost booked.
+
+A call that was begun is finished even when whoever asked for it goes away: it is paid for anyway,
+and its reply is then in the ledger for the next one who asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import stamina
+
+from burnish.api.ledger import v1 as ledger_v1
+from burnish.api.types import v1 as types_v1
+from burnish_runtime.llm.base import (
+    JSON_CONTENT,
+    Completion,
+    CompletionRequest,
+    LlmProvider,
+    ProviderError,
+    TokenUsage,
+)
+from burnish_runtime.llm.booking import (
+    duration,
+    failure_message,
+    refusal,
+    timestamp,
+    usage_message,
+)
+from burnish_runtime.llm.failures import status_error
+
+_BYTES_PER_TOKEN = 4
+_BEGIN_MARGIN_SECONDS = 30.0
+
+
+class CallLedger(Protocol):
+    """What is needed of `burnish_runtime.ledger_client.LedgerClient`."""
+
+    async def begin(
+        self,
+        call: ledger_v1.BeginCall,
+        *,
+        timeout: float,  # noqa: ASYNC109 - the ledger client's own signature
+    ) -> ledger_v1.CallDecision:
+        """Asks for leave to make a call."""
+
+    async def finish(self, call: ledger_v1.FinishCall) -> None:
+        """Reports the end of a call; returns when that is durable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who pays for a call.
+
+    Attributes:
+        job: Resource name of the job.
+        scope: What the call belongs to, such as `proposals/{request_id}`.
+        attempt: Attempt of the scope, from 1.
+        role: Who spends, as the ledger names it.
+    """
+
+    job: str
+    scope: str
+    attempt: int
+    role: ledger_v1.CallRole.ValueType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a call is tried, and the wait between two tries.
+
+    Attributes:
+        attempts: Tries in all, at least 1.
+        first_wait: Seconds before the second try, doubled each time. A provider's own
+            Retry-After wins.
+        longest_wait: Most seconds between two tries.
+        jitter: Most seconds added at random.
+    """
+
+    attempts: int = 5
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    jitter: float = 1.0
+
+
+class CallDesk:
+    """The one place of a process where paid calls are made."""
+
+    def __init__(
+        self,
+        ledger: CallLedger,
+        *,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Opens the desk.
+
+        Args:
+            ledger: The ledger of the controller.
+            retry: How often a call is tried.
+            clock: Seconds since the epoch.
+        """
+        self._ledger = ledger
+        self._retry = retry if retry is not None else RetryPolicy()
+        self._clock = clock
+        self._running: set[asyncio.Task[Completion]] = set()
+
+    def model(
+        self, provider: LlmProvider, *, spec: types_v1.ModelSpec, account: Account
+    ) -> LedgeredModel:
+        """Returns a model whose calls go on an account."""
+        return LedgeredModel(self, provider=provider, spec=spec, account=account)
+
+    async def drain(self) -> None:
+        """Waits for calls whose asker went away."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    async def pay(self, provider: LlmProvider, call: _Call) -> Completion:
+        """Makes one try of a call that the ledger has given leave for, and finishes it."""
+        task = asyncio.create_task(self._made(provider, call))
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    @property
+    def ledger(self) -> CallLedger:
+        """The ledger."""
+        return self._ledger
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How often a call is tried."""
+        return self._retry
+
+    def _forget(self, task: asyncio.Task[Completion]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # Marks the failure as seen: nobody awaits a task whose asker went away, and the
+            # ledger has the failure.
+            task.exception()
+
+    async def _made(self, provider: LlmProvider, call: _Call) -> Completion:
+        start = self._clock()
+        finish = ledger_v1.FinishCall(call_id=call.call_id)
+        finish.trace.CopyFrom(
+            ledger_v1.CallTrace(provider_request=call.body, start_time=timestamp(start))
+        )
+        try:
+            completion = await provider.complete(call.request)
+        except Exception as error:
+            # Also for a bug in an adapter: a call that was begun never stays open.
+            finish.failure.CopyFrom(failure_message(error))
+            finish.not_sent = isinstance(error, ProviderError) and error.not_sent
+            finish.trace.latency.CopyFrom(duration(self._clock() - start))
+            await self._ledger.finish(finish)
+            raise
+        finish.trace.latency.CopyFrom(duration(self._clock() - start))
+        finish.reply.CopyFrom(
+            ledger_v1.CallReply(status=200, content_type=JSON_CONTENT, body=completion.body)
+        )
+        if completion.usage is not None:
+            finish.usage.CopyFrom(usage_message(call.spec, completion.usage))
+        await self._ledger.finish(finish)
+        return completion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One try."""
+
+    call_id: str
+    body: bytes
+    request: CompletionRequest
+    spec: types_v1.ModelSpec
+
+
+class LedgeredModel:
+    """A model whose calls go on one account, with a running total of what they cost."""
+
+    def __init__(
+        self,
+        desk: CallDesk,
+        *,
+        provider: LlmProvider,
+        spec: types_v1.ModelSpec,
+        account: Account,
+    ) -> None:
+        """Opens the account at nothing spent; use `CallDesk.model`."""
+        self._desk = desk
+        self._provider = provider
+        self._spec = spec
+        self._account = account
+        self._spent = types_v1.Usage(cost_usd=0.0)
+
+    @property
+    def spent(self) -> types_v1.Usage:
+        """What the calls cost so far, replayed ones included, since they were paid for once."""
+        usage = types_v1.Usage()
+        usage.CopyFrom(self._spent)
+        return usage
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """Asks the model, or takes the reply that was paid for before.
+
+        Raises:
+            ResourceExhausted: The job's budget refuses the call. Do not retry.
+            FailedPrecondition: The job does not run any more, or the provider refuses.
+            Unavailable: The provider cannot answer now, and every try is used up.
+        """
+        body = self._provider.request_body(request)
+        policy = self._desk.retry
+        tries = 0
+        async for attempt in stamina.retry_context(
+            on=_wait,
+            attempts=policy.attempts,
+            timeout=None,
+            wait_initial=policy.first_wait,
+            wait_max=policy.longest_wait,
+            wait_jitter=policy.jitter,
+        ):
+            with attempt:
+                completion = await self._once(request, body, retry=tries > 0)
+            tries += 1
+        return completion
+
+    async def _once(self, request: CompletionRequest, body: bytes, *, retry: bool) -> Completion:
+        decision = await self._desk.ledger.begin(
+            self._begin(request, body, retry=retry),
+            timeout=request.timeout_seconds + _BEGIN_MARGIN_SECONDS,
+        )
+        kind = decision.WhichOneof("decision")
+        if kind == "refused":
+            raise refusal(decision.refused)
+        if kind == "replay":
+            return self._replayed(decision.replay, body)
+        call = _Call(call_id=decision.call_id, body=body, request=request, spec=self._spec)
+        try:
+            completion = await self._desk.pay(self._provider, call)
+        except ProviderError as error:
+            if not error.not_sent:
+                self._spent.call_count += 1
+                self._spent.possibly_paid_call_count += 1
+            raise
+        self._book(completion, body)
+        return completion
+
+    def _begin(
+        self, request: CompletionRequest, body: bytes, *, retry: bool
+    ) -> ledger_v1.BeginCall:
+        return ledger_v1.BeginCall(
+            job=self._account.job,
+            scope=self._account.scope,
+            attempt=self._account.attempt,
+            request_hash=hashlib.sha256(body).hexdigest(),
+            client_retry=retry,
+            role=self._account.role,
+            model=self._spec,
+            worst_case=ledger_v1.WorstCase(
+                input_tokens=len(body), output_tokens=request.max_output_tokens
+            ),
+            ordinal=0,
+        )
+
+    def _replayed(self, reply: ledger_v1.CallReply, body: bytes) -> Completion:
+        if reply.status >= 300:
+            raise status_error(self._provider.name, reply.status)
+        completion = self._provider.read(reply.body)
+        self._book(completion, body)
+        return completion
+
+    def _book(self, completion: Completion, body: bytes) -> None:
+        usage = completion.usage
+        if usage is None:
+            self._spent.estimated = True
+            usage = TokenUsage(
+                input_tokens=len(body) // _BYTES_PER_TOKEN,
+                output_tokens=len(completion.text.encode()) // _BYTES_PER_TOKEN,
+            )
+        self._spent.call_count += 1
+        self._spent.input_tokens += usage.input_tokens
+        self._spent.output_tokens += usage.output_tokens
+        priced = usage_message(self._spec, usage)
+        if not priced.HasField("cost_usd"):
+            # One unknown price makes the total unknown, which is not 0.
+            self._spent.ClearField("cost_usd")
+        elif self._spent.HasField("cost_usd"):
+            self._spent.cost_usd += priced.cost_usd
+
+
+def _wait(error: Exception) -> bool | float:
+    if not isinstance(error, ProviderError) or not error.can_retry:
+        return False
+    return True if error.retry_after is None else error.retry_after

@@ -1,0 +1,166 @@
+"""Which provider a model spec means: the built-in adapters and those of plug-ins, opened once each.
+
+An operator's key goes only to the provider that it is for: a base URL in a model spec is for
+self-hosted servers, and is refused for a hosted provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from burnish.errors import FailedPrecondition, InvalidArgument
+from burnish_runtime.llm.base import LlmProvider, ProviderAccess
+from burnish_runtime.llm.google import GoogleProvider
+from burnish_runtime.llm.groq import GroqProvider
+from burnish_runtime.llm.openai import OpenAiProvider
+from burnish_runtime.settings import ServiceSettings
+
+PLUGIN_GROUP = "burnish.llm_providers"
+
+ProviderFactory = Callable[[ProviderAccess], LlmProvider]
+
+
+class ProviderNotConfigured(FailedPrecondition):
+    """The provider needs something that this deployment has not been given."""
+
+    default_reason = "PROVIDER_NOT_CONFIGURED"
+
+
+class ProviderInvalid(InvalidArgument):
+    """A model spec whose provider and base URL can never be served."""
+
+    default_reason = "PROVIDER_INVALID"
+
+
+def _openai_compatible(access: ProviderAccess) -> LlmProvider:
+    return OpenAiProvider(access, name="openai_compatible")
+
+
+def _local(access: ProviderAccess) -> LlmProvider:
+    return OpenAiProvider(access, name="local")
+
+
+BUILT_IN: Mapping[str, ProviderFactory] = {
+    "openai": OpenAiProvider,
+    "groq": GroqProvider,
+    "google": GoogleProvider,
+    "openai_compatible": _openai_compatible,
+    "local": _local,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Hosted:
+    """Where the key of a hosted provider comes from."""
+
+    variable: str
+    key: Callable[[ServiceSettings], str | None]
+
+
+_HOSTED: Mapping[str, _Hosted] = {
+    "openai": _Hosted("BURNISH_OPENAI_API_KEY", lambda s: s.openai_api_key),
+    "groq": _Hosted("BURNISH_GROQ_API_KEY", lambda s: s.groq_api_key),
+    "google": _Hosted("BURNISH_GOOGLE_API_KEY", lambda s: s.google_api_key),
+}
+
+
+class ProviderRegistry:
+    """Opens providers as they are asked for, one per name and base URL."""
+
+    def __init__(
+        self, settings: ServiceSettings, *, plugins: Mapping[str, ProviderFactory] | None = None
+    ) -> None:
+        """Starts with nothing open.
+
+        Args:
+            settings: Keys and the address of the local models.
+            plugins: Factories of further providers, by name; they may not take a built-in name.
+
+        Raises:
+            InvalidArgument: A plug-in takes a built-in name.
+        """
+        taken = sorted(set(plugins or {}) & set(BUILT_IN))
+        if taken:
+            raise InvalidArgument(
+                f"plug-ins of `{PLUGIN_GROUP}` take built-in names: {', '.join(taken)}; "
+                "rename them",
+                reason="PLUGIN_CLASH",
+                metadata={"names": ", ".join(taken)},
+            )
+        self._settings = settings
+        self._factories = {**BUILT_IN, **(plugins or {})}
+        self._open: dict[tuple[str, str], LlmProvider] = {}
+
+    def get(self, provider: str, *, base_url: str = "") -> LlmProvider:
+        """Returns the provider of a model spec, opening it when needed.
+
+        Args:
+            provider: Provider name.
+            base_url: As in the spec; empty means the provider's own.
+
+        Raises:
+            ProviderInvalid: No such provider, or a base URL where none may be. Do not retry.
+            ProviderNotConfigured: A key or an address is missing in the settings.
+            MissingExtra: The provider's package is not installed.
+        """
+        access = self._access(provider, base_url)
+        key = (provider, access.base_url)
+        if key not in self._open:
+            self._open[key] = self._factories[provider](access)
+        return self._open[key]
+
+    async def close(self) -> None:
+        """Closes every open provider."""
+        opened, self._open = list(self._open.values()), {}
+        await asyncio.gather(*(provider.close() for provider in opened))
+
+    def _access(self, provider: str, base_url: str) -> ProviderAccess:
+        if provider not in self._factories:
+            known = ", ".join(sorted(self._factories))
+            raise ProviderInvalid(
+                f"provider `{provider}` is unknown; use one of {known}",
+                metadata={"provider": provider, "known": known},
+            )
+        hosted = _HOSTED.get(provider)
+        if hosted is not None:
+            return _hosted_access(provider, base_url, hosted, self._settings)
+        if provider == "local":
+            return _local_access(base_url, self._settings)
+        if provider == "openai_compatible" and not base_url:
+            raise ProviderInvalid(
+                "provider `openai_compatible` needs a base_url ending in `/v1`",
+                metadata={"provider": provider},
+            )
+        key = self._settings.openai_compatible_api_key if provider == "openai_compatible" else None
+        return ProviderAccess(api_key=key or "", base_url=base_url)
+
+
+def _hosted_access(
+    provider: str, base_url: str, hosted: _Hosted, settings: ServiceSettings
+) -> ProviderAccess:
+    if base_url:
+        raise ProviderInvalid(
+            f"provider `{provider}` takes no base_url; for a server of your own set "
+            "provider = `openai_compatible`",
+            metadata={"provider": provider},
+        )
+    key = hosted.key(settings)
+    if not key:
+        raise ProviderNotConfigured(
+            f"provider `{provider}` has no API key; set {hosted.variable} or "
+            f"{hosted.variable}_FILE, or use provider `local`",
+            metadata={"provider": provider, "variable": hosted.variable},
+        )
+    return ProviderAccess(api_key=key)
+
+
+def _local_access(base_url: str, settings: ServiceSettings) -> ProviderAccess:
+    url = (base_url or settings.local_model_url).rstrip("/")
+    if not url:
+        raise ProviderNotConfigured(
+            "provider `local` has no address; set BURNISH_LOCAL_MODEL_URL, or a base_url",
+            metadata={"provider": "local", "variable": "BURNISH_LOCAL_MODEL_URL"},
+        )
+    return ProviderAccess(base_url=url if url.endswith("/v1") else f"{url}/v1")

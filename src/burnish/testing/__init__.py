@@ -1,0 +1,1 @@
+"""Contract suites that plug-ins inherit their tests from."""

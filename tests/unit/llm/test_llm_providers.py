@@ -1,0 +1,239 @@
+"""The built-in adapters, over real sockets."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from burnish.testing.provider_suite import ProviderSuite, Scripted, scripted_server
+from burnish_runtime.llm.base import (
+    ChatMessage,
+    CompletionRequest,
+    LlmProvider,
+    ProviderAccess,
+    ProviderError,
+)
+from burnish_runtime.llm.google import GoogleProvider
+from burnish_runtime.llm.groq import GroqProvider
+from burnish_runtime.llm.openai import OpenAiProvider
+
+REQUEST = CompletionRequest(
+    model="some-model",
+    messages=(
+        ChatMessage(role="system", content="be brief"),
+        ChatMessage(role="user", content="hello"),
+    ),
+    max_output_tokens=50,
+)
+
+
+def request(**options: Any) -> CompletionRequest:
+    return replace(REQUEST, **options)
+
+
+def chat_reply(text: str | None, *, input_tokens: int, output_tokens: int) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "some-model",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": text},
+            }
+        ],
+        "usage": {
+            "prompt_tokens": input_tokens,
+            "completion_tokens": output_tokens,
+            "total_tokens": input_tokens + output_tokens,
+        },
+    }
+
+
+class _Suite(ProviderSuite):
+    def make_request(self, text, *, timeout_seconds):
+        message = ChatMessage(role="user", content=text)
+        return request(messages=(message,), timeout_seconds=timeout_seconds)
+
+    def reply(self, text, *, input_tokens, output_tokens):
+        return chat_reply(text, input_tokens=input_tokens, output_tokens=output_tokens)
+
+
+class TestOpenAi(_Suite):
+    def open_provider(self, *, base_url, api_key):
+        return OpenAiProvider(ProviderAccess(api_key=api_key, base_url=f"{base_url}/v1"))
+
+
+class TestOpenAiCompatible(_Suite):
+    def open_provider(self, *, base_url, api_key):
+        return OpenAiProvider(
+            ProviderAccess(api_key=api_key, base_url=f"{base_url}/v1"), name="openai_compatible"
+        )
+
+
+class TestGroq(_Suite):
+    def open_provider(self, *, base_url, api_key):
+        return GroqProvider(ProviderAccess(api_key=api_key, base_url=base_url))
+
+
+class TestGoogle(_Suite):
+    def open_provider(self, *, base_url, api_key):
+        return GoogleProvider(ProviderAccess(api_key=api_key, base_url=base_url))
+
+    def reply(self, text, *, input_tokens, output_tokens):
+        return {
+            "candidates": [
+                {
+                    "content": {"role": "model", "parts": [{"text": text}]},
+                    "finishReason": "STOP",
+                }
+            ],
+            "usageMetadata": {
+                "promptTokenCount": input_tokens,
+                "candidatesTokenCount": output_tokens,
+            },
+        }
+
+
+async def sent_by(
+    build: Callable[[str], LlmProvider], reply: object, **options: Any
+) -> tuple[str, dict[str, str], Any, Any]:
+    async with scripted_server(Scripted(body=reply)) as server:
+        provider = build(server.url)
+        try:
+            body = provider.request_body(request(**options))
+            await provider.complete(request(**options))
+        finally:
+            await provider.close()
+    _, path, headers, sent = server.requests[0]
+    return path, headers, sent, json.loads(body)
+
+
+async def test_openai_sends_what_it_hashes():
+    path, headers, sent, hashed = await sent_by(
+        lambda url: OpenAiProvider(ProviderAccess(api_key="sk-1", base_url=f"{url}/v1")),
+        chat_reply("x", input_tokens=1, output_tokens=1),
+        temperature=0.0,
+        seed=7,
+        json_mode=True,
+    )
+    assert path == "/v1/chat/completions"
+    assert headers["authorization"] == "Bearer sk-1"
+    assert sent == hashed
+    assert sent == {
+        "model": "some-model",
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            {"role": "user", "content": "hello"},
+        ],
+        "max_completion_tokens": 50,
+        "temperature": 0.0,
+        "seed": 7,
+        "response_format": {"type": "json_object"},
+    }
+
+
+async def test_compatible_server_gets_the_older_limit_field():
+    _, _, sent, hashed = await sent_by(
+        lambda url: OpenAiProvider(ProviderAccess(base_url=f"{url}/v1"), name="local"),
+        chat_reply("x", input_tokens=1, output_tokens=1),
+    )
+    assert sent == hashed
+    assert sent["max_tokens"] == 50
+    assert "max_completion_tokens" not in sent
+
+
+async def test_groq_sends_what_it_hashes():
+    path, headers, sent, hashed = await sent_by(
+        lambda url: GroqProvider(ProviderAccess(api_key="gsk", base_url=url)),
+        chat_reply("x", input_tokens=1, output_tokens=1),
+        seed=1,
+    )
+    assert path == "/openai/v1/chat/completions"
+    assert headers["authorization"] == "Bearer gsk"
+    assert sent == hashed
+
+
+async def test_google_sends_system_text_limits_and_key():
+    reply = {"candidates": [{"content": {"parts": [{"text": "x"}]}}]}
+    path, headers, sent, _ = await sent_by(
+        lambda url: GoogleProvider(ProviderAccess(api_key="g-key", base_url=url)),
+        reply,
+        seed=3,
+        temperature=0.5,
+        json_mode=True,
+    )
+    assert path.endswith("/models/some-model:generateContent")
+    assert headers["x-goog-api-key"] == "g-key"
+    assert sent["systemInstruction"]["parts"][0]["text"] == "be brief"
+    assert sent["contents"] == [{"role": "user", "parts": [{"text": "hello"}]}]
+    assert sent["generationConfig"] == {
+        "maxOutputTokens": 50,
+        "temperature": 0.5,
+        "seed": 3,
+        "responseMimeType": "application/json",
+    }
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "gpt-5-mini", "o3", "o4-mini"])
+def test_openai_reasoning_models_get_no_temperature(model):
+    provider = OpenAiProvider(ProviderAccess(api_key="k"))
+    body = json.loads(provider.request_body(request(model=model, temperature=1.0)))
+    assert "temperature" not in body
+
+
+def test_openai_tool_call_reads_as_its_arguments():
+    reply = chat_reply(None, input_tokens=1, output_tokens=1)
+    reply["choices"][0]["message"]["tool_calls"] = [
+        {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    ]
+    provider = OpenAiProvider(ProviderAccess(api_key="k"))
+    assert provider.read(json.dumps(reply).encode()).text == '{"a": 1}'
+
+
+def test_openai_reply_without_usage_has_none():
+    reply = chat_reply("x", input_tokens=1, output_tokens=1)
+    del reply["usage"]
+    provider = OpenAiProvider(ProviderAccess(api_key="k"))
+    assert provider.read(json.dumps(reply).encode()).usage is None
+
+
+def test_google_thoughts_are_paid_for_but_not_said():
+    reply = {
+        "candidates": [
+            {
+                "content": {"parts": [{"text": "hm", "thought": True}, {"text": "blue"}]},
+                "finishReason": "MAX_TOKENS",
+            }
+        ],
+        "usageMetadata": {
+            "promptTokenCount": 5,
+            "candidatesTokenCount": 2,
+            "thoughtsTokenCount": 40,
+        },
+    }
+    read = GoogleProvider(ProviderAccess(api_key="k")).read(json.dumps(reply).encode())
+    assert read.text == "blue"
+    assert read.finish_reason == "max_tokens"
+    assert read.usage is not None
+    assert read.usage.output_tokens == 42
+
+
+def test_google_blocked_prompt_reads_as_nothing_said():
+    body = b'{"promptFeedback": {"blockReason": "SAFETY"}}'
+    assert GoogleProvider(ProviderAccess(api_key="k")).read(body).text == ""
+
+
+async def test_account_without_credit_is_not_tried_again():
+    body = {"error": {"code": "insufficient_quota", "message": "…"}}
+    async with scripted_server(Scripted(status=429, body=body)) as server:
+        provider = OpenAiProvider(ProviderAccess(api_key="k", base_url=f"{server.url}/v1"))
+        with pytest.raises(ProviderError) as caught:
+            await provider.complete(request())
+        await provider.close()
+    assert caught.value.reason == "PROVIDER_QUOTA"
+    assert not caught.value.can_retry
