@@ -49,19 +49,16 @@ from burnish.config.resolve import resolve_job
 from burnish.config.resolved import (
     ResolvedBudget,
     ResolvedCheck,
-    ResolvedGepa,
     ResolvedJob,
     ResolvedMessage,
-    ResolvedMipro,
     ResolvedModel,
     ResolvedOnline,
     ResolvedPools,
-    ResolvedPreset,
     ResolvedProposer,
     ResolvedStage,
-    ResolvedTpe,
     ResolvedVerifier,
 )
+from burnish.config.resolved_search import ResolvedGepa, ResolvedMipro, ResolvedPreset, ResolvedTpe
 from burnish.config.seeds import SeedRange
 from burnish.config.spec import SystemSpec, load_spec, render_spec
 from burnish.config.verifier import (

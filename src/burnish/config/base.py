@@ -79,8 +79,10 @@ def read_model(
             details = error.errors(include_url=False, include_context=True)
         for detail in details:
             path = join_paths(prefix, path_of(detail["loc"]))
-            value = None if detail["type"] == "missing" else detail["input"]
-            findings.problem(path, value, _message(detail), _fix(detail))
+            if detail["type"] == "missing":
+                findings.missing(path, _fix(detail))
+            else:
+                findings.problem(path, detail["input"], _message(detail), _fix(detail))
         locs = sorted({_removable(detail) for detail in details}, key=repr, reverse=True)
         for loc in locs:
             _remove(rest, loc)
@@ -185,8 +187,13 @@ _BOUNDS = {
 def _message(detail: ErrorDetails) -> str:
     kind = detail["type"]
     if kind in _BOUNDS:
-        return _BOUNDS[kind][0].format(**detail.get("ctx", {}))
+        return _BOUNDS[kind][0].format(**_bounds(detail))
     return _MESSAGES.get(kind, detail["msg"])
+
+
+def _bounds(detail: ErrorDetails) -> dict[str, object]:
+    context = detail.get("ctx", {})
+    return {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
 
 
 def _fix(detail: ErrorDetails) -> str:
@@ -194,7 +201,7 @@ def _fix(detail: ErrorDetails) -> str:
     if "fix" in context:
         return str(context["fix"])
     if kind in _BOUNDS:
-        return _BOUNDS[kind][1].format(**context)
+        return _BOUNDS[kind][1].format(**_bounds(detail))
     if kind == "enum":
         return f"give one of {context.get('expected', '')}"
     return _FIXES.get(kind, "correct the value")

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from burnish.config.adaptive import AdaptivePoolConfig, fit_pool
 from burnish.config.problems import ConfigError, Problem
-from burnish.config.resolved import ResolvedGepa, ResolvedJob, ResolvedMipro, ResolvedPools
+from burnish.config.resolved import ResolvedJob, ResolvedPools
+from burnish.config.resolved_search import ResolvedGepa, ResolvedMipro
 from burnish.config.rules_search import (
     DEFAULT_PARETO_SEEDS,
     MIN_FEEDBACK_SEEDS,

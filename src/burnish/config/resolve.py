@@ -21,6 +21,7 @@ from burnish.config.resolved import (
     ResolvedOnline,
     ResolvedPools,
     ResolvedProposer,
+    ResolvedStage,
     ResolvedVerifier,
 )
 from burnish.config.rules import judges
@@ -56,10 +57,7 @@ def resolve_job(
     mipro = None if gepa is not None else config.mipro
     section = gepa or mipro or MIPROConfig()
     stages = resolve_stages(config, default_model)
-    if not any(stage.optimize_instructions or stage.optimize_demos for stage in stages):
-        findings.problem(
-            "stages", list(stages), "leave nothing to search", "let one of them be optimised"
-        )
+    _check_searched(stages, findings)
     job = ResolvedJob(
         algorithm=config.algorithm.removeprefix("plugin:"),
         task_app_url=config.task_app_url,
@@ -90,6 +88,13 @@ def resolve_job(
     if dataset_size is not None:
         return derive_pools(job, dataset_size)
     return fit_to_pools(job)
+
+
+def _check_searched(stages: tuple[ResolvedStage, ...], findings: Findings) -> None:
+    if not any(stage.optimize_instructions or stage.optimize_demos for stage in stages):
+        findings.problem(
+            "stages", stages, "leave nothing to search", "let one of them be optimised"
+        )
 
 
 def _concurrency(mipro: MIPROConfig | None) -> int:

@@ -8,13 +8,8 @@ from typing import Final
 
 from burnish.config.gepa import GEPAConfig
 from burnish.config.mipro import MIPROConfig
-from burnish.config.resolved import (
-    ResolvedGepa,
-    ResolvedMipro,
-    ResolvedPreset,
-    ResolvedStage,
-    ResolvedTpe,
-)
+from burnish.config.resolved import ResolvedStage
+from burnish.config.resolved_search import ResolvedGepa, ResolvedMipro, ResolvedPreset, ResolvedTpe
 
 DEFAULT_TOP_K: Final = 2
 DEFAULT_SETS_PER_SIZE: Final = 4

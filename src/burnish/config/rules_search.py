@@ -84,7 +84,8 @@ def _check_sizes(mipro: MIPROConfig, findings: Findings) -> None:
             f"is above the {len(set(bootstrap))} bootstrap seeds",
             "lower it, or add bootstrap seeds",
         )
-    if online and mipro.auto is None and mipro.batch_size > len(set(online)):
+    given = mipro.auto is None and mipro.batch_size != MIPROConfig().batch_size
+    if online and given and mipro.batch_size > len(set(online)):
         findings.warn(
             "mipro.batch_size", f"is above the {len(set(online))} online seeds; all are used"
         )
