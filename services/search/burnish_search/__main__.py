@@ -1,0 +1,5 @@
+"""Runs the search service: `python -m burnish_search`."""
+
+from burnish_search.app import main
+
+raise SystemExit(main())

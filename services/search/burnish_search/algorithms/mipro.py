@@ -1,0 +1,58 @@
+"""MIPRO: Optuna's TPE over instruction and demo set of every stage, judged on minibatches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from burnish_search.algorithms import coverage
+from burnish_search.algorithms.base import Ask, generator
+from burnish_search.algorithms.minibatch_search import MinibatchSearch
+from burnish_search.algorithms.tpe import TpeMirror
+from burnish_search.history import History
+from burnish_search.model import Candidate, StudySpec
+
+
+class Mipro(MinibatchSearch):
+    """Covers the space evenly first, then follows the sampler, with a little exploration."""
+
+    description: ClassVar[str] = (
+        "Optuna's TPE over instruction and demo set of every stage, on minibatches; the winner is "
+        "chosen by pooled estimates and a final re-score."
+    )
+
+    def __init__(self, spec: StudySpec) -> None:
+        super().__init__(spec)
+        self._mirror = TpeMirror(n_candidates=self.settings.tpe.n_candidates)
+
+    def choose(
+        self,
+        history: History,
+        ask: Ask,
+        pending: Sequence[Candidate],
+        fits: Callable[[Candidate], bool],
+    ) -> Candidate | None:
+        """Returns the next candidate to look at; None when none is found that fits."""
+        place = history.minibatch_count + len(pending)
+        randomness = generator(self.spec, "choice", place)
+        candidate = None
+        if self._covering(history, place):
+            candidate = coverage.even(history, pending, randomness, fits)
+        elif randomness.random() >= self.settings.tpe.epsilon:
+            seed = randomness.getrandbits(32)
+            candidate = self._mirror.draw(history, seed=seed, pending=pending, fits=fits)
+        if candidate is None:
+            candidate = coverage.uniform(history, randomness, fits)
+        return candidate
+
+    def _covering(self, history: History, place: int) -> bool:
+        """Whether the space is still being covered: at first, and again when it has grown."""
+        if place < self.settings.tpe.n_startup_trials:
+            return True
+        counts = coverage.use_counts(history, ())
+        untried = max(
+            sum(count[option] == 0 for option in options)
+            for count, options in zip(counts, history.space.options, strict=True)
+        )
+        since = place - history.grown_at
+        return untried > 0 and since < (self.trial_count(history) - history.grown_at) // 2

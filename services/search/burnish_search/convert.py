@@ -1,0 +1,311 @@
+"""Between protobuf and the engine: the only module of the service that sees both."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+from google.protobuf import json_format, struct_pb2
+
+from burnish.api.search.v1 import search_service_pb2 as search_v1
+from burnish.api.types.v1 import candidate_pb2, model_pb2, rollout_pb2
+from burnish_search.model import (
+    Candidate,
+    Cell,
+    Change,
+    Component,
+    ComponentsAdded,
+    Estimate,
+    FinishPlan,
+    FinishReason,
+    Kind,
+    Observation,
+    ObservationsTold,
+    Pool,
+    ProposalPlan,
+    Ranked,
+    StudySpec,
+    Trial,
+    TrialKind,
+    Work,
+    WorkClosed,
+    WorkSuggested,
+)
+from burnish_search.problems import ChangeInvalid, StudyInvalid
+from burnish_search.study import Study
+
+_MOST_SEEDS = 1_000_000
+_MOST_STAGES = 64
+_MOST_TOLD = 10_000
+_KIND_BY_PREFIX = {"ins_": Kind.INSTRUCTION, "dem_": Kind.DEMO_SET}
+
+
+def study_spec(study: search_v1.Study) -> StudySpec:
+    """Reads what a study is created with; raises StudyInvalid with every problem."""
+    problems: list[str] = []
+    stage_ids = tuple(study.stage_ids)
+    if not study.algorithm:
+        problems.append("`algorithm` is empty; give one that ListAlgorithms names")
+    if not stage_ids or len(stage_ids) > _MOST_STAGES:
+        problems.append(f"`stage_ids` has {len(stage_ids)} stages; give 1 to {_MOST_STAGES}")
+    if len(set(stage_ids)) < len(stage_ids) or "" in stage_ids:
+        problems.append("`stage_ids` holds an empty or a repeated stage; each must be named once")
+    if study.max_cell_count < 0:
+        problems.append(
+            f"`max_cell_count` is {study.max_cell_count}; give at least 1, or 0 for none"
+        )
+    spec = StudySpec(
+        name=study.name,
+        algorithm=study.algorithm,
+        settings=settings(study.settings),
+        random_seed=study.random_seed,
+        stage_ids=stage_ids,
+        online=_seeds("online_pool", study.online_pool, problems),
+        validation=_seeds("validation_pool", study.validation_pool, problems),
+        max_cell_count=study.max_cell_count or None,
+    )
+    if problems:
+        raise StudyInvalid(study.name, problems)
+    return spec
+
+
+def settings(struct: struct_pb2.Struct) -> Mapping[str, object]:
+    """Returns a struct as JSON values."""
+    values: dict[str, object] = json_format.MessageToDict(struct)
+    return values
+
+
+def study(message: search_v1.Study, held: Study) -> search_v1.Study:
+    """Returns a study as it was given, with what is output only."""
+    answer = search_v1.Study()
+    answer.CopyFrom(message)
+    answer.revision = held.revision
+    answer.state = search_v1.StudyState.ValueType(held.state)
+    return answer
+
+
+def components(name: str, messages: Iterable[candidate_pb2.Component]) -> list[Component]:
+    """Reads components; their text may be left out."""
+    problems: list[str] = []
+    read = []
+    for message in messages:
+        kind = _kind(message)
+        if kind is None:
+            problems.append(
+                f"component `{message.component_id}` is neither an instruction nor a demo set; set "
+                "its content, or give it an id that begins with `ins_` or `dem_`"
+            )
+            continue
+        read.append(
+            Component(
+                component_id=message.component_id,
+                stage_id=message.stage_id,
+                kind=kind,
+                baseline=message.source == candidate_pb2.COMPONENT_SOURCE_BASELINE,
+                zero_shot=message.source == candidate_pb2.COMPONENT_SOURCE_ZERO_SHOT,
+            )
+        )
+    if problems:
+        raise ChangeInvalid(name, problems)
+    return read
+
+
+def observations(name: str, messages: Sequence[rollout_pb2.Observation]) -> list[Observation]:
+    """Reads observations; a failure is a missing measurement."""
+    problems: list[str] = []
+    if len(messages) > _MOST_TOLD:
+        problems.append(f"{len(messages)} observations in one call; send at most {_MOST_TOLD}")
+    read = []
+    for place, message in enumerate(messages):
+        outcome = message.WhichOneof("outcome")
+        pool = _pool(message.cell.pool)
+        if outcome is None:
+            problems.append(f"observation {place} has no outcome; set `reward` or `failure`")
+        elif pool is None:
+            problems.append(
+                f"observation {place} is of pool {message.cell.pool}; a search is told of the "
+                "bootstrap, online and validation pools only"
+            )
+        else:
+            read.append(
+                Observation(
+                    cell=_cell(message.cell, pool),
+                    reward=message.reward if outcome == "reward" else None,
+                )
+            )
+    if problems:
+        raise ChangeInvalid(name, problems[:20])
+    return read
+
+
+def change(name: str, entry: search_v1.StudyEntry, stage_ids: tuple[str, ...]) -> Change:
+    """Reads an entry of the log."""
+    match entry.WhichOneof("change"):
+        case "components_added":
+            added = components(name, entry.components_added.components)
+            return ComponentsAdded(components=tuple(added))
+        case "observations_told":
+            told = observations(name, entry.observations_told.observations)
+            return ObservationsTold(observations=tuple(told))
+        case "work_closed":
+            return WorkClosed(ask_index=entry.work_closed.ask_index)
+        case "work_suggested":
+            return _work_suggested(name, entry.work_suggested, stage_ids)
+    raise ChangeInvalid(name, [f"entry {entry.revision} holds no change"])
+
+
+def work(suggested: Work) -> search_v1.Work:
+    """Returns a work as a message."""
+    message = search_v1.Work(ask_index=suggested.ask_index)
+    match suggested.plan:
+        case None:
+            message.evaluation.trials.extend(trial(one) for one in suggested.trials)
+        case ProposalPlan() as plan:
+            message.proposal.proposal_id = plan.proposal_id
+            message.proposal.stage_ids.extend(plan.stage_ids)
+            message.proposal.count = plan.count
+            message.proposal.parent_candidate_ids.extend(plan.parent_candidate_ids)
+            message.proposal.iteration = plan.iteration
+        case FinishPlan() as plan:
+            message.finished.reason = search_v1.FinishReason.ValueType(plan.reason)
+    return message
+
+
+def trial(seen: Trial) -> search_v1.Trial:
+    """Returns a trial as a message."""
+    message = search_v1.Trial(
+        trial_index=seen.trial_index,
+        candidate=candidate(seen.candidate),
+        kind=search_v1.TrialKind.ValueType(seen.kind),
+        iteration=seen.iteration,
+        observed_count=seen.observed_count,
+        state=search_v1.TrialState.ValueType(seen.state),
+    )
+    for cell in seen.cells:
+        message.cells.add(
+            candidate_id=cell.candidate_id,
+            pool=rollout_pb2.Pool.ValueType(cell.pool),
+            seed=cell.seed,
+            repeat=cell.repeat,
+            fidelity=cell.fidelity,
+        )
+    if seen.mean_reward is not None:
+        message.mean_reward = seen.mean_reward
+    return message
+
+
+def candidate(chosen: Candidate) -> candidate_pb2.Candidate:
+    """Returns a candidate as a message."""
+    message = candidate_pb2.Candidate(candidate_id=chosen.candidate_id)
+    pairs = zip(chosen.choices[0::2], chosen.choices[1::2], strict=True)
+    for stage_id, (instruction, demo_set) in zip(chosen.stage_ids, pairs, strict=True):
+        choice = message.stages[stage_id]
+        choice.instruction_id, choice.demo_set_id = instruction, demo_set
+    return message
+
+
+def ranked(entry: Ranked) -> search_v1.RankedCandidate:
+    """Returns a ranked candidate as a message."""
+    return search_v1.RankedCandidate(
+        candidate=candidate(entry.candidate),
+        pooled=_estimate(entry.pooled),
+        validation=None if entry.validation is None else _estimate(entry.validation),
+        baseline=entry.baseline,
+    )
+
+
+def _estimate(value: Estimate) -> rollout_pb2.Estimate:
+    return rollout_pb2.Estimate(
+        mean=value.mean,
+        row_count=value.row_count,
+        lower=value.lower,
+        upper=value.upper,
+        confidence=value.confidence,
+    )
+
+
+def _work_suggested(
+    name: str, message: search_v1.Work, stage_ids: tuple[str, ...]
+) -> WorkSuggested:
+    match message.WhichOneof("action"):
+        case "proposal":
+            proposal = ProposalPlan(
+                proposal_id=message.proposal.proposal_id,
+                stage_ids=tuple(message.proposal.stage_ids),
+                count=message.proposal.count,
+                parent_candidate_ids=tuple(message.proposal.parent_candidate_ids),
+                iteration=message.proposal.iteration,
+            )
+            return WorkSuggested(ask_index=message.ask_index, plan=proposal, trials=())
+        case "finished":
+            finished = FinishPlan(reason=FinishReason(message.finished.reason))
+            return WorkSuggested(ask_index=message.ask_index, plan=finished, trials=())
+        case "evaluation":
+            trials = [_trial(name, one, stage_ids) for one in message.evaluation.trials]
+            return WorkSuggested(ask_index=message.ask_index, plan=None, trials=trials)
+    raise ChangeInvalid(name, [f"work {message.ask_index} holds no action"])
+
+
+def _trial(name: str, message: search_v1.Trial, stage_ids: tuple[str, ...]) -> Trial:
+    stages = message.candidate.stages
+    if set(stages) != set(stage_ids):
+        raise ChangeInvalid(name, [f"trial {message.trial_index} has other stages than the study"])
+    chosen = Candidate.of(
+        stage_ids,
+        tuple(
+            itertools.chain.from_iterable(
+                (stages[stage].instruction_id, stages[stage].demo_set_id) for stage in stage_ids
+            )
+        ),
+    )
+    pools = [_pool(cell.pool) for cell in message.cells]
+    return Trial(
+        trial_index=message.trial_index,
+        candidate=chosen,
+        kind=TrialKind(message.kind),
+        cells=tuple(
+            _cell(cell, pool)
+            for cell, pool in zip(message.cells, pools, strict=True)
+            if pool is not None
+        ),
+        iteration=message.iteration,
+    )
+
+
+def _cell(message: rollout_pb2.Cell, pool: Pool) -> Cell:
+    return Cell(
+        candidate_id=message.candidate_id,
+        pool=pool,
+        seed=message.seed,
+        repeat=message.repeat,
+        fidelity=message.fidelity,
+    )
+
+
+def _pool(value: int) -> Pool | None:
+    return Pool(value) if value in list(Pool) else None
+
+
+def _kind(message: candidate_pb2.Component) -> Kind | None:
+    match message.WhichOneof("content"):
+        case "instruction":
+            return Kind.INSTRUCTION
+        case "demo_set":
+            return Kind.DEMO_SET
+    return _KIND_BY_PREFIX.get(message.component_id[:4])
+
+
+def _seeds(field: str, pool: model_pb2.SeedPool, problems: list[str]) -> tuple[int, ...]:
+    ranges = [range(one.start, one.end, one.step or 1) for one in pool.ranges if one.step >= 0]
+    if len(ranges) < len(pool.ranges):
+        problems.append(f"`{field}` has a range whose step is negative; give at least 1")
+    count = len(pool.seeds) + sum(map(len, ranges))
+    if count > _MOST_SEEDS:
+        problems.append(f"`{field}` has {count} seeds; give at most {_MOST_SEEDS}")
+        return ()
+    seeds = tuple(itertools.chain(pool.seeds, *ranges))
+    if len(set(seeds)) < len(seeds):
+        problems.append(
+            f"`{field}` names {len(seeds) - len(set(seeds))} seeds twice; name each once"
+        )
+    return seeds

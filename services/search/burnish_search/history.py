@@ -1,0 +1,129 @@
+"""Everything a study has been told, in order: the only thing that an algorithm decides from.
+
+It only ever grows, by the entries of the study's log, so that the same entries give the same
+history in any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from burnish_search.model import (
+    Candidate,
+    Cell,
+    Component,
+    Observation,
+    Pool,
+    StudySpec,
+    Trial,
+    TrialKind,
+    TrialState,
+    Work,
+)
+from burnish_search.space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A measured cell."""
+
+    candidate_id: str
+    pool: Pool
+    seed: int
+    reward: float
+
+
+class History:
+    """What is known of a study.
+
+    Attributes:
+        spec: What the study was created with.
+        space: What may be chosen.
+        candidates: Candidates that were suggested, and the baseline, by id.
+        trials: Trials in the order they were suggested.
+        works: Works in the order they were suggested.
+        rows: Measured cells in the order they were told.
+        suggested_cell_count: Cells suggested so far.
+        grown_at: How many minibatch trials there were when the space last grew.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.spec = spec
+        self.space = Space(spec.stage_ids)
+        self.candidates: dict[str, Candidate] = {}
+        self.trials: list[Trial] = []
+        self.works: list[Work] = []
+        self.rows: list[Row] = []
+        self.suggested_cell_count = 0
+        self.grown_at = 0
+        self._prior_row_count: int | None = None
+        self._outcomes: dict[Cell, float | None] = {}
+        self._asked: dict[str, set[tuple[Pool, int]]] = {}
+        self._minibatch_count = 0
+
+    def add(self, components: Iterable[Component]) -> None:
+        """Grows the space."""
+        if self.space.add(components):
+            self.grown_at = self._minibatch_count
+            if self.space.complete:
+                baseline = self.space.baseline()
+                self.candidates[baseline.candidate_id] = baseline
+
+    def suggest(self, work: Work) -> None:
+        """Records a work and its trials."""
+        if self._prior_row_count is None:
+            self._prior_row_count = len(self.rows)
+        self.works.append(work)
+        for trial in work.trials:
+            self.trials.append(trial)
+            self.candidates[trial.candidate.candidate_id] = trial.candidate
+            self.suggested_cell_count += len(trial.cells)
+            self._minibatch_count += trial.kind is TrialKind.MINIBATCH
+            asked = self._asked.setdefault(trial.candidate.candidate_id, set())
+            asked.update(cell.row for cell in trial.cells)
+
+    def tell(self, observations: Iterable[Observation]) -> None:
+        """Records measurements. The first reward of a cell stands; a failure never replaces one."""
+        for observation in observations:
+            cell = observation.cell
+            self._asked.setdefault(cell.candidate_id, set()).add(cell.row)
+            if observation.reward is None:
+                self._outcomes.setdefault(cell, None)
+            elif self._outcomes.get(cell) is None:
+                self._outcomes[cell] = observation.reward
+                if cell.fidelity == 0 and cell.pool is not Pool.BOOTSTRAP:
+                    self.rows.append(
+                        Row(cell.candidate_id, cell.pool, cell.seed, observation.reward)
+                    )
+
+    def close(self, work: Work) -> None:
+        """Ends a work: its trials get their means over the cells that were observed."""
+        work.closed = True
+        for trial in work.trials:
+            rewards = [
+                reward for cell in trial.cells if (reward := self._outcomes.get(cell)) is not None
+            ]
+            trial.observed_count = len(rewards)
+            trial.mean_reward = sum(rewards) / len(rewards) if rewards else None
+            trial.state = TrialState.SUCCEEDED if rewards else TrialState.FAILED
+            trial.rows_at_close = len(self.rows)
+
+    def asked(self, candidate_id: str) -> set[tuple[Pool, int]]:
+        """Returns the rows that a candidate was ever suggested or told on."""
+        return self._asked.get(candidate_id, set())
+
+    def prior_rows(self) -> Sequence[Row]:
+        """Returns what was told before the first ask: the baseline's evaluation."""
+        return self.rows if self._prior_row_count is None else self.rows[: self._prior_row_count]
+
+    def rewards(self, candidate_id: str, pool: Pool) -> list[float]:
+        """Returns a candidate's measured rewards in a pool, in the order they were told."""
+        return [
+            row.reward for row in self.rows if row.candidate_id == candidate_id and row.pool is pool
+        ]
+
+    @property
+    def minibatch_count(self) -> int:
+        """How many minibatch trials were suggested."""
+        return self._minibatch_count

@@ -1,0 +1,24 @@
+"""Every algorithm that ships keeps the contract of a search algorithm."""
+
+from burnish.testing.search_suite import SearchAlgorithmSuite
+from burnish_runtime.settings import ServiceSettings
+from burnish_runtime.testing import running
+from burnish_search.app import SearchApp
+
+
+class _OverTheWire(SearchAlgorithmSuite):
+    def serve(self):
+        return running(SearchApp(ServiceSettings(service="search")))
+
+
+class TestMipro(_OverTheWire):
+    algorithm = "mipro"
+
+
+class TestMiproInParallel(_OverTheWire):
+    algorithm = "mipro"
+    settings = {"batch_size": 5, "num_trials": 12, "max_parallel_trials": 4}  # noqa: RUF012
+
+
+class TestRandomSearch(_OverTheWire):
+    algorithm = "random"
