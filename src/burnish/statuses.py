@@ -7,9 +7,11 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # has no stubs
 from grpc import aio
 
-from burnish.errors import DOMAIN, BurnishError, Code, error_from_code
+from burnish.errors import DOMAIN, BurnishError, Code, Unavailable, error_from_code
 
 DETAILS_KEY = "grpc-status-details-bin"
+# What grpc.aio makes of a stream that the server ended, for whatever reason, too soon to read.
+_CUT_WHILE_SENDING = "Internal error from Core"
 _MAX_MESSAGE_CHARACTERS = 4_000
 _MAX_VALUE_CHARACTERS = 1_000
 _MAX_VALUES = 16
@@ -57,11 +59,14 @@ def error_from_rpc(error: aio.AioRpcError) -> BurnishError:
     """Returns the error of our tree that a failed call stands for.
 
     Reason and metadata come from the ErrorInfo that Burnish's servers send; a status from elsewhere
-    gets the default reason of its class.
+    gets the default reason of its class. A stream that was cut while the client was sending is
+    `Unavailable`: the real status is lost, and the next try will tell it.
     """
     code: int = error.code().value[0]
     message = error.details() or f"the call failed with status {error.code().name}"
     info = _error_info(error)
+    if info is None and error.details() == _CUT_WHILE_SENDING:
+        return Unavailable("the stream ended while a message was being sent", reason="STREAM_CUT")
     if info is None:
         reason = error_from_code(code, message, reason="").default_reason
         return error_from_code(code, message, reason=reason)

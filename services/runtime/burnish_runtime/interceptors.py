@@ -32,7 +32,7 @@ from burnish_runtime.refusals import (
     TokenWrong,
 )
 from burnish_runtime.settings import Secret
-from burnish_runtime.telemetry import RpcMetrics
+from burnish_runtime.telemetry import MethodMetrics, RpcMetrics
 
 _log = structlog.get_logger("burnish.rpc")
 if TYPE_CHECKING:  # generic in the stubs only
@@ -42,8 +42,9 @@ if TYPE_CHECKING:  # generic in the stubs only
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _PUSHBACK_MILLISECONDS = 250
-# Deadlines travel as a number with a unit, rounded up.
-_DEADLINE_ROUNDING_SECONDS = 1.0
+# gRPC rounds deadlines up to a few digits when it sends them: 3600 s arrive as 3610.
+_DEADLINE_ROUNDING = 1.01
+_OVERLOAD_LOG_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +70,13 @@ class _Method:
         path: Full name, such as `/burnish.api.search.v1.SearchService/GetStudy`.
         streams: Whether answers are streamed. Such calls may come without a deadline.
         endless: Whether it is a stream that ends only when one side leaves.
+        metrics: Where its calls are counted.
     """
 
     path: str
     streams: bool
     endless: bool
+    metrics: MethodMetrics
 
 
 class CallChain(aio.ServerInterceptor):
@@ -103,6 +106,8 @@ class CallChain(aio.ServerInterceptor):
         self._in_flight = {False: 0, True: 0}
         self._endless: set[asyncio.Task[Any]] = set()
         self._ending = False
+        self._overload_count = 0
+        self._next_overload_log = clock()
         self._denials: dict[type[Unauthenticated], _Handler] = {
             kind: _denial(kind, metrics) for kind in (TokenMissing, TokenWrong)
         }
@@ -147,6 +152,7 @@ class CallChain(aio.ServerInterceptor):
             streams=plain.response_streaming,
             endless=plain.response_streaming
             and (plain.request_streaming or path.rpartition("/")[2].startswith("Watch")),
+            metrics=MethodMetrics(self._metrics, path),
         )
         serializers = (plain.request_deserializer, plain.response_serializer)
         if plain.request_streaming and plain.response_streaming:
@@ -205,31 +211,33 @@ class CallChain(aio.ServerInterceptor):
                 code = "UNAVAILABLE"
                 await _abort(context, ShuttingDown("the server is stopping; reconnect"), request_id)
             raise
+        except Overloaded as error:
+            code = error.code.name
+            self._log_overload(method.path, error)
+            await _abort(context, error, request_id)
         except BurnishError as error:
             code = error.code.name
-            _log_error(method.path, error, request_id)
+            _log_error(method.path, error)
             await _abort(context, error, request_id)
         except Exception:
             code = "INTERNAL"
-            _log.exception("call_failed", method=method.path, request_id=request_id)
+            _log.exception("call_failed", method=method.path)
             await _abort(context, BurnishError("unexpected"), request_id)
         finally:
             self._leave(method)
             seconds = self._clock() - started
-            self._metrics.calls.labels(method.path, code).inc()
-            self._metrics.durations.labels(method.path).observe(seconds)
+            method.metrics.ended(code=code, seconds=seconds)
             _log.debug("call_ended", method=method.path, code=code, seconds=seconds)
 
     def _enter(self, method: _Method) -> None:
         self._in_flight[method.streams] += 1
-        self._metrics.in_flight.labels(method.path).inc()
+        method.metrics.began()
         task = asyncio.current_task()
         if method.endless and task is not None:
             self._endless.add(task)
 
     def _leave(self, method: _Method) -> None:
         self._in_flight[method.streams] -= 1
-        self._metrics.in_flight.labels(method.path).dec()
         task = asyncio.current_task()
         if task is not None:
             self._endless.discard(task)
@@ -246,6 +254,16 @@ class CallChain(aio.ServerInterceptor):
         if not method.streams:
             _check_deadline(context.time_remaining(), self._rules.max_deadline_seconds)
 
+    def _log_overload(self, path: str, error: Overloaded) -> None:
+        """Logs at most one refusal a second, so that the log does not add to the load."""
+        now = self._clock()
+        self._overload_count += 1
+        if now < self._next_overload_log:
+            return
+        _log.warning("overloaded", method=path, refused=self._overload_count, error=error.message)
+        self._next_overload_log = now + _OVERLOAD_LOG_SECONDS
+        self._overload_count = 0
+
     def _ended_by_us(self, method: _Method, context: _Context) -> bool:
         task = asyncio.current_task()
         if not (self._ending and method.endless) or task is None or context.cancelled():
@@ -261,7 +279,7 @@ def _check_deadline(left: float | None, longest: float) -> None:
             reason="DEADLINE_REQUIRED",
             metadata={"max_seconds": f"{longest:g}"},
         )
-    if left > longest + _DEADLINE_ROUNDING_SECONDS:
+    if left > longest * _DEADLINE_ROUNDING:
         raise DeadlineRefused(
             f"the deadline is {left:.0f} s off; set one of at most {longest:g} s",
             reason="DEADLINE_TOO_LONG",
@@ -308,12 +326,11 @@ def _code_set(context: _Context) -> str:
     return Code(code).name if isinstance(code, int) and code else "OK"
 
 
-def _log_error(path: str, error: BurnishError, request_id: str) -> None:
+def _log_error(path: str, error: BurnishError) -> None:
     fields = {
         "method": path,
         "code": error.code.name,
         "reason": error.reason,
-        "request_id": request_id,
     }
     if is_our_fault(error):
         _log.error("call_failed", error=error.message, exc_info=error, **fields)

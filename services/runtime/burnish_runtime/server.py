@@ -88,7 +88,7 @@ class ServiceServer:
     """A service with its ports."""
 
     def __init__(self, service: Service, settings: ServiceSettings) -> None:
-        """Prepares the ports; nothing is opened yet.
+        """Prepares the server; nothing is opened yet.
 
         Args:
             service: What is served.
@@ -113,6 +113,7 @@ class ServiceServer:
         self._server: aio.Server | None = None
         self._health_server: aio.Server | None = None
         self._metrics_server: MetricsServer | None = None
+        self._service_started = False
         self._health = health.aio.HealthServicer()
 
     async def start(self) -> Addresses:
@@ -130,6 +131,7 @@ class ServiceServer:
         await self._health_server.start()
         self._server = aio.server(interceptors=[self._chain], options=_server_arguments(settings))
         names = await self._service.start(self._server)
+        self._service_started = True
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
         grpc_address = _bind(self._server, settings.listen, "listen")
         await self._server.start()
@@ -150,18 +152,26 @@ class ServiceServer:
         """Drains and stops in order; calls longer than `drain_seconds` are cut."""
         await self._health.enter_graceful_shutdown()
         try:
-            await asyncio.wait_for(self._service.drain(), timeout=self._settings.drain_seconds)
-        except TimeoutError:
-            _log.warning("drain_cut", drain_seconds=self._settings.drain_seconds)
+            await self._drain()
         finally:
             self._chain.end_streams()
             if self._server is not None:
                 await self._server.stop(grace=self._settings.drain_seconds)
-            await self._service.stop()
+            if self._service_started:
+                await self._service.stop()
             if self._metrics_server is not None:
                 await self._metrics_server.stop()
             if self._health_server is not None:
                 await self._health_server.stop(grace=None)
+
+    async def _drain(self) -> None:
+        if not self._service_started:
+            return
+        try:
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self._service.drain()
+        except TimeoutError:
+            _log.warning("drain_cut", drain_seconds=self._settings.drain_seconds)
 
 
 def main(build: Callable[[ServiceSettings], Service], *, service: str) -> int:
@@ -180,7 +190,10 @@ def main(build: Callable[[ServiceSettings], Service], *, service: str) -> int:
         configure_logging(service=service, node_id=settings.node_id, level=settings.log_level)
         uvloop.run(_serve(build(settings), settings))
     except BurnishError as error:
-        _log.error("cannot_start", reason=error.reason, error=error.message)
+        _log.error("cannot_serve", reason=error.reason, error=error.message)
+        return 1
+    except Exception:
+        _log.exception("crashed")
         return 1
     return 0
 

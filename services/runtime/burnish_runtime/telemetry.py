@@ -20,6 +20,7 @@ from prometheus_client.exposition import start_http_server
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from burnish.rpc import request_id
 from burnish_runtime.settings import Secret, host_and_port
 
 _BLANK = "***"
@@ -95,8 +96,18 @@ def configure_logging(*, service: str, node_id: str, level: str) -> None:
         node_id: Replica that each line carries.
         level: Lowest level of our own lines, such as `INFO`.
     """
+
+    def place(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        event.setdefault("service", service)
+        event.setdefault("node", node_id)
+        if request_id.get():
+            event.setdefault("request_id", request_id.get())
+        return event
+
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        place,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -107,7 +118,6 @@ def configure_logging(*, service: str, node_id: str, level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service, node=node_id)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -144,6 +154,41 @@ class RpcMetrics:
         self.in_flight = Gauge(
             "burnish_rpc_in_flight", "Calls being served.", ["method"], registry=self.registry
         )
+
+
+class MethodMetrics:
+    """The metrics of one method, looked up once."""
+
+    def __init__(self, metrics: RpcMetrics, method: str) -> None:
+        """Finds what the method's calls are counted in.
+
+        Args:
+            metrics: Metrics of the server.
+            method: Full name of the method.
+        """
+        self._calls = metrics.calls
+        self._method = method
+        self._by_code: dict[str, Counter] = {}
+        self._durations = metrics.durations.labels(method)
+        self._in_flight = metrics.in_flight.labels(method)
+
+    def began(self) -> None:
+        """Counts a call that began."""
+        self._in_flight.inc()
+
+    def ended(self, *, code: str, seconds: float) -> None:
+        """Counts a call that ended.
+
+        Args:
+            code: Name of its status.
+            seconds: How long it took.
+        """
+        self._in_flight.dec()
+        self._durations.observe(seconds)
+        calls = self._by_code.get(code)
+        if calls is None:
+            calls = self._by_code[code] = self._calls.labels(self._method, code)
+        calls.inc()
 
 
 class _ProcessWide(Collector):

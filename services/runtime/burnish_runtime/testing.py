@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -53,20 +54,25 @@ class HandlerService:
 
 
 @asynccontextmanager
-async def running(service: Service, *, token: str = "test-token") -> AsyncIterator[aio.Channel]:  # noqa: S107
+async def running(
+    service: Service,
+    *,
+    token: str = "test-token",  # noqa: S107
+    settings: ServiceSettings | None = None,
+) -> AsyncIterator[aio.Channel]:
     """Serves a service on a free loopback port, with everything that production has.
 
     Args:
         service: Service to serve; it is drained and stopped at the end.
         token: Bearer token of server and channel.
+        settings: Settings of the server, but for the token; None takes the defaults.
 
     Yields:
         A channel that carries the token.
     """
-    settings = ServiceSettings(
-        service=service.name, auth_token=Secret(token), drain_seconds=_FAST_DRAIN_SECONDS
-    )
-    server = ServiceServer(service, settings)
+    if settings is None:
+        settings = ServiceSettings(service=service.name, drain_seconds=_FAST_DRAIN_SECONDS)
+    server = ServiceServer(service, replace(settings, auth_token=Secret(token)))
     try:
         addresses = await server.start()
         async with rpc.connect(addresses.grpc, token=token) as channel:
