@@ -1,0 +1,176 @@
+"""Evaluates graphs in a process of their own, under a limit of CPU time per rollout.
+
+Some expressions and schemas take for ever on some texts, and holding the interpreter they would
+stop the whole service. The child reads one JSON line per request and writes one per answer. It
+limits itself by a timer of its own CPU time, so a loaded machine fails nothing, and it ends when
+its parent is gone. It gets none of the service's secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from burnish_verifier.checks.registry import with_plugins
+from burnish_verifier.evaluate import Compiled, Evidence, Judgement
+from burnish_verifier.fuse import Failed
+from burnish_verifier.graph import Graph, from_json, to_json
+
+_log = structlog.get_logger("burnish.verifier")
+_CPU_SECONDS = 0.5
+_GRACE_SECONDS = 60.0
+_LINE_LIMIT = 64 * 1024 * 1024
+_KEPT_VARIABLES = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+
+
+class GuardedRunner:
+    """Runs guarded graphs in a child process, which it starts when first needed."""
+
+    def __init__(self) -> None:
+        self._child: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def evaluate(
+        self, graph: Graph, evidence: Sequence[Evidence]
+    ) -> list[Judgement | Failed]:
+        """Judges rollouts, in order. A child that dies is a failure that may be retried."""
+        request = json.dumps(
+            {
+                "graph": to_json(graph),
+                "evidence": [[_text(item.output), _text(item.reference)] for item in evidence],
+            }
+        )
+        async with self._turn:
+            line = b""
+            try:
+                async with asyncio.timeout(_GRACE_SECONDS + 2 * _CPU_SECONDS * len(evidence)):
+                    line = await self._ask(request.encode() + b"\n")
+            except TimeoutError:
+                _log.warning("guarded_process_silent", rollouts=len(evidence))
+            finally:
+                # An answer still under way would be taken for that of the next request.
+                if not line.endswith(b"\n"):
+                    await self._end()
+        if not line.endswith(b"\n"):
+            lost = Failed(
+                reason="CHECK_PROCESS_DIED",
+                message="the process that evaluates guarded checks died; try again",
+                retryable=True,
+            )
+            return [lost for _ in evidence]
+        return [_read(item) for item in json.loads(line)]
+
+    async def close(self) -> None:
+        """Ends the child."""
+        async with self._turn:
+            await self._end()
+
+    async def _ask(self, line: bytes) -> bytes:
+        child = await self._running()
+        if child.stdin is None or child.stdout is None:
+            return b""
+        try:
+            child.stdin.write(line)
+            await child.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+        return await child.stdout.readline()
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._child is None or self._child.returncode is not None:
+            kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "burnish_verifier.guarded",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=_LINE_LIMIT,
+                env=kept,
+            )
+        return self._child
+
+    async def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            if child.returncode is None:
+                child.kill()
+            await child.wait()
+
+
+class _OutOfTime(BaseException):
+    """The CPU time of one rollout is used up; no check may catch it."""
+
+
+def serve_stdin() -> None:
+    """Answers requests until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGVTALRM, _stop)
+    kinds = with_plugins()
+    compiled: dict[str, Compiled] = {}
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        key = json.dumps(request["graph"], sort_keys=True)
+        if key not in compiled:
+            compiled.clear()
+            compiled[key] = Compiled.of(from_json(request["graph"]), kinds)
+        answers = [
+            _timed(compiled[key], Evidence(output=_bytes(output), reference=_bytes(reference)))
+            for output, reference in request["evidence"]
+        ]
+        sys.stdout.buffer.write(json.dumps(answers).encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _timed(compiled: Compiled, evidence: Evidence) -> dict[str, Any]:
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, _CPU_SECONDS)
+        try:
+            found = compiled.evaluate(evidence)
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    except _OutOfTime:
+        found = Failed(
+            reason="CHECK_TIMEOUT",
+            message=f"the checks took over {_CPU_SECONDS} s of CPU time; simplify the pattern",
+        )
+    return _written(found)
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _OutOfTime
+
+
+def _written(found: Judgement | Failed) -> dict[str, Any]:
+    if isinstance(found, Failed):
+        failure = [found.reason, found.message, found.retryable, dict(found.metadata)]
+        return {"failure": failure}
+    return {"judgement": [found.outcome, dict(found.criteria), found.feedback]}
+
+
+def _read(item: Mapping[str, Any]) -> Judgement | Failed:
+    if "failure" in item:
+        reason, message, retryable, metadata = item["failure"]
+        return Failed(reason=reason, message=message, retryable=retryable, metadata=metadata)
+    outcome, criteria, feedback = item["judgement"]
+    return Judgement(outcome=outcome, criteria=criteria, feedback=feedback)
+
+
+if __name__ == "__main__":
+    serve_stdin()
