@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -109,42 +110,79 @@ async def test_retries_can_be_turned_off():
             await do(channel)
 
 
-async def test_calls_go_to_all_servers_and_none_is_lost_with_one_of_them():
-    served = {"one": 0, "two": 0}
+HANGING_SERVER = """
+import asyncio, sys
+import grpc
+from grpc import aio
 
-    def counting(name: str) -> Behaviour:
-        async def handle(request: bytes, context: Any) -> bytes:
-            served[name] += 1
-            await asyncio.sleep(0)
-            return name.encode()
+async def hang(request, context):
+    if request == b"who":
+        return b"hanging"
+    print("hangs", flush=True)
+    await asyncio.Event().wait()
 
-        return handle
+async def serve():
+    server = aio.server()
+    handlers = {"Do": grpc.unary_unary_rpc_method_handler(hang)}
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("burnish.testing.v1.HandlerService", handlers)]
+    )
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    await server.wait_for_termination()
 
+asyncio.run(serve())
+"""
+
+
+@contextlib.asynccontextmanager
+async def hanging_server() -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A process that takes calls and does not answer them, so that a kill finds them in flight."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HANGING_SERVER, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process, int(await printed_by(process))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def printed_by(process: asyncio.subprocess.Process) -> bytes:
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        return await process.stdout.readline()
+
+
+@pytest.mark.parametrize(("attempts", "lost"), [(1, 10), (5, 0)])
+async def test_no_call_is_lost_with_one_of_two_servers_only_thanks_to_retries(attempts, lost):
+    async def answer(request: bytes, context: Any) -> bytes:
+        return b"alive"
+
+    options = rpc.ChannelOptions(max_attempts=attempts, initial_backoff_seconds=0.01)
     async with (
-        bare_server(counting("one")) as (dying, first),
-        bare_server(counting("two")) as (_, second),
-        rpc.connect(f"ipv4:127.0.0.1:{first},127.0.0.1:{second}") as channel,
+        hanging_server() as (dying, first),
+        bare_server(answer) as (_, second),
+        rpc.connect(f"ipv4:127.0.0.1:{first},127.0.0.1:{second}", options=options) as channel,
     ):
-        await balanced(channel)
-        stopping = None
-        for batch in range(40):
-            if batch == 10:
-                stopping = asyncio.create_task(dying.stop(grace=None))
-            answers = await asyncio.gather(*(do(channel) for _ in range(50)))
-            assert set(answers) <= {b"one", b"two"}
-        assert stopping is not None
-        await stopping
-        assert {await do(channel) for _ in range(10)} == {b"two"}
-    assert served["one"] > 100
-    assert served["two"] > 1000
+        await both_answer(channel)
+        calls = [asyncio.create_task(do(channel)) for _ in range(20)]
+        for _ in range(10):
+            assert await printed_by(dying) == b"hangs\n"
+        dying.kill()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert results.count(b"alive") == 20 - lost
+    assert sum(isinstance(result, errors.Unavailable) for result in results) == lost
 
 
-async def balanced(channel: aio.Channel) -> None:
+async def both_answer(channel: aio.Channel) -> None:
     """Calls until both servers have answered, since connections come up one by one."""
+    ask: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PATH)
     seen: set[bytes] = set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(seen) < 2:
-            seen.add(await do(channel))
+            seen.add(await ask(b"who", timeout=30))
 
 
 async def test_a_server_that_is_not_there_is_unavailable():
