@@ -48,12 +48,14 @@ class Ask:
         tip: Name of the tip.
         max_tokens: Most tokens of the instruction.
         refused: Why the last answer for the same position was refused; empty at the first try.
+        siblings: Instructions of the same batch that were taken, for a second try to differ from.
     """
 
     variant: int
     tip: str
     max_tokens: int
     refused: str = ""
+    siblings: tuple[str, ...] = ()
 
 
 def render(brief: Brief, ask: Ask, *, plan: ContextPlan, prompt: MetaPrompt) -> Shown:
@@ -72,13 +74,7 @@ def render(brief: Brief, ask: Ask, *, plan: ContextPlan, prompt: MetaPrompt) -> 
         ),
         max_tokens=left // _SIDE_SHARE,
     )
-    history = _fitting(
-        (
-            {"instruction": tried.text, "reward": round(tried.reward, 4), "n": tried.row_count}
-            for tried in brief.history[: plan.history]
-        ),
-        max_tokens=left // _SIDE_SHARE,
-    )
+    history = _fitting(_history(brief, ask, plan), max_tokens=left // _SIDE_SHARE)
     values["failures"] = json_block("failures", failures)
     values["history"] = json_block("history", history)
     left -= tokens(values["failures"]) + tokens(values["history"])
@@ -158,6 +154,16 @@ def _stage(brief: Brief) -> str:
         lines.append("The program sends these messages after the instruction:")
         lines.extend(json_line({"role": p.role, "content": p.text}) for p in others)
     return "\n".join(lines)
+
+
+def _history(brief: Brief, ask: Ask, plan: ContextPlan) -> list[dict[str, object]]:
+    siblings: list[dict[str, object]] = [
+        {"instruction": text, "reward": None, "n": 0} for text in ask.siblings
+    ]
+    return siblings + [
+        {"instruction": tried.text, "reward": round(tried.reward, 4), "n": tried.row_count}
+        for tried in brief.history[: plan.history]
+    ]
 
 
 def _current(baseline: str) -> str:

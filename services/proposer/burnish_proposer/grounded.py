@@ -8,7 +8,7 @@ and the model's answers. An answer that a guard refuses is asked for again under
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -126,6 +126,7 @@ class GroundedProposer:
         """
         yield Proposed(index=0, text=self._brief.baseline)
         guards = await asyncio.to_thread(self._guards)
+        taken: list[str] = []
         first = [
             asyncio.create_task(self._ask(self._variant(index, 0)))
             for index in range(1, self._brief.count + 1)
@@ -138,10 +139,14 @@ class GroundedProposer:
                     yield outcome
                     if isinstance(outcome, Proposed):
                         guards.learn(outcome.text)
+                        taken.append(outcome.text)
                         break
                     if attempt <= self._brief.retry_limit:
-                        variant = self._variant(index, attempt)
-                        answer = await self._ask(variant, refused=outcome.refusal.message)
+                        answer = await self._ask(
+                            self._variant(index, attempt),
+                            refused=outcome.refusal.message,
+                            siblings=taken,
+                        )
         finally:
             for task in first:
                 task.cancel()
@@ -161,7 +166,9 @@ class GroundedProposer:
             known=[tried.text for tried in brief.history],
         )
 
-    async def _ask(self, variant: int, *, refused: str = "") -> _Answer:
+    async def _ask(
+        self, variant: int, *, refused: str = "", siblings: Sequence[str] = ()
+    ) -> _Answer:
         brief, settings = self._brief, self._settings
         tip = draw_tip(random_seed=brief.random_seed, variant=variant)
         # The answer is JSON with a rationale, so the instruction cannot have the whole limit.
@@ -170,6 +177,7 @@ class GroundedProposer:
             tip=tip,
             max_tokens=settings.max_output_tokens * 9 // 10,
             refused=refused,
+            siblings=tuple(siblings),
         )
         async with self._gate:
             shown = await asyncio.to_thread(

@@ -1,0 +1,146 @@
+"""What is let through, and what is not."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given as over
+from hypothesis import strategies as st
+
+from burnish_proposer.guards import Guards, RefusalReason, placeholders_of
+
+BASELINE = "Say which intent {query} has. Answer with the label only."
+ROW = "My card has not come yet, and I ordered it two weeks ago!"
+
+
+def guards(**options: Any) -> Guards:
+    given: dict[str, Any] = {
+        "baseline": BASELINE,
+        "placeholders": ("query",),
+        "max_tokens": 200,
+        "rows": (ROW,),
+    }
+    return Guards(**(given | options))
+
+
+def reason(text: str, **options: Any) -> RefusalReason | None:
+    refusal = guards(**options).check(text)
+    return None if refusal is None else refusal.reason
+
+
+def test_a_new_instruction_passes():
+    assert reason("Read {query} twice, then give its label and nothing else.") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Read it twice, then give its label.", RefusalReason.PLACEHOLDER),
+        ("Read {{query}} twice, then give its label.", RefusalReason.PLACEHOLDER),
+        ("Read {query} twice, then think of {answer}.", RefusalReason.PLACEHOLDER),
+        ("  \n", RefusalReason.EMPTY),
+        ("Read {query}. " + "word " * 200, RefusalReason.TOO_LONG),
+        (BASELINE, RefusalReason.DUPLICATE),
+        ("say which INTENT {query} has -- answer with the label only", RefusalReason.DUPLICATE),
+        (f"For {{query}}, note: {ROW}", RefusalReason.COPIES_ROW),
+        (
+            "For {query}, e.g. MY CARD HAS  NOT\ncome yet and I ordered it two weeks ago",
+            RefusalReason.COPIES_ROW,
+        ),
+    ],
+)
+def test_each_guard_refuses_its_own_fault(text, wanted):
+    assert reason(text) is wanted
+
+
+def test_refusals_say_what_is_wrong_without_the_text():
+    refusal = guards().check(f"Secret words for {{answer}}: {ROW}")
+    assert refusal is not None
+    assert "`{query}`" in refusal.message
+    assert "`{answer}`" in refusal.message
+    assert "Secret" not in refusal.message
+
+
+def test_placeholders_that_the_baseline_has_may_be_kept():
+    baseline = "Answer {query} as {format}."
+    text = "Read {query} twice, then answer as {format}."
+    assert reason(text, baseline=baseline) is None
+
+
+def test_json_in_an_instruction_is_no_placeholder():
+    assert reason('For {query} answer with {"label": "..."} and no more, please do.') is None
+
+
+def test_an_accepted_instruction_is_known_from_then_on():
+    text = "Read {query} twice, then give its label and nothing else."
+    held = guards()
+    assert held.check(text) is None
+    held.learn(text)
+    refusal = held.check(text.upper().replace("QUERY", "query"))
+    assert refusal is not None
+    assert refusal.reason is RefusalReason.DUPLICATE
+
+
+def test_history_counts_as_known():
+    text = "Read {query} twice, then give its label and nothing else."
+    assert reason(text, known=(text,)) is RefusalReason.DUPLICATE
+
+
+def test_a_long_instruction_with_one_word_changed_is_a_duplicate():
+    text = "{query} " + " ".join(f"word{number}" for number in range(300))
+    changed = text.replace("word17 ", "other ")
+    assert reason(changed, known=(text,), max_tokens=5_000) is RefusalReason.DUPLICATE
+
+
+def test_a_long_instruction_with_one_rule_more_is_another():
+    text = "{query} " + " ".join(f"word{number}" for number in range(3_000))
+    changed = text + " Never mistake a late card for a lost one, whatever they say."
+    assert reason(changed, known=(text,), max_tokens=50_000) is None
+
+
+def test_rows_that_the_baseline_quotes_may_be_quoted_on():
+    baseline = f"{BASELINE} For example: {ROW}"
+    text = f"Read {{query}} twice. As here: {ROW} Then give its label and nothing else."
+    assert reason(text, baseline=baseline) is None
+
+
+def test_short_rows_and_parts_of_rows_may_be_quoted():
+    text = "Read {query} twice: not come yet, ordered it two weeks ago, where is my card."
+    assert reason(text, rows=(ROW, "where is my card")) is None
+
+
+def test_rows_without_spaces_between_words_are_found():
+    row = "我的卡还没有到怎么办"
+    text = f"Read {{query}} twice, as in {row}, then give its label."
+    assert reason(text, rows=(row,)) is RefusalReason.COPIES_ROW
+
+
+@over(st.text())
+def test_any_text_is_judged(text):
+    refusal = guards().check(text)
+    assert refusal is None or refusal.message
+
+
+@over(
+    before=st.lists(st.sampled_from("abcdefg"), max_size=8),
+    row=st.lists(st.sampled_from("abcdefg"), min_size=6, max_size=9),
+    after=st.lists(st.sampled_from("abcdefg"), max_size=8),
+)
+def test_a_row_is_found_wherever_it_stands(before, row, after):
+    text = " ".join(["{query}", *before, *row, *after])
+    held = guards(baseline="x {query}", rows=(" ".join(row),))
+    refusal = held.check(text)
+    assert refusal is not None
+    assert refusal.reason is RefusalReason.COPIES_ROW
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("{a} {b} {a}", ["a", "b"]),
+        ("{{a}} {{{b}}}", ["b"]),
+        ("{ a } {1} {} {a b}", []),
+        ("{user.name} {x-y}", ["user.name", "x-y"]),
+    ],
+)
+def test_placeholders_are_names_in_single_braces(text, names):
+    assert placeholders_of(text) == names
