@@ -1,0 +1,5 @@
+"""Runs the interceptor: `python -m burnish_interceptor`."""
+
+from burnish_interceptor.app import main
+
+raise SystemExit(main())

@@ -1,0 +1,127 @@
+"""Errors as the app is told them: OpenAI's JSON form, in our own words, with our request id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+_RETRY_AFTER = re.compile(
+    r"\d{1,7}(\.\d{1,6})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT"
+)
+_KNOWN_CODES = frozenset(
+    {
+        "content_filter",
+        "context_length_exceeded",
+        "insufficient_quota",
+        "invalid_api_key",
+        "model_not_found",
+        "rate_limit_exceeded",
+    }
+)
+_PROVIDER_SAYS = {
+    400: ("invalid_request_error", "the model provider refused the request as invalid"),
+    401: ("authentication_error", "the model provider refused the suite's key; check its settings"),
+    403: ("permission_error", "the model provider refused the suite's key for this model"),
+    404: ("not_found_error", "the model provider does not know the model"),
+    408: ("timeout_error", "the model provider timed out; try again"),
+    413: ("invalid_request_error", "the request is too large for the model provider"),
+    422: ("invalid_request_error", "the model provider refused the request as invalid"),
+    429: ("rate_limit_error", "the model provider's rate limit was reached; try again later"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppError:
+    """An error for the app.
+
+    Attributes:
+        status: HTTP status.
+        kind: OpenAI's `type`.
+        code: Stable reason.
+        message: For a developer to read; holds nothing of a candidate.
+        headers: Further headers, such as `retry-after`.
+    """
+
+    status: int
+    kind: str
+    code: str
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self, request_id: str) -> bytes:
+        """Returns the error as JSON."""
+        return orjson.dumps(
+            {
+                "error": {
+                    "message": f"{self.message} (request {request_id})",
+                    "type": self.kind,
+                    "code": self.code,
+                    "param": None,
+                }
+            }
+        )
+
+
+def invalid(message: str, *, status: int = 400, code: str = "invalid_request") -> AppError:
+    """Returns an error that the app has to mend; its SDK will not retry."""
+    return AppError(
+        status=status,
+        kind="invalid_request_error",
+        code=code,
+        message=message,
+        headers={"x-should-retry": "false"},
+    )
+
+
+def unavailable(message: str, *, code: str, retry_after: int = 1) -> AppError:
+    """Returns a 503 that the app's SDK retries after a while."""
+    return AppError(
+        status=503,
+        kind="server_error",
+        code=code,
+        message=message,
+        headers={"retry-after": str(retry_after)},
+    )
+
+
+def from_provider(status: int, headers: Mapping[str, str], code: str | None) -> AppError:
+    """Returns a provider's error in our words, with its status and its time to wait.
+
+    Args:
+        status: The provider's, at least 300.
+        headers: The provider's, by lower-case name.
+        code: `error.code` of the provider's body, passed on only when it is a known one.
+    """
+    shown = status if status >= 400 else 502
+    kind, message = _PROVIDER_SAYS.get(
+        status,
+        ("server_error", "the model provider failed; try again")
+        if shown >= 500
+        else ("invalid_request_error", "the model provider refused the request"),
+    )
+    kept = {
+        name: value
+        for name in ("retry-after", "retry-after-ms")
+        if (value := headers.get(name)) is not None and _RETRY_AFTER.fullmatch(value)
+    }
+    should_retry = headers.get("x-should-retry")
+    if should_retry in ("true", "false"):
+        kept["x-should-retry"] = should_retry
+    return AppError(
+        status=shown,
+        kind=kind,
+        code=code if code in _KNOWN_CODES else f"upstream_{status}",
+        message=message,
+        headers=kept,
+    )
+
+
+WILDCARD_UNBOUND = invalid(
+    "the messages do not match the template declared for this call; send what the template says, "
+    "or correct the template",
+    status=422,
+    code="wildcard_unbound",
+)

@@ -1,0 +1,263 @@
+"""The one bridge between the interceptor's value objects and the protobuf messages."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from burnish.api.interceptor.v1 import interceptor_service_pb2 as interceptor_v1
+from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
+from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
+from burnish.api.types.v1 import candidate_pb2, model_pb2, rollout_pb2
+from burnish.errors import Internal
+from burnish.resources import PolicyName
+from burnish_interceptor import template
+from burnish_interceptor.calls import (
+    Call,
+    CallRecord,
+    Decision,
+    Outcome,
+    Problem,
+    StoredReply,
+)
+from burnish_interceptor.policy import (
+    Change,
+    Demo,
+    MessagePattern,
+    Mode,
+    Model,
+    Policy,
+    Prompts,
+    Stage,
+    StagePrompt,
+    Status,
+)
+
+
+class CandidateIncomplete(Internal):
+    """A candidate that came without one of its components. A bug of the sender."""
+
+    default_reason = "CANDIDATE_INCOMPLETE"
+
+
+def policy_request(policy_id: str) -> policy_v1.GetPolicyRequest:
+    """Returns the request for a policy.
+
+    Raises:
+        ResourceNameInvalid: The id has a form that no policy has.
+    """
+    return policy_v1.GetPolicyRequest(name=str(PolicyName(policy_id)))
+
+
+def candidate_request(policy_id: str, candidate_id: str) -> policy_v1.GetCandidateRequest:
+    """Returns the request for a candidate's prompts."""
+    return policy_v1.GetCandidateRequest(
+        policy=str(PolicyName(policy_id)), candidate_id=candidate_id
+    )
+
+
+def watch_request(node_id: str, after_revision: int) -> policy_v1.WatchPoliciesRequest:
+    """Returns the request for the online policies."""
+    return policy_v1.WatchPoliciesRequest(node_id=node_id, after_revision=after_revision)
+
+
+def change(message: policy_v1.WatchPoliciesResponse) -> Change:
+    """Reads a change of the online policies."""
+    return Change(
+        revision=message.revision,
+        snapshot=message.snapshot,
+        policies=tuple(policy(one) for one in message.policies),
+        removed=frozenset(PolicyName.parse(name).id for name in message.removed),
+    )
+
+
+def policy(message: policy_v1.Policy) -> Policy:
+    """Reads a policy."""
+    return Policy(
+        policy_id=PolicyName.parse(message.name).id,
+        version=message.version,
+        job=message.job,
+        stages=tuple(_stage(stage) for stage in message.stages),
+        weights=tuple((one.candidate_id, one.weight) for one in message.candidates),
+        synchronous=message.synchronous_traces,
+        learning_baseline=message.learning_baseline,
+    )
+
+
+def prompts(message: policy_v1.CandidatePrompts) -> Prompts:
+    """Reads a candidate's prompts.
+
+    Raises:
+        CandidateIncomplete: The candidate names a component that the message lacks.
+    """
+    components = {one.component_id: one for one in message.components}
+    named = {
+        component_id
+        for choice in message.candidate.stages.values()
+        for component_id in (choice.instruction_id, choice.demo_set_id)
+        if component_id
+    }
+    if missing := sorted(named - components.keys()):
+        raise CandidateIncomplete(
+            f"candidate `{message.candidate.candidate_id}` came without its components "
+            f"{', '.join(missing)}; the controller has to send them all",
+            metadata={"candidate_id": message.candidate.candidate_id},
+        )
+    return Prompts(
+        candidate_id=message.candidate.candidate_id,
+        stages={
+            stage_id: StagePrompt(
+                instruction=components[choice.instruction_id].instruction.text
+                if choice.instruction_id
+                else None,
+                demos=_demos(components[choice.demo_set_id]) if choice.demo_set_id else (),
+            )
+            for stage_id, choice in message.candidate.stages.items()
+        },
+    )
+
+
+def begin_call(call: Call) -> ledger_v1.BeginCall:
+    """Writes the question for the ledger."""
+    return ledger_v1.BeginCall(
+        job=call.job,
+        scope=call.rollout_id,
+        attempt=call.attempt,
+        request_hash=call.body_hash,
+        client_retry=call.retry,
+        role=ledger_v1.CALL_ROLE_TASK,
+        model=_model_spec(call.model),
+        worst_case=ledger_v1.WorstCase(
+            input_tokens=len(call.body), output_tokens=call.max_output_tokens
+        ),
+    )
+
+
+def decision(message: ledger_v1.CallDecision) -> Decision:
+    """Reads the ledger's answer."""
+    kind = message.WhichOneof("decision")
+    if kind == "replay":
+        reply = StoredReply(
+            status=message.replay.status,
+            content_type=message.replay.content_type,
+            body=message.replay.body,
+        )
+        return Decision(call_id=message.call_id, replay=reply)
+    if kind == "proceed":
+        return Decision(call_id=message.call_id)
+    refusal = Problem(
+        reason=message.refused.reason or "REFUSED",
+        message=message.refused.message,
+        retryable=message.refused.retryable,
+    )
+    return Decision(call_id=message.call_id, refused=refusal)
+
+
+def finish_call(call_id: str, outcome: Outcome) -> ledger_v1.FinishCall:
+    """Writes the report for the ledger."""
+    message = ledger_v1.FinishCall(
+        call_id=call_id, not_sent=outcome.not_sent, trace=_trace(outcome.record)
+    )
+    if outcome.reply is not None:
+        message.reply.status = outcome.reply.status
+        message.reply.content_type = outcome.reply.content_type
+        message.reply.body = outcome.reply.body
+    if outcome.usage is not None:
+        message.usage.input_tokens, message.usage.output_tokens = outcome.usage
+        message.usage.call_count = 1
+    if outcome.problem is not None:
+        message.failure.CopyFrom(
+            rollout_pb2.Failure(
+                reason=outcome.problem.reason,
+                message=outcome.problem.message,
+                retryable=outcome.problem.retryable,
+            )
+        )
+    return message
+
+
+def status_response(status: Status) -> interceptor_v1.GetInterceptorResponse:
+    """Writes what the replica serves."""
+    return interceptor_v1.GetInterceptorResponse(
+        node_id=status.node_id,
+        applied_revision=status.applied_revision,
+        inflight_call_count=status.inflight_calls,
+        buffered_trace_count=status.buffered_traces,
+        public_url=status.public_url,
+    )
+
+
+def _stage(message: policy_v1.StagePolicy) -> Stage:
+    pattern = message.template
+    optional = frozenset(
+        name
+        for name, kind in pattern.wildcards.items()
+        if kind == candidate_pb2.WILDCARD_KIND_OPTIONAL
+    )
+    by_pattern = pattern.mode == candidate_pb2.SUBSTITUTION_MODE_PATTERN
+    return Stage(
+        stage_id=pattern.stage_id,
+        messages=tuple(
+            MessagePattern(role=one.role, pattern=template.parse(one.pattern))
+            for one in pattern.messages
+        ),
+        optional=optional,
+        mode=Mode.PATTERN if by_pattern else Mode.SYSTEM,
+        model=_model(message.model),
+        optimised=message.optimised,
+    )
+
+
+def _model(message: model_pb2.ModelSpec) -> Model:
+    return Model(
+        provider=message.provider,
+        name=message.model,
+        temperature=message.temperature if message.HasField("temperature") else None,
+        max_output_tokens=message.max_output_tokens,
+        base_url=message.base_url,
+        price=(message.price.input_usd_per_million, message.price.output_usd_per_million)
+        if message.HasField("price")
+        else None,
+    )
+
+
+def _model_spec(model: Model) -> model_pb2.ModelSpec:
+    message = model_pb2.ModelSpec(
+        provider=model.provider,
+        model=model.name,
+        max_output_tokens=model.max_output_tokens,
+        base_url=model.base_url,
+    )
+    if model.temperature is not None:
+        message.temperature = model.temperature
+    if model.price is not None:
+        message.price.input_usd_per_million, message.price.output_usd_per_million = model.price
+    return message
+
+
+def _demos(message: candidate_pb2.Component) -> tuple[Demo, ...]:
+    return tuple(
+        Demo(bindings=dict(demo.bindings), messages=tuple(demo.messages))
+        for demo in message.demo_set.demos
+    )
+
+
+def _trace(record: CallRecord) -> ledger_v1.CallTrace:
+    start = Timestamp()
+    start.FromNanoseconds(int(record.start_time * 1e9))
+    return ledger_v1.CallTrace(
+        stage_id=record.stage_id,
+        candidate_id=record.candidate_id,
+        app_request=record.app_request,
+        provider_request=record.provider_request,
+        bindings=record.bindings,
+        start_time=start,
+        latency=_duration(record.latency),
+        first_byte_latency=_duration(record.first_byte_latency),
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration

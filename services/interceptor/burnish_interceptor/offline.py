@@ -1,0 +1,267 @@
+"""A call of an offline rollout: recognised, substituted, booked, made, journaled, answered."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from burnish.errors import BurnishError
+from burnish_interceptor import app_error, substitute, upstream
+from burnish_interceptor.app_error import AppError
+from burnish_interceptor.calls import Call, CallRecord, Outcome, Problem
+from burnish_interceptor.http_exchange import Exchange
+from burnish_interceptor.journal import Journal, Retries
+from burnish_interceptor.policy import Policy, Stage
+from burnish_interceptor.policy_cache import PolicyCache
+from burnish_interceptor.providers import Providers
+from burnish_interceptor.request import ChatRequest
+from burnish_interceptor.stages import CallSite, StageFinder
+from burnish_interceptor.substitute import Outgoing
+from burnish_interceptor.upstream import Asked, Ended, Upstream
+from burnish_runtime.rollout_token import RolloutGrant
+
+_log = structlog.get_logger("burnish.interceptor.offline")
+
+
+class CallRefused(Exception):
+    """A call that is not made; the app is told why."""
+
+    def __init__(self, error: AppError) -> None:
+        super().__init__(error.code)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A call as it came from the app.
+
+    Attributes:
+        request_id: Ours.
+        grant: What the token grants.
+        chat: The body.
+        headers: The app's, by lower-case name.
+    """
+
+    request_id: str
+    grant: RolloutGrant
+    chat: ChatRequest
+    headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A call ready to be made, or known to be impossible.
+
+    Attributes:
+        stage_id: Stage it was matched to; empty when unmatched.
+        candidate_id: Candidate substituted; empty when passed through.
+        outgoing: What leaves.
+        problem: Why nothing may leave.
+    """
+
+    stage_id: str
+    candidate_id: str
+    outgoing: Outgoing
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What offline calls are made with.
+
+    Attributes:
+        policies: Policies and prompts.
+        providers: Where calls go.
+        upstream: Makes them.
+        journal: Books and keeps them.
+    """
+
+    policies: PolicyCache
+    providers: Providers
+    upstream: Upstream
+    journal: Journal
+
+
+class OfflineCalls:
+    """Serves the calls of offline rollouts."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Takes its parts, which are started and stopped elsewhere."""
+        self._parts = parts
+        self._stages = StageFinder()
+        self._retries = Retries()
+        self._wall_clock = wall_clock
+        self._clock = clock
+
+    async def serve(self, incoming: Incoming, exchange: Exchange) -> None:
+        """Serves one call to its end.
+
+        Raises:
+            CallRefused: It was not made.
+            BurnishError: The policy or the ledger could not be asked.
+        """
+        grant, chat = incoming.grant, incoming.chat
+        attempt = (grant.rollout_id, grant.attempt)
+        retry = self._retries.is_retry(incoming.headers, attempt=attempt)
+        policy = await self._parts.policies.policy(grant.policy, learnt=bool(grant.candidate_id))
+        prepared = await self._prepare(policy, incoming, retry=retry)
+        call = Call(
+            job=policy.job,
+            rollout_id=grant.rollout_id,
+            attempt=grant.attempt,
+            body=prepared.outgoing.body,
+            retry=retry,
+            model=prepared.outgoing.model,
+            max_output_tokens=prepared.outgoing.max_output_tokens,
+        )
+        decision = await self._parts.journal.begin(call)
+        if decision.refused is not None:
+            raise CallRefused(_refusal(decision.refused))
+        asked = Asked(
+            request_id=incoming.request_id,
+            model=prepared.outgoing.model.name,
+            stream=chat.stream,
+            choices=chat.choices,
+            include_usage=chat.include_usage,
+        )
+        if decision.replay is not None:
+            upstream.replayed(decision.replay, asked).deliver(exchange, asked)
+            return
+        ended = await self._make(decision.call_id, prepared, incoming, (asked, exchange))
+        ended.deliver(exchange, asked)
+
+    async def _prepare(self, policy: Policy, incoming: Incoming, *, retry: bool) -> Prepared:
+        chat, grant = incoming.chat, incoming.grant
+        stage = None
+        if not policy.learning_baseline:
+            site = CallSite(
+                attempt=(grant.rollout_id, grant.attempt),
+                body_hash=hashlib.sha256(chat.body).hexdigest(),
+                retry=retry,
+                hint=incoming.headers.get("x-burnish-stage", ""),
+            )
+            stage = self._stages.find(policy.stages, chat.messages, site)
+        if stage is None:
+            model = policy.model_for(chat.model)
+            if model is None:
+                raise CallRefused(
+                    app_error.unavailable("the policy names no model", code="policy_without_model")
+                )
+            outgoing = substitute.passed_through(chat, model)
+            return Prepared(stage_id="", candidate_id="", outgoing=outgoing)
+        return await self._put_on(policy, stage, incoming)
+
+    async def _put_on(self, policy: Policy, stage: Stage, incoming: Incoming) -> Prepared:
+        chat, grant = incoming.chat, incoming.grant
+        plain = substitute.passed_through(
+            chat, stage.model, bindings=substitute.bindings_of(chat, stage) or {}
+        )
+        if not stage.optimised or not grant.candidate_id:
+            return Prepared(stage_id=stage.stage_id, candidate_id="", outgoing=plain)
+        prompts = await self._parts.policies.candidate(policy.policy_id, grant.candidate_id)
+        prompt = prompts.stages.get(stage.stage_id)
+        if prompt is None:
+            return Prepared(stage_id="", candidate_id="", outgoing=plain)
+        problem = None
+        try:
+            outgoing = substitute.substituted(chat, stage=stage, prompt=prompt)
+        except substitute.WildcardUnbound:
+            outgoing = plain
+            problem = Problem(
+                reason="WILDCARD_UNBOUND",
+                message=f"a required wildcard of stage `{stage.stage_id}` could not be bound",
+                retryable=False,
+            )
+        return Prepared(
+            stage_id=stage.stage_id,
+            candidate_id="" if problem is not None else grant.candidate_id,
+            outgoing=outgoing,
+            problem=problem,
+        )
+
+    async def _make(
+        self,
+        call_id: str,
+        prepared: Prepared,
+        incoming: Incoming,
+        answer: tuple[Asked, Exchange],
+    ) -> Ended:
+        """Makes a call and journals how it ended; only then may the rest go to the app."""
+        start_time, start = self._wall_clock(), self._clock()
+        outgoing = prepared.outgoing
+        if prepared.problem is not None:
+            ended = _unbound(prepared.problem)
+        else:
+            ended = await self._call(outgoing, answer)
+        record = CallRecord(
+            stage_id=prepared.stage_id,
+            candidate_id=prepared.candidate_id,
+            app_request=incoming.chat.body,
+            provider_request=b"" if prepared.problem is not None else outgoing.body,
+            bindings=outgoing.bindings,
+            start_time=start_time,
+            latency=self._clock() - start,
+            first_byte_latency=max(0.0, ended.first_byte - start),
+        )
+        outcome = Outcome(
+            reply=ended.reply,
+            usage=ended.usage,
+            problem=ended.problem,
+            not_sent=ended.not_sent,
+            record=record,
+        )
+        await self._parts.journal.finish(call_id, outcome)
+        return ended
+
+    async def _call(self, outgoing: Outgoing, answer: tuple[Asked, Exchange]) -> Ended:
+        asked, exchange = answer
+        try:
+            target = self._parts.providers.target(outgoing.model)
+        except BurnishError as error:
+            _log.warning("provider_unusable", reason=error.reason, error=error.message)
+            return Ended(
+                problem=Problem(reason=error.reason, message=error.message, retryable=False),
+                not_sent=True,
+                error=app_error.invalid(
+                    "the suite cannot reach the model's provider; see its log",
+                    status=424,
+                    code=error.reason.lower(),
+                ),
+            )
+        return await self._parts.upstream.call(target, outgoing.body, asked, exchange)
+
+
+def _unbound(problem: Problem) -> Ended:
+    return Ended(
+        problem=problem,
+        not_sent=True,
+        error=app_error.WILDCARD_UNBOUND,
+    )
+
+
+def _refusal(problem: Problem) -> AppError:
+    if problem.retryable:
+        return app_error.unavailable(
+            "the call cannot be made now; try again", code=problem.reason.lower()
+        )
+    if problem.reason in ("BUDGET_EXHAUSTED", "PRICE_UNKNOWN"):
+        return AppError(
+            status=402,
+            kind="insufficient_quota",
+            code=problem.reason.lower(),
+            message="the job's budget does not allow this call",
+            headers={"x-should-retry": "false"},
+        )
+    return app_error.invalid(
+        "the job does not allow this call; it may be over", status=409, code=problem.reason.lower()
+    )

@@ -1,0 +1,174 @@
+"""What an interceptor knows of a policy: its stages, its models and a candidate's prompts."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from burnish_interceptor.template import Pattern
+
+
+class Mode(enum.Enum):
+    """How a matched call is rewritten."""
+
+    SYSTEM = "system"
+    PATTERN = "pattern"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model behind a provider.
+
+    Attributes:
+        provider: Such as `openai` or `local`.
+        name: The provider's model id.
+        temperature: Forced on every call; None leaves what the app sent.
+        max_output_tokens: Forced on every call; 0 leaves what the app sent.
+        base_url: Base URL ending in `/v1`; empty means the provider's own.
+        price: US dollars per million tokens in and out, when the job gives it.
+    """
+
+    provider: str
+    name: str
+    temperature: float | None = None
+    max_output_tokens: int = 0
+    base_url: str = ""
+    price: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagePattern:
+    """One message that a stage is expected to send."""
+
+    role: str
+    pattern: Pattern
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One call site of the program.
+
+    Attributes:
+        stage_id: Unique within the policy.
+        messages: What the app is expected to send, in order.
+        optional: Wildcards that bind to the empty string when absent; all others are required.
+        mode: How a matched call is rewritten.
+        model: Where its calls go.
+        optimised: Whether a candidate changes it.
+    """
+
+    stage_id: str
+    messages: tuple[MessagePattern, ...]
+    optional: frozenset[str]
+    mode: Mode
+    model: Model
+    optimised: bool
+
+    @property
+    def wildcards(self) -> frozenset[str]:
+        """Names of all wildcards of all messages."""
+        return frozenset(name for message in self.messages for name in message.pattern.names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What to do with the calls that name this policy.
+
+    Attributes:
+        policy_id: Last segment of its resource name.
+        version: Grows with every change.
+        job: Resource name of the job that pays.
+        stages: In the program's order.
+        weights: Online: candidates and their positive weights. Empty offline.
+        synchronous: Whether every call is journaled before its last byte is answered.
+        learning_baseline: Whether calls go through unchanged, to be learnt from.
+    """
+
+    policy_id: str
+    version: int
+    job: str
+    stages: tuple[Stage, ...]
+    weights: tuple[tuple[str, float], ...] = ()
+    synchronous: bool = True
+    learning_baseline: bool = False
+
+    def model_for(self, name: str) -> Model | None:
+        """Returns the model for an unmatched call: the one that the app names, else the first.
+
+        Only models of the policy are ever used, so that a URL is no relay on the operator's keys.
+        """
+        models = [stage.model for stage in self.stages]
+        return next(
+            (model for model in models if model.name == name), models[0] if models else None
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """One worked example.
+
+    Attributes:
+        bindings: Values for the wildcards of the stage's user pattern.
+        messages: What follows the user turn, each a chat message as JSON.
+    """
+
+    bindings: Mapping[str, str]
+    messages: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePrompt:
+    """What a candidate says for one stage.
+
+    Attributes:
+        instruction: Text of the system message; None leaves the app's own.
+        demos: Worked examples, in the order they are sent.
+    """
+
+    instruction: str | None
+    demos: tuple[Demo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """A candidate's prompts by stage id."""
+
+    candidate_id: str
+    stages: Mapping[str, StagePrompt] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of the online policies.
+
+    Attributes:
+        revision: Revision of the whole set afterwards.
+        snapshot: Whether policies not listed are gone.
+        policies: Added or changed.
+        removed: Ids removed.
+    """
+
+    revision: int
+    snapshot: bool
+    policies: tuple[Policy, ...] = ()
+    removed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What one replica serves.
+
+    Attributes:
+        node_id: Stable id of the replica.
+        applied_revision: Revision of its online policies.
+        inflight_calls: Calls in flight.
+        buffered_traces: Reports that the controller has not acknowledged.
+        public_url: Base URL of its data path.
+    """
+
+    node_id: str
+    applied_revision: int
+    inflight_calls: int
+    buffered_traces: int
+    public_url: str
