@@ -84,6 +84,8 @@ def read_model(
             else:
                 findings.problem(path, detail["input"], _message(detail), _fix(detail))
         locs = sorted({_removable(detail) for detail in details}, key=repr, reverse=True)
+        if () in locs:
+            return None
         for loc in locs:
             _remove(rest, loc)
     return None
@@ -116,9 +118,6 @@ def _removable(detail: ErrorDetails) -> tuple[str | int, ...]:
 
 
 def _remove(root: Raw, loc: tuple[str | int, ...]) -> None:
-    if not loc:
-        root.clear()
-        return
     node: object = root
     for key in loc[:-1]:
         node = _child(node, key)

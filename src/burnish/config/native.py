@@ -64,6 +64,12 @@ VERIFIER: Final = _names(
     " concurrency timeout_seconds=timeout checks spec_path spec_max_tokens options=backend_options"
 )
 WEIGHTS: Final = _names("env=weight_env event=weight_event outcome=weight_outcome")
+_SECTIONS: Final = {
+    "mipro": "search",
+    "policy": "model",
+    "judge": "verifier",
+    "termination_config": "budget",
+}
 _TABLES: Final = (
     *("model", "proposer", "pools", "search", "budget", "stages", "verifier", "gepa"),
     *("task_app_api_key_env", "proxy_models"),
@@ -99,10 +105,12 @@ class _Translation:
         return {}
 
     def keys(self, source: Raw, path: str, names: Names, target: str) -> None:
+        # Absent keys are recorded too: a rule may ask for one.
+        for own, canonical in names.items():
+            self.findings.names.record(f"{target}.{canonical}", join(path, own))
         for key, value in source.items():
             if key in names:
-                canonical = f"{target}.{names[key]}" if target else names[key]
-                self.put(canonical, value, join(path, key))
+                self.put(f"{target}.{names[key]}", value, join(path, key))
             else:
                 self.unknown(join(path, key), value, names)
 
@@ -117,6 +125,8 @@ def translate(root: Raw, env: Mapping[str, str], findings: Findings) -> Raw:
             findings.names.record(f"__{name}", "")
             findings.problem(f"__{name}", value, f"has `{name}` beside it", fix)
     work = _Translation(findings)
+    for canonical, written in _SECTIONS.items():
+        findings.names.record(canonical, written)
     algorithm = job.get("algorithm", "mipro")
     gepa = isinstance(algorithm, str) and algorithm.strip().lower() == "gepa"
     section = "gepa" if gepa else "mipro"

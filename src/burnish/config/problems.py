@@ -183,5 +183,10 @@ def _number_text(value: float) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the known name that looks most like `name`, or None when none does."""
-    found = difflib.get_close_matches(name[:80], sorted(known), n=1, cutoff=0.6)
+    words = sorted(known)
+    if len(name) > 2:
+        related = [w for w in words if len(w) > 2 and (name.startswith(w) or w.startswith(name))]
+        if related:
+            return max(related, key=len)
+    found = difflib.get_close_matches(name[:80], words, n=1, cutoff=0.6)
     return found[0] if found else None
