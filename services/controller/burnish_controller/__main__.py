@@ -1,0 +1,5 @@
+"""`python -m burnish_controller`."""
+
+from burnish_controller.app import main
+
+raise SystemExit(main())

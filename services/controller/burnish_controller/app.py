@@ -1,0 +1,209 @@
+"""Wires the controller: stores, ledger, engine, peers, servicers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from grpc import aio
+
+from burnish.api.job import v1 as job_v1
+from burnish.api.ledger import v1 as ledger_v1
+from burnish.api.policy import v1 as policy_v1
+from burnish.api.trace import v1 as trace_v1
+from burnish.api.types import v1 as types_v1
+from burnish.errors import FailedPrecondition
+from burnish_controller import task_apps
+from burnish_controller.dispatch import Dispatcher, DispatchServices
+from burnish_controller.durable import DurableEngine
+from burnish_controller.job_servicer import JobServicer, JobServices
+from burnish_controller.ledger.budget import Caps
+from burnish_controller.ledger.engine import CallLedger, LedgerOptions
+from burnish_controller.ledger.servicer import CallLedgerServicer
+from burnish_controller.ledger.store import CallStore
+from burnish_controller.peers import Peers, connect_peers
+from burnish_controller.phases.base import PhaseServices
+from burnish_controller.policy_servicer import PolicyServicer
+from burnish_controller.progress import ProgressReporter
+from burnish_controller.registry import JobRegistry
+from burnish_controller.results import ResultBuilder
+from burnish_controller.secrets import SecretBox
+from burnish_controller.store.database import Database, open_database
+from burnish_controller.store.events import EventLog
+from burnish_controller.store.jobs import JobStore
+from burnish_controller.store.rollouts import RolloutStore
+from burnish_controller.store.space import SpaceStore
+from burnish_controller.store.writer import Writer
+from burnish_controller.task_apps import AppOptions, TaskAppClient
+from burnish_controller.trace_servicer import TraceServicer
+from burnish_runtime import server
+from burnish_runtime.llm.pricing import price_of
+from burnish_runtime.rollout_token import TokenSealer
+from burnish_runtime.settings import ServiceSettings
+
+TENANT = "default"
+
+
+class ControllerUnconfigured(FailedPrecondition):
+    """A setting that the controller cannot do without."""
+
+    default_reason = "CONTROLLER_UNCONFIGURED"
+
+
+class ControllerApp:
+    """The controller as the server kit runs it."""
+
+    name = "controller"
+    http_address: str | None = None
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._database: Database | None = None
+        self._writer: Writer | None = None
+        self._peers: Peers | None = None
+        self._ledger: CallLedger | None = None
+        self._registry: JobRegistry | None = None
+        self._engine: DurableEngine | None = None
+
+    async def start(self, grpc_server: aio.Server) -> Sequence[str]:
+        """Opens the stores, takes up the jobs under way, and adds the servicers."""
+        settings = self._settings
+        key = _required(settings)
+        database = await open_database(settings.state_dir)
+        writer = Writer(database.engine)
+        writer.start()
+        peers = connect_peers(settings)
+        jobs = JobStore(database, writer, tenant=TENANT)
+        events = EventLog(database, writer, tenant=TENANT)
+        space = SpaceStore(database, writer, tenant=TENANT)
+        rollouts = RolloutStore(database, writer, tenant=TENANT)
+        calls = CallStore(database, writer, tenant=TENANT)
+        ledger = CallLedger(calls, LedgerOptions(price_of=_price, caps_of=partial(_caps, jobs)))
+        dispatcher = Dispatcher(
+            DispatchServices(
+                ledger=ledger,
+                calls=calls,
+                rollouts=rollouts,
+                peers=peers,
+                sealer=TokenSealer(key),
+                interceptor_url=settings.interceptor_url,
+            )
+        )
+        phases = PhaseServices(
+            jobs=jobs,
+            events=events,
+            space=space,
+            rollouts=rollouts,
+            calls=calls,
+            ledger=ledger,
+            dispatcher=dispatcher,
+            peers=peers,
+            progress=ProgressReporter(jobs=jobs, events=events, rollouts=rollouts, ledger=ledger),
+        )
+        secrets = SecretBox(key)
+        registry = JobRegistry(phases, secrets=secrets, connect=_connect)
+        engine = DurableEngine(registry)
+        results = ResultBuilder(
+            jobs=jobs,
+            events=events,
+            space=space,
+            rollouts=rollouts,
+            ledger=ledger,
+        )
+        self._database, self._writer, self._peers = database, writer, peers
+        self._ledger, self._registry, self._engine = ledger, registry, engine
+        await engine.launch(database_url=database.engine_url, executor_id=settings.node_id)
+        for job_id in await jobs.unfinished():
+            await engine.start(job_id)
+        job_v1.add_JobServiceServicer_to_server(
+            JobServicer(
+                JobServices(
+                    jobs=jobs,
+                    events=events,
+                    registry=registry,
+                    engine=engine,
+                    results=results,
+                    peers=peers,
+                    secrets=secrets,
+                    connect=_connect,
+                )
+            ),
+            grpc_server,
+        )
+        ledger_v1.add_CallLedgerServiceServicer_to_server(CallLedgerServicer(ledger), grpc_server)
+        policy_v1.add_PolicyServiceServicer_to_server(PolicyServicer(registry, space), grpc_server)
+        trace_v1.add_TraceServiceServicer_to_server(
+            TraceServicer(database, writer, calls, tenant=TENANT), grpc_server
+        )
+        return (
+            "burnish.api.job.v1.JobService",
+            "burnish.api.ledger.v1.CallLedgerService",
+            "burnish.api.policy.v1.PolicyService",
+            "burnish.api.trace.v1.TraceService",
+        )
+
+    async def drain(self) -> None:
+        """Leaves the jobs to the next start; their calls in flight are journaled."""
+        if self._engine is not None:
+            await self._engine.close()
+
+    async def stop(self) -> None:
+        """Closes everything, the stores last."""
+        if self._registry is not None:
+            await self._registry.close()
+        if self._ledger is not None:
+            await self._ledger.close()
+        if self._peers is not None:
+            await self._peers.close()
+        if self._writer is not None:
+            await self._writer.close()
+        if self._database is not None:
+            await self._database.close()
+
+
+async def _caps(jobs: JobStore, job_id: str) -> Caps:
+    budget = (await jobs.get(job_id)).spec.budget
+    return Caps(
+        usd=budget.max_cost_usd if budget.HasField("max_cost_usd") else None,
+        tokens=budget.max_tokens or None,
+        usd_by_role=dict(budget.max_cost_usd_by_role),
+    )
+
+
+def _required(settings: ServiceSettings) -> str:
+    missing = [
+        name
+        for name, value in (
+            ("BURNISH_TOKEN_KEY", settings.token_key),
+            ("BURNISH_SEARCH", settings.search_target),
+            ("BURNISH_PROPOSER", settings.proposer_target),
+            ("BURNISH_VERIFIER", settings.verifier_target),
+            ("BURNISH_INTERCEPTOR_URL", settings.interceptor_url),
+        )
+        if not value
+    ]
+    if missing or settings.token_key is None:
+        raise ControllerUnconfigured(
+            f"set {', '.join(missing)}; `burnish up` sets them all",
+            metadata={"missing": ", ".join(missing)},
+        )
+    return settings.token_key
+
+
+def _price(model: types_v1.ModelSpec) -> types_v1.Price | None:
+    found = price_of(model)
+    if found is None:
+        return None
+    return types_v1.Price(
+        input_usd_per_million=found.input_usd_per_million,
+        output_usd_per_million=found.output_usd_per_million,
+    )
+
+
+def _connect(uri: str, api_key: str | None) -> TaskAppClient:
+    return task_apps.connect(uri, api_key=api_key, options=AppOptions())
+
+
+def main() -> int:
+    """Runs the controller until it is told to stop."""
+    return server.main(ControllerApp, service="controller")

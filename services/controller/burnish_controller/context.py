@@ -1,0 +1,289 @@
+"""What the phases of one job share: its spec expanded, its stages, its app, its peers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from burnish import identity, templates
+from burnish.api.job import v1 as job_v1
+from burnish.api.policy import v1 as policy_v1
+from burnish.api.search import v1 as search_v1
+from burnish.api.types import v1 as types_v1
+from burnish_controller.pools import expand
+from burnish_controller.task_apps import TaskAppClient
+
+LEARNT_STAGE = "main"
+SYSTEM_ROLES = ("system", "developer")
+DEFAULT_CONCURRENCY = 20
+DEFAULT_ROLLOUT_SECONDS = 120.0
+DEFAULT_MIN_REWARD = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """The expanded pools."""
+
+    bootstrap: list[int]
+    online: list[int]
+    validation: list[int]
+    test: list[int]
+    reference: list[int]
+
+
+@dataclass(slots=True, kw_only=True)
+class JobContext:
+    """One job in memory.
+
+    Attributes:
+        job_id: Last segment of its name.
+        job: The shared job message; changed only through the job store.
+        pools: Its seed pools, expanded.
+        app: Its task app.
+        stages: Its stages as the interceptor is told them; empty while the baseline is learnt.
+        graph: Name of its verifier graph; empty when there is none.
+        cancelled: Whether it was asked to stop.
+        may_run: Cleared while the job is asked to pause.
+    """
+
+    job_id: str
+    job: job_v1.Job
+    pools: Pools
+    app: TaskAppClient
+    stages: list[policy_v1.StagePolicy] = field(default_factory=list)
+    graph: str = ""
+    cancelled: bool = False
+    may_run: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def spec(self) -> job_v1.JobSpec:
+        """What the job is to do."""
+        return self.job.spec
+
+    @property
+    def learning(self) -> bool:
+        """Whether the baseline is not known yet."""
+        return not self.stages
+
+    @property
+    def policy_name(self) -> str:
+        """Name of the job's policy."""
+        return f"policies/{self.job_id}"
+
+    @property
+    def concurrency(self) -> int:
+        """Most rollouts in flight."""
+        return self.spec.max_concurrency or DEFAULT_CONCURRENCY
+
+    @property
+    def rollout_seconds(self) -> float:
+        """Most time for one rollout."""
+        if self.spec.task_app.HasField("rollout_timeout"):
+            return self.spec.task_app.rollout_timeout.ToNanoseconds() / 1e9
+        return DEFAULT_ROLLOUT_SECONDS
+
+    @property
+    def weights(self) -> types_v1.RewardWeights:
+        """How reward parts are fused."""
+        if self.spec.scoring.HasField("weights"):
+            return self.spec.scoring.weights
+        if self.graph:
+            return types_v1.RewardWeights(outcome=1.0)
+        return types_v1.RewardWeights(environment=1.0)
+
+    def models(self) -> Mapping[str, str]:
+        """Returns provider and model of each stage, which are part of a rollout's identity."""
+        if self.learning:
+            model = self.spec.policy_model
+            return {LEARNT_STAGE: f"{model.provider}/{model.model}"}
+        return {
+            stage.template.stage_id: f"{stage.model.provider}/{stage.model.model}"
+            for stage in self.stages
+        }
+
+    def policy(self) -> policy_v1.Policy:
+        """Returns what interceptors are told."""
+        policy = policy_v1.Policy(
+            name=self.policy_name,
+            version=1 if self.learning else 2,
+            job=self.job.name,
+            stages=self.stages,
+            synchronous_traces=True,
+            learning_baseline=self.learning,
+        )
+        if self.learning:
+            stage = policy.stages.add(model=self.spec.policy_model)
+            stage.template.stage_id = LEARNT_STAGE
+        return policy
+
+    def rollout_id(self, cell: types_v1.Cell) -> str:
+        """Returns the id of a cell's rollout."""
+        return identity.rollout_id(
+            identity.RolloutKey(
+                job=self.job.name,
+                candidate_id=cell.candidate_id,
+                pool=types_v1.Pool.Name(cell.pool),
+                seed=cell.seed,
+                repeat=cell.repeat,
+                models=self.models(),
+            )
+        )
+
+    def baseline_components(self) -> list[types_v1.Component]:
+        """Returns for each stage its instruction now and the empty demo set."""
+        return baseline_components(self.stages)
+
+    def baseline(self) -> types_v1.Candidate:
+        """Returns the baseline candidate: the app's own prompt, no demos."""
+        return baseline_candidate(self.stages)
+
+    def study(self) -> search_v1.Study:
+        """Returns the job's study as the search service is told it."""
+        return search_v1.Study(
+            name=f"studies/{self.job_id}",
+            algorithm=self.spec.algorithm,
+            settings=self.spec.algorithm_settings,
+            random_seed=self.spec.random_seed,
+            stage_ids=[stage.template.stage_id for stage in self.stages] or [LEARNT_STAGE],
+            online_pool=types_v1.SeedPool(seeds=self.pools.online),
+            validation_pool=types_v1.SeedPool(seeds=self.pools.validation),
+            max_cell_count=self.search_cells(),
+        )
+
+    def bootstrap_seeds(self) -> list[int]:
+        """Returns the bootstrap seeds that fit the rollout cap beside baseline and one search."""
+        cap = self.spec.budget.max_rollouts
+        if not cap:
+            return self.pools.bootstrap
+        room = cap - len(self.pools.validation)
+        return self.pools.bootstrap[: max(0, min(len(self.pools.bootstrap), room * 2 // 3))]
+
+    def search_cells(self) -> int:
+        """Returns the most cells that the search may use; 0 means no limit."""
+        cap = self.spec.budget.max_rollouts
+        if not cap:
+            return 0
+        return max(1, cap - len(self.pools.validation) - len(self.bootstrap_seeds()))
+
+
+def baseline_components(stages: Sequence[policy_v1.StagePolicy]) -> list[types_v1.Component]:
+    """Returns for each stage its instruction now and the empty demo set."""
+    found = []
+    for stage in stages:
+        stage_id = stage.template.stage_id
+        text = baseline_instruction(stage.template)
+        found += [
+            instruction_component(stage_id, text, source=types_v1.COMPONENT_SOURCE_BASELINE),
+            demo_component(stage_id, [], source=types_v1.COMPONENT_SOURCE_ZERO_SHOT),
+        ]
+    return found
+
+
+def baseline_candidate(stages: Sequence[policy_v1.StagePolicy]) -> types_v1.Candidate:
+    """Returns the baseline candidate: the app's own prompt, no demos."""
+    choices: dict[str, types_v1.StageChoice] = {}
+    for component in baseline_components(stages):
+        choice = choices.setdefault(component.stage_id, types_v1.StageChoice())
+        if component.WhichOneof("content") == "instruction":
+            choice.instruction_id = component.component_id
+        else:
+            choice.demo_set_id = component.component_id
+    return candidate(choices)
+
+
+def stages_of(
+    spec: job_v1.JobSpec, learnt: list[types_v1.PromptTemplate] | None
+) -> list[policy_v1.StagePolicy]:
+    """Returns the stages of a spec; empty when the baseline still has to be learnt."""
+    if learnt is not None:
+        return [
+            policy_v1.StagePolicy(template=template, model=spec.policy_model, optimised=True)
+            for template in learnt
+        ]
+    if any(not stage.template.messages for stage in spec.stages):
+        return []
+    return [
+        policy_v1.StagePolicy(
+            template=stage.template,
+            model=stage.model if stage.HasField("model") else spec.policy_model,
+            optimised=stage.optimise_instruction or stage.optimise_demos,
+        )
+        for stage in spec.stages
+    ]
+
+
+def pools_of(spec: job_v1.JobSpec) -> Pools:
+    """Returns a spec's pools, expanded."""
+    offline = spec.offline
+    return Pools(
+        bootstrap=expand(offline.bootstrap_pool),
+        online=expand(offline.online_pool),
+        validation=expand(offline.validation_pool),
+        test=expand(offline.test_pool),
+        reference=expand(offline.reference_pool),
+    )
+
+
+def baseline_instruction(template: types_v1.PromptTemplate) -> str:
+    """Returns what a stage's system message says now; empty when it has none."""
+    for message in template.messages:
+        if message.role in SYSTEM_ROLES:
+            if template.mode == types_v1.SUBSTITUTION_MODE_PATTERN:
+                return message.pattern
+            return (
+                templates.parse(message.pattern).render({})
+                if _plain(message.pattern)
+                else (message.pattern)
+            )
+    return ""
+
+
+def placeholders(template: types_v1.PromptTemplate) -> list[str]:
+    """Returns the wildcards that every instruction of a stage has to keep."""
+    if template.mode != types_v1.SUBSTITUTION_MODE_PATTERN:
+        return []
+    for message in template.messages:
+        if message.role in SYSTEM_ROLES:
+            return sorted(templates.parse(message.pattern).names)
+    return []
+
+
+def candidate(stages: Mapping[str, types_v1.StageChoice]) -> types_v1.Candidate:
+    """Mints a candidate."""
+    identifier = identity.candidate_id(
+        {stage: (choice.instruction_id, choice.demo_set_id) for stage, choice in stages.items()}
+    )
+    return types_v1.Candidate(candidate_id=identifier, stages=stages)
+
+
+def instruction_component(
+    stage_id: str, text: str, *, source: types_v1.ComponentSource.ValueType
+) -> types_v1.Component:
+    """Mints an instruction."""
+    return types_v1.Component(
+        component_id=identity.instruction_id(stage_id=stage_id, text=text),
+        stage_id=stage_id,
+        instruction=types_v1.Instruction(text=text),
+        source=source,
+    )
+
+
+def demo_component(
+    stage_id: str, demos: list[types_v1.Demo], *, source: types_v1.ComponentSource.ValueType
+) -> types_v1.Component:
+    """Mints a demo set."""
+    contents = [
+        identity.DemoContent(bindings=dict(demo.bindings), messages=list(demo.messages))
+        for demo in demos
+    ]
+    return types_v1.Component(
+        component_id=identity.demo_set_id(stage_id=stage_id, demos=contents),
+        stage_id=stage_id,
+        demo_set=types_v1.DemoSet(demos=demos),
+        source=source,
+    )
+
+
+def _plain(pattern: str) -> bool:
+    return not templates.parse(pattern).names

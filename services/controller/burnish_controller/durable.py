@@ -1,0 +1,158 @@
+"""Binds offline jobs to DBOS: job = workflow, part = child workflow, work item = one step.
+
+Its rows hold only names and short texts; results live in our own tables. The application version is
+a constant of ours, the version of the workflow's contract: raise it when the order of steps
+changes, and jobs that were begun under the old one are left to a release that knows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+import structlog
+from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
+
+from burnish.errors import BurnishError, Internal
+from burnish_controller.offline import CHILDREN, offline_job
+
+WORKFLOW_CONTRACT_VERSION = "1"
+QUEUE = "jobs"
+QUEUE_POLL_SECONDS = 0.1
+
+_log = structlog.get_logger("burnish.controller.durable")
+
+
+class JobFailed(Internal):
+    """A step failed for good; carries the reason that the job fails with."""
+
+    default_reason = "JOB_FAILED"
+
+
+class JobRunner(Protocol):
+    """What runs the steps of jobs."""
+
+    async def run_step(self, job_id: str, name: str, arguments: list[str | int]) -> str:
+        """Runs one step and returns its result."""
+
+    async def fail(self, job_id: str, reason: str, message: str) -> None:
+        """Moves a job to its failed state."""
+
+
+class DurableEngine:
+    """The process's one DBOS instance. Launch it inside the running loop."""
+
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
+        self._start: Callable[..., Awaitable[Any]] | None = None
+
+    async def launch(self, *, database_url: str, executor_id: str) -> None:
+        """Opens the engine's tables and takes up the jobs that were under way.
+
+        Args:
+            database_url: The controller's own database, for a synchronous driver.
+            executor_id: Stable name of this replica: under it, its jobs are found again.
+        """
+        DBOS(
+            config={
+                "name": "burnish-controller",
+                "system_database_url": database_url,
+                "serializer": DBOSPortableJSONSerializer(),
+                "executor_id": executor_id,
+                "application_version": WORKFLOW_CONTRACT_VERSION,
+                "enable_otlp": False,
+                "log_level": "ERROR",
+            }
+        )
+        job = self._register()
+        DBOS.launch()
+        await DBOS.register_queue_async(QUEUE, polling_interval_sec=QUEUE_POLL_SECONDS)
+
+        async def start(job_id: str) -> None:
+            with SetWorkflowID(job_id):
+                await DBOS.enqueue_workflow_async(QUEUE, job, job_id)
+
+        self._start = start
+
+    async def start(self, job_id: str) -> None:
+        """Puts a job on the queue; a job that is there already is left as it is."""
+        if self._start is None:
+            raise Internal("the durable engine was not launched")
+        await self._start(job_id)
+
+    async def close(self) -> None:
+        """Leaves the jobs where they are; the next launch takes them up."""
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+
+    def _register(self) -> Callable[[str], Coroutine[Any, Any, None]]:
+        runner = self._runner
+
+        @DBOS.workflow(name="part")
+        async def part(job_id: str, name: str, arguments: list[str | int]) -> str:
+            flow = _Flow(runner, job_id, part)
+            return await CHILDREN[name](flow, *arguments)
+
+        @DBOS.workflow(name="job")
+        async def job(job_id: str) -> None:
+            flow = _Flow(runner, job_id, part)
+            try:
+                await offline_job(flow)
+            except JobFailed as failure:
+                await DBOS.run_step_async(
+                    {"name": "fail"}, runner.fail, job_id, failure.reason, failure.message
+                )
+
+        return job
+
+
+class _Flow:
+    """`Durable` over DBOS, for one job."""
+
+    def __init__(
+        self,
+        runner: JobRunner,
+        job_id: str,
+        part: Callable[[str, str, list[str | int]], Awaitable[str]],
+    ) -> None:
+        self._runner = runner
+        self._job_id = job_id
+        self._part = part
+
+    async def step(self, name: str, *arguments: str | int) -> str:
+        """Runs a step; a failure is kept like any result, and read again as the same failure."""
+        kept = await DBOS.run_step_async({"name": name}, self._run, name, list(arguments))
+        outcome = json.loads(kept)
+        if "reason" in outcome:
+            raise JobFailed(outcome["message"], reason=outcome["reason"])
+        return str(outcome["value"])
+
+    async def child(self, name: str, *arguments: str | int) -> str:
+        """Runs a part as a workflow with an id of its own."""
+        suffix = "/".join(str(argument) for argument in arguments)
+        with SetWorkflowID(f"{self._job_id}/{name}/{suffix}"):
+            try:
+                return await self._part(self._job_id, name, list(arguments))
+            except BurnishError:
+                raise
+            except Exception as error:
+                raise _revived(error) from error
+
+    async def _run(self, name: str, arguments: list[str | int]) -> str:
+        try:
+            value = await self._runner.run_step(self._job_id, name, arguments)
+        except BurnishError as error:
+            _log.warning("step failed", job=self._job_id, step=name, reason=error.reason)
+            return json.dumps({"reason": error.reason, "message": error.message})
+        except Exception:  # a boundary: a bug of ours fails its job, not the controller
+            _log.exception("step broke", job=self._job_id, step=name)
+            return json.dumps(
+                {"reason": "INTERNAL", "message": f"step `{name}` broke; see the controller's log"}
+            )
+        return json.dumps({"value": value})
+
+
+def _revived(error: Exception) -> JobFailed:
+    """Returns the failure of a part that was read back from the engine's tables."""
+    return JobFailed(str(error) or "a part of the job failed", reason="JOB_PART_FAILED")

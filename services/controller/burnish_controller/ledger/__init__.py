@@ -1,0 +1,1 @@
+"""The call ledger: reserves, books, journals and traces every paid call of a job."""

@@ -1,0 +1,161 @@
+"""What one job may spend: worst cases reserved before a call, actual use booked after it.
+
+The sum of what is booked and what is reserved never passes a cap, because nothing is reserved that
+could pass it. A share is held back for the closing test, and only the closing test may use it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+ROLES = ("task", "proposer", "judge")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Tokens, and money when the price is known.
+
+    Attributes:
+        tokens: In and out together, at least 0.
+        usd: US dollars; None when the price is unknown, which is not 0.
+    """
+
+    tokens: int
+    usd: float | None
+
+    def __add__(self, other: Amount) -> Amount:
+        usd = None if self.usd is None or other.usd is None else self.usd + other.usd
+        return Amount(self.tokens + other.tokens, usd)
+
+
+NOTHING = Amount(0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """Hard limits; None means none.
+
+    Attributes:
+        usd: US dollars over every role.
+        tokens: Tokens over every role.
+        usd_by_role: US dollars by role.
+    """
+
+    usd: float | None = None
+    tokens: int | None = None
+    usd_by_role: Mapping[str, float] = field(default_factory=dict)
+
+    def needs_price(self, role: str) -> bool:
+        """Whether a call of a role can only be judged with a known price."""
+        return self.usd is not None or role in self.usd_by_role
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a reservation was refused.
+
+    Attributes:
+        reason: `BUDGET_EXHAUSTED` or `PRICE_UNKNOWN`.
+        message: For a developer to read.
+    """
+
+    reason: str
+    message: str
+
+
+class Account:
+    """The running sums of one job. Not safe across threads; one loop owns it."""
+
+    def __init__(self, caps: Caps) -> None:
+        self.caps = caps
+        self._booked: dict[str, Amount] = defaultdict(lambda: NOTHING)
+        self._reserved: dict[str, Amount] = defaultdict(lambda: NOTHING)
+        self._held = NOTHING
+
+    def load(self, role: str, booked: Amount) -> None:
+        """Takes over what was booked before this process began."""
+        self._booked[role] = self._booked[role] + booked
+
+    def hold(self, amount: Amount) -> None:
+        """Holds a share back for the closing test, in place of any share held before."""
+        self._held = amount
+
+    @property
+    def held(self) -> Amount:
+        """The share held back for the closing test."""
+        return self._held
+
+    def booked(self, role: str | None = None) -> Amount:
+        """What was spent, by one role or in all."""
+        return self._booked[role] if role is not None else _total(self._booked)
+
+    def reserved(self) -> Amount:
+        """What is reserved for calls in flight."""
+        return _total(self._reserved)
+
+    def refusal(self, role: str, worst: Amount, *, closing: bool) -> Refusal | None:
+        """Says why a call may not be made, or None when it may.
+
+        Args:
+            role: Who spends.
+            worst: The most that the call can cost.
+            closing: Whether the call belongs to the closing test.
+        """
+        if self.caps.needs_price(role) and worst.usd is None:
+            return Refusal(
+                "PRICE_UNKNOWN",
+                "the job has a money cap and the price of this model is unknown; give its price",
+            )
+        committed = self.booked() + self.reserved() + worst
+        if not closing:
+            committed = committed + self._held
+        if self.caps.tokens is not None and committed.tokens > self.caps.tokens:
+            return Refusal(
+                "BUDGET_EXHAUSTED",
+                f"the call could pass the cap of {self.caps.tokens} tokens; raise `max_tokens`",
+            )
+        if self.caps.usd is not None and (committed.usd is None or committed.usd > self.caps.usd):
+            return Refusal(
+                "BUDGET_EXHAUSTED",
+                f"the call could pass the cap of {self.caps.usd} US dollars; raise `max_cost_usd`",
+            )
+        return self._role_refusal(role, worst)
+
+    def reserve(self, role: str, worst: Amount) -> None:
+        """Reserves a call's worst case; ask `refusal` first."""
+        self._reserved[role] = self._reserved[role] + worst
+
+    def settle(self, role: str, worst: Amount, actual: Amount) -> None:
+        """Books what a call used and lets go of its reservation."""
+        self.release(role, worst)
+        self._booked[role] = self._booked[role] + actual
+
+    def release(self, role: str, worst: Amount) -> None:
+        """Lets go of a reservation: the call was certainly not paid."""
+        held = self._reserved[role]
+        usd = None if held.usd is None or worst.usd is None else max(0.0, held.usd - worst.usd)
+        self._reserved[role] = Amount(held.tokens - worst.tokens, usd)
+        if self._reserved[role].tokens <= 0:
+            self._reserved[role] = NOTHING
+
+    def _role_refusal(self, role: str, worst: Amount) -> Refusal | None:
+        cap = self.caps.usd_by_role.get(role)
+        if cap is None:
+            return None
+        committed = self._booked[role] + self._reserved[role] + worst
+        if committed.usd is None or committed.usd > cap:
+            return Refusal(
+                "BUDGET_EXHAUSTED",
+                f"the call could pass the cap of {cap} US dollars for `{role}`;"
+                f" raise `max_cost_usd_by_role`",
+            )
+        return None
+
+
+def _total(sums: Mapping[str, Amount]) -> Amount:
+    total = NOTHING
+    for amount in sums.values():
+        total = total + amount
+    return total

@@ -1,0 +1,87 @@
+"""`CallLedgerService` over the ledger: one task per request, answered as each is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from grpc import aio
+
+from burnish.api.ledger import v1 as ledger_v1
+from burnish.api.types import v1 as types_v1
+from burnish.errors import BurnishError, InvalidArgument
+from burnish_controller.ledger.engine import CallLedger
+
+_Context = aio.ServicerContext[
+    AsyncIterator[ledger_v1.StreamCallsRequest], AsyncIterator[ledger_v1.StreamCallsResponse]
+]
+
+
+class CallLedgerServicer(ledger_v1.CallLedgerServiceServicer):
+    """Answers the sessions of interceptors, proposers and judges."""
+
+    def __init__(self, ledger: CallLedger) -> None:
+        self._ledger = ledger
+
+    async def StreamCalls(
+        self, request_iterator: AsyncIterator[ledger_v1.StreamCallsRequest], context: _Context
+    ) -> AsyncIterator[ledger_v1.StreamCallsResponse]:
+        """Serves one session until its client leaves."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None:
+            return
+        if not first.open.client_id:
+            raise InvalidArgument("a session must begin with `open` and a `client_id`")
+        client_id = first.open.client_id
+        answers: asyncio.Queue[ledger_v1.StreamCallsResponse | None] = asyncio.Queue()
+        self._ledger.session_opened(client_id)
+        reader = asyncio.create_task(self._read(client_id, request_iterator, answers))
+        try:
+            yield ledger_v1.StreamCallsResponse(
+                sequence=first.sequence, opened=ledger_v1.SessionOpened()
+            )
+            while (answer := await answers.get()) is not None:
+                yield answer
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            self._ledger.session_closed(client_id)
+
+    async def _read(
+        self,
+        client_id: str,
+        requests: AsyncIterator[ledger_v1.StreamCallsRequest],
+        answers: asyncio.Queue[ledger_v1.StreamCallsResponse | None],
+    ) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for request in requests:
+                    group.create_task(self._answer(client_id, request, answers))
+        finally:
+            answers.put_nowait(None)
+
+    async def _answer(
+        self,
+        client_id: str,
+        request: ledger_v1.StreamCallsRequest,
+        answers: asyncio.Queue[ledger_v1.StreamCallsResponse | None],
+    ) -> None:
+        response = ledger_v1.StreamCallsResponse(sequence=request.sequence)
+        asker = (client_id, request.sequence)
+        try:
+            match request.WhichOneof("action"):
+                case "begin":
+                    decision = await self._ledger.begin(asker, request.begin)
+                    response.decision.CopyFrom(decision)
+                case "finish":
+                    await self._ledger.finish(request.finish)
+                    response.finished.SetInParent()
+                case _:
+                    raise InvalidArgument("a request must be `begin` or `finish`")
+        except BurnishError as error:
+            response.failure.CopyFrom(
+                types_v1.Failure(
+                    reason=error.reason, message=error.message, retryable=error.retryable
+                )
+            )
+        answers.put_nowait(response)

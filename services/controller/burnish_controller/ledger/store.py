@@ -1,0 +1,165 @@
+"""Reads and writes the rows of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, RowMapping, func, select
+
+from burnish.api.ledger import v1 as ledger_v1
+from burnish.api.types import v1 as types_v1
+from burnish_controller.ledger.budget import Amount
+from burnish_controller.ledger.calls import Call, CallState
+from burnish_controller.store.database import Database, insert_or_replace
+from burnish_controller.store.tables import calls
+from burnish_controller.store.writer import Writer
+
+_CHANGING = [
+    "state", "client_id", "attempt", "worst_tokens", "worst_usd", "input_tokens", "output_tokens",
+    "cost_usd", "estimated", "lost_calls", "lost_tokens", "lost_usd", "stage_id", "reply", "trace",
+    "failure",
+]  # fmt: skip
+
+
+class CallStore:
+    """One tenant's calls."""
+
+    def __init__(self, database: Database, writer: Writer, *, tenant: str) -> None:
+        self._engine = database.engine
+        self._writer = writer
+        self._tenant = tenant
+
+    async def save(self, call: Call) -> None:
+        """Stores a call as it stands; durable on return."""
+        row = _row(call, tenant=self._tenant)
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert_or_replace(connection, calls, values=_CHANGING), row)
+
+        await self._writer.write(work)
+
+    async def of_scopes(self, scopes: Sequence[str]) -> dict[str, list[Call]]:
+        """Returns the calls of each scope that has any, in the order they began."""
+        query = (
+            select(calls)
+            .where(calls.c.tenant == self._tenant, calls.c.scope.in_(scopes))
+            .order_by(calls.c.scope, calls.c.position)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        found: dict[str, list[Call]] = {}
+        for row in rows:
+            found.setdefault(row["scope"], []).append(_call(row))
+        return found
+
+    async def sums(self, job_id: str) -> Mapping[str, Sums]:
+        """Returns what a job has booked, by role; open calls count at their worst case."""
+        is_open = calls.c.state == CallState.OPEN
+        paid = calls.c.state == CallState.DONE
+        query = (
+            select(
+                calls.c.role,
+                func.sum(calls.c.input_tokens).label("input_tokens"),
+                func.sum(calls.c.output_tokens).label("output_tokens"),
+                func.sum(calls.c.cost_usd).filter(paid).label("usd"),
+                func.count().filter(paid, calls.c.cost_usd.is_(None)).label("unpriced"),
+                func.count().filter(paid).label("calls"),
+                func.max(calls.c.estimated).label("estimated"),
+                func.sum(calls.c.lost_calls).label("lost_calls"),
+                func.sum(calls.c.lost_tokens).label("lost_tokens"),
+                func.sum(calls.c.lost_usd).label("lost_usd"),
+                func.count().filter(calls.c.lost_usd.is_(None)).label("lost_unpriced"),
+                func.sum(calls.c.worst_tokens).filter(is_open).label("open_tokens"),
+                func.sum(calls.c.worst_usd).filter(is_open).label("open_usd"),
+                func.count().filter(is_open, calls.c.worst_usd.is_(None)).label("open_unpriced"),
+            )
+            .where(calls.c.tenant == self._tenant, calls.c.job_id == job_id)
+            .group_by(calls.c.role)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return {row["role"]: Sums(row) for row in rows}
+
+
+class Sums:
+    """What one role of one job has booked.
+
+    Attributes:
+        usage: As it is reported: tokens, cost, calls, possibly paid calls.
+        booked: Tokens and money that are spent, possibly paid calls included.
+        open: The worst case of calls that were open.
+    """
+
+    def __init__(self, row: RowMapping) -> None:
+        lost_usd = None if row["lost_unpriced"] else row["lost_usd"] or 0.0
+        paid_usd = None if row["unpriced"] else row["usd"] or 0.0
+        tokens = (row["input_tokens"] or 0) + (row["output_tokens"] or 0)
+        self.booked = Amount(tokens, paid_usd) + Amount(row["lost_tokens"] or 0, lost_usd)
+        self.open = Amount(
+            row["open_tokens"] or 0, None if row["open_unpriced"] else row["open_usd"] or 0.0
+        )
+        self.usage = types_v1.Usage(
+            input_tokens=row["input_tokens"] or 0,
+            output_tokens=row["output_tokens"] or 0,
+            call_count=row["calls"],
+            possibly_paid_call_count=row["lost_calls"] or 0,
+            estimated=bool(row["estimated"]),
+        )
+        if self.booked.usd is not None:
+            self.usage.cost_usd = self.booked.usd
+
+
+def _row(call: Call, *, tenant: str) -> dict[str, object]:
+    return {
+        "tenant": tenant,
+        "scope": call.scope,
+        "request_hash": call.request_hash,
+        "ordinal": call.ordinal,
+        "job_id": call.job_id,
+        "role": call.role,
+        "position": call.position,
+        "attempt": call.attempt,
+        "client_id": call.client_id,
+        "state": call.state.value,
+        "model": f"{call.model.provider}/{call.model.model}",
+        "worst_tokens": call.worst.tokens,
+        "worst_usd": call.worst.usd,
+        "input_tokens": call.input_tokens,
+        "output_tokens": call.output_tokens,
+        "cost_usd": call.usd,
+        "estimated": int(call.estimated),
+        "lost_calls": call.lost_calls,
+        "lost_tokens": call.lost.tokens,
+        "lost_usd": call.lost.usd,
+        "stage_id": None if call.trace is None else call.trace.stage_id,
+        "reply": None if call.reply is None else call.reply.SerializeToString(),
+        "trace": None if call.trace is None else call.trace.SerializeToString(),
+        "failure": None if call.failure is None else call.failure.SerializeToString(),
+    }
+
+
+def _call(row: RowMapping) -> Call:
+    provider, _, model = row["model"].partition("/")
+    return Call(
+        scope=row["scope"],
+        request_hash=row["request_hash"],
+        ordinal=row["ordinal"],
+        job_id=row["job_id"],
+        role=row["role"],
+        position=row["position"],
+        attempt=row["attempt"],
+        client_id=row["client_id"],
+        model=types_v1.ModelSpec(provider=provider, model=model),
+        state=CallState(row["state"]),
+        worst=Amount(row["worst_tokens"], row["worst_usd"]),
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        usd=row["cost_usd"],
+        estimated=bool(row["estimated"]),
+        lost_calls=row["lost_calls"],
+        lost=Amount(row["lost_tokens"], row["lost_usd"]),
+        reply=None if row["reply"] is None else ledger_v1.CallReply.FromString(row["reply"]),
+        trace=None if row["trace"] is None else ledger_v1.CallTrace.FromString(row["trace"]),
+        failure=None if row["failure"] is None else types_v1.Failure.FromString(row["failure"]),
+        last_attempt=row["attempt"],
+    )

@@ -1,0 +1,1 @@
+"""Migrations of the controller's tables, run by alembic at start."""

@@ -1,0 +1,69 @@
+"""The services that the controller calls, called patiently: a peer that restarts is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import stamina
+from grpc import aio
+
+from burnish import rpc
+from burnish.api.proposer import v1 as proposer_v1
+from burnish.api.search import v1 as search_v1
+from burnish.api.verifier import v1 as verifier_v1
+from burnish.errors import BurnishError
+from burnish_runtime.settings import ServiceSettings
+
+_Result = TypeVar("_Result")
+
+PATIENCE_SECONDS = 120.0
+CALL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """Stubs of the peers, and the channels behind them."""
+
+    search: search_v1.SearchServiceStub
+    proposer: proposer_v1.ProposerServiceStub
+    verifier: verifier_v1.VerifierServiceStub
+    channels: tuple[aio.Channel, ...]
+
+    async def close(self) -> None:
+        """Closes the channels."""
+        for channel in self.channels:
+            await channel.close()
+
+
+def connect_peers(settings: ServiceSettings) -> Peers:
+    """Opens a channel to each peer; the connections are made by the first calls."""
+    token = settings.auth_token
+    search = rpc.connect(settings.search_target, token=token)
+    proposer = rpc.connect(settings.proposer_target, token=token)
+    verifier = rpc.connect(settings.verifier_target, token=token)
+    return Peers(
+        search=search_v1.SearchServiceStub(search),
+        proposer=proposer_v1.ProposerServiceStub(proposer),
+        verifier=verifier_v1.VerifierServiceStub(verifier),
+        channels=(search, proposer, verifier),
+    )
+
+
+async def patiently(call: Callable[[], Awaitable[_Result]]) -> _Result:
+    """Makes an idempotent call, again and again while its peer is away.
+
+    Raises:
+        BurnishError: What the peer answered, or Unavailable after two minutes.
+    """
+    async for attempt in stamina.retry_context(
+        on=_is_away, attempts=None, timeout=PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
+    ):
+        with attempt, rpc.translated():
+            return await call()
+    raise AssertionError("stamina either returns or raises")
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, BurnishError) and error.retryable

@@ -1,0 +1,1 @@
+"""The phases of an offline job; every function in them may run again after a crash."""

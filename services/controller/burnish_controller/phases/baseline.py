@@ -1,0 +1,139 @@
+"""Learns the baseline where none was given, and evaluates it on the validation pool."""
+
+from __future__ import annotations
+
+from burnish.api.job import v1 as job_v1
+from burnish.api.types import v1 as types_v1
+from burnish.errors import FailedPrecondition
+from burnish_controller.context import JobContext, stages_of
+from burnish_controller.demos import sent_call
+from burnish_controller.dispatch import Batch
+from burnish_controller.learning import LearntStage, learn
+from burnish_controller.ledger.budget import NOTHING, Amount
+from burnish_controller.phases.base import (
+    PhaseServices,
+    cells,
+    chunks,
+    estimate,
+    observation,
+    report_unscored,
+    require_scored,
+)
+
+LEARNING_ROLLOUTS = 8
+
+
+class BaselineUnlearnable(FailedPrecondition):
+    """The app's calls do not tell what its prompt is."""
+
+    default_reason = "BASELINE_UNLEARNABLE"
+
+
+async def learn_baseline(services: PhaseServices, job: JobContext) -> None:
+    """Runs the first bootstrap seeds unchanged and takes what is alike for the baseline.
+
+    Raises:
+        BaselineUnlearnable: Fewer than two rollouts made a chat call.
+    """
+    seeds = job.pools.bootstrap or job.pools.online
+    batch = Batch(
+        phase="bootstrap",
+        cells=cells("", types_v1.POOL_BOOTSTRAP, seeds[:LEARNING_ROLLOUTS]),
+    )
+    done = await services.dispatcher.run(job, batch)
+    require_scored(done, what="learning the baseline")
+    scored = [one for one in done if one.fused is not None]
+    calls = await services.calls.of_scopes([one.result.rollout_id for one in scored])
+    rollouts = []
+    for one in scored:
+        sent = [sent_call(call.scope, call) for call in calls.get(one.result.rollout_id, [])]
+        rollouts.append([call for call in sent if call is not None])
+    rollouts = [found for found in rollouts if found]
+    if len(rollouts) < 2:
+        raise BaselineUnlearnable(
+            f"the baseline cannot be learnt from {len(rollouts)} rollouts with a chat call;"
+            " give `initial_prompt`, or at least two bootstrap seeds"
+        )
+    learnt = learn(rollouts)
+    templates = [_template(stage) for stage in learnt]
+    await services.jobs.save_templates(job.job_id, templates)
+    job.stages = stages_of(job.spec, templates)
+    for template, stage in zip(templates, learnt, strict=True):
+        await services.events.append(
+            job.job_id,
+            f"learned/{template.stage_id}",
+            job_v1.JobEvent(
+                message=f"learnt the baseline of stage {template.stage_id}"
+                f" from {len(stage.calls)} calls",
+                baseline_learned=job_v1.BaselineLearned(
+                    template=template, call_count=len(stage.calls)
+                ),
+            ),
+        )
+
+
+async def evaluate_baseline(services: PhaseServices, job: JobContext) -> None:
+    """Evaluates the baseline on the whole validation pool and tells the search."""
+    baseline = job.baseline()
+    components = job.baseline_components()
+    await services.space.add_components(job.job_id, components)
+    await services.space.add_candidates(job.job_id, [baseline])
+    batch = Batch(
+        phase="baseline",
+        cells=cells(baseline.candidate_id, types_v1.POOL_VALIDATION, job.pools.validation),
+    )
+    done = []
+    for part in chunks(batch):
+        done += await services.dispatcher.run(job, part)
+    if job.cancelled:
+        return
+    await report_unscored(services, job, "baseline", done)
+    require_scored(done, what="the baseline")
+    session = services.session(job)
+    await session.add_components("baseline", components)
+    await session.tell("baseline", [observation(one) for one in done])
+    found = estimate(done) or types_v1.Estimate()
+    job.job.best_candidate_id = baseline.candidate_id
+    job.job.best_reward.CopyFrom(found)
+    await hold_for_test(services, job)
+    await services.events.append(
+        job.job_id,
+        "baseline",
+        job_v1.JobEvent(
+            message=f"baseline: {found.mean:.3f} on {found.row_count} validation rows",
+            baseline_evaluated=job_v1.BaselineEvaluated(
+                candidate_id=baseline.candidate_id, reward=found
+            ),
+        ),
+    )
+    await services.progress.report(job, "baseline")
+
+
+async def hold_for_test(services: PhaseServices, job: JobContext) -> None:
+    """Holds back what the closing test can cost: twice the dearest baseline rollout each."""
+    rows = 2 * len(job.pools.test)
+    account = await services.ledger.account(job.job_id)
+    done = await services.rollouts.of_job(job.job_id, phase="baseline")
+    calls = await services.calls.of_scopes([one.result.rollout_id for one in done])
+    worst = NOTHING
+    for found in calls.values():
+        total = NOTHING
+        for call in found:
+            total = total + call.worst
+        if total.tokens > worst.tokens:
+            worst = total
+    usd = None if worst.usd is None else 2 * rows * worst.usd
+    account.hold(Amount(2 * rows * worst.tokens, usd))
+
+
+def _template(stage: LearntStage) -> types_v1.PromptTemplate:
+    mode = types_v1.SUBSTITUTION_MODE_SYSTEM
+    if stage.varies_in_system:
+        mode = types_v1.SUBSTITUTION_MODE_PATTERN
+    return types_v1.PromptTemplate(
+        stage_id=stage.stage_id,
+        messages=[
+            types_v1.MessagePattern(role=role, pattern=pattern) for role, pattern in stage.patterns
+        ],
+        mode=mode,
+    )

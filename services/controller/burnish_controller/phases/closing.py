@@ -1,0 +1,91 @@
+"""The closing test: baseline and winner once, on the same rows that the search never saw."""
+
+from __future__ import annotations
+
+from burnish.api.job import v1 as job_v1
+from burnish.api.types import v1 as types_v1
+from burnish_controller.context import JobContext
+from burnish_controller.dispatch import Batch
+from burnish_controller.phases.base import (
+    PhaseServices,
+    cells,
+    chunks,
+    estimate,
+    message_of,
+    report_unscored,
+)
+from burnish_controller.statistics import paired_difference, verdict
+from burnish_controller.store.rollouts import FinishedRollout
+
+
+async def choose_winner(services: PhaseServices, job: JobContext) -> str:
+    """Returns the id of the candidate that the search ranks first."""
+    ranked = await services.session(job).rank(1)
+    best = ranked[0]
+    await services.space.add_candidates(job.job_id, [best.candidate])
+    job.job.best_candidate_id = best.candidate.candidate_id
+    if best.HasField("validation"):
+        job.job.best_reward.CopyFrom(best.validation)
+    await services.jobs.save(job.job)
+    return best.candidate.candidate_id
+
+
+async def run_test(services: PhaseServices, job: JobContext, winner: str, part: int) -> bool:
+    """Runs one part of the test, row by row in pairs; returns whether there are more."""
+    parts = chunks(test_batch(job, winner))
+    if part >= len(parts):
+        return False
+    done = await services.dispatcher.run(job, parts[part])
+    await report_unscored(services, job, f"test/{part}", done)
+    await services.progress.report(job, f"test/{part}")
+    return part + 1 < len(parts)
+
+
+def test_batch(job: JobContext, winner: str) -> Batch:
+    """Returns the cells of the test: for each row the baseline, then the winner."""
+    baseline = job.baseline().candidate_id
+    pool = types_v1.POOL_TEST
+    found = []
+    for seed in job.pools.test:
+        found += cells(baseline, pool, [seed])
+        if winner != baseline:
+            found += cells(winner, pool, [seed])
+    return Batch(phase="test", cells=found, closing=True)
+
+
+async def conclude(services: PhaseServices, job: JobContext, winner: str) -> None:
+    """Logs the test's result and what it means."""
+    baseline = job.baseline().candidate_id
+    done = await services.rollouts.of_job(job.job_id, phase="test")
+    by_candidate: dict[str, list[FinishedRollout]] = {baseline: [], winner: []}
+    for one in done:
+        by_candidate.setdefault(one.result.cell.candidate_id, []).append(one)
+    for candidate_id in dict.fromkeys((baseline, winner)):
+        reward = estimate(by_candidate[candidate_id])
+        if reward is None:
+            continue
+        name = "baseline" if candidate_id == baseline else "winner"
+        await services.events.append(
+            job.job_id,
+            f"test/{name}",
+            job_v1.JobEvent(
+                message=f"{name} on held-out rows: {reward.mean:.3f} on {reward.row_count}",
+                test_evaluated=job_v1.TestEvaluated(
+                    candidate_id=candidate_id, baseline=candidate_id == baseline, reward=reward
+                ),
+            ),
+        )
+    difference = paired_difference(scores(by_candidate[winner]), scores(by_candidate[baseline]))
+    sentence = verdict(difference, kept_baseline=winner == baseline)
+    chosen = job_v1.WinnerChosen(candidate_id=winner, baseline=winner == baseline, verdict=sentence)
+    if difference is not None and winner != baseline:
+        chosen.test_difference.CopyFrom(message_of(difference) or types_v1.Estimate())
+    await services.events.append(
+        job.job_id, "winner", job_v1.JobEvent(message=sentence, winner_chosen=chosen)
+    )
+    await services.progress.report(job, "closing")
+
+
+def scores(rollouts: list[FinishedRollout]) -> dict[int, float]:
+    """Returns the reward of each scored row by seed."""
+    return {one.result.cell.seed: one.fused for one in rollouts if one.fused is not None}

@@ -1,0 +1,287 @@
+"""One step of the search at a time: ask, run the cells, tell; each may run again after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from burnish.api.job import v1 as job_v1
+from burnish.api.search import v1 as search_v1
+from burnish.api.types import v1 as types_v1
+from burnish.errors import Internal
+from burnish_controller.context import JobContext, candidate
+from burnish_controller.dispatch import Batch
+from burnish_controller.phases import gate
+from burnish_controller.phases.base import (
+    PhaseServices,
+    estimate,
+    observation,
+    report_unscored,
+)
+from burnish_controller.phases.propose import propose
+from burnish_controller.store.rollouts import FinishedRollout
+
+_FINISH = {
+    search_v1.FINISH_REASON_COMPLETED: job_v1.TERMINATION_REASON_COMPLETED,
+    search_v1.FINISH_REASON_BUDGET: job_v1.TERMINATION_REASON_ROLLOUT_LIMIT,
+    search_v1.FINISH_REASON_SPACE_EXHAUSTED: job_v1.TERMINATION_REASON_SPACE_EXHAUSTED,
+    search_v1.FINISH_REASON_NO_IMPROVEMENT: job_v1.TERMINATION_REASON_NO_IMPROVEMENT,
+    search_v1.FINISH_REASON_TARGET_REACHED: job_v1.TERMINATION_REASON_TARGET_REACHED,
+}
+
+
+class IdMismatch(Internal):
+    """The search service names a candidate that we would mint differently."""
+
+    default_reason = "CANDIDATE_ID_MISMATCH"
+
+
+async def open_space(services: PhaseServices, job: JobContext) -> None:
+    """Adds everything that bootstrap and proposal made to the study's space."""
+    components = await services.space.components(job.job_id)
+    await services.session(job).add_components("first", components)
+
+
+async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> str:
+    """Asks for the next work and returns `evaluate`, `propose`, or the reason to stop.
+
+    A work that was suggested before is returned as it is, so a repeat asks nothing.
+    """
+    session = services.session(job)
+    work = await session.asked(ask_index)
+    if work is None:
+        await gate.wait_while_paused(services, job, f"ask/{ask_index}")
+        reason = await gate.cap_reached(services, job) or await _stalled(services, job)
+        if reason is not None:
+            return job_v1.TerminationReason.Name(reason)
+        remaining = await gate.remaining_rollouts(services, job)
+        work = await session.ask(ask_index, remaining=remaining)
+    action = work.WhichOneof("action")
+    if action == "finished":
+        reason = _FINISH.get(work.finished.reason, job_v1.TERMINATION_REASON_COMPLETED)
+        return job_v1.TerminationReason.Name(reason)
+    if action == "proposal":
+        return "propose"
+    await _announce(services, job, work.evaluation)
+    return "evaluate"
+
+
+async def evaluate(services: PhaseServices, job: JobContext, ask_index: int) -> None:
+    """Runs the cells of a work."""
+    work = await _work(services, job, ask_index)
+    found = [cell for trial in work.evaluation.trials for cell in trial.cells]
+    await services.dispatcher.run(job, Batch(phase="search", cells=_distinct(found)))
+
+
+async def tell(services: PhaseServices, job: JobContext, ask_index: int) -> None:
+    """Tells a work's observations, closes it, and logs what came out."""
+    work = await _work(services, job, ask_index)
+    trials = work.evaluation.trials
+    found = _distinct([cell for trial in trials for cell in trial.cells])
+    by_id = await services.rollouts.by_ids([job.rollout_id(cell) for cell in found])
+    done = [by_id[one] for one in map(job.rollout_id, found) if one in by_id]
+    session = services.session(job)
+    await session.tell(str(ask_index), [observation(one) for one in done])
+    await session.close(ask_index)
+    await report_unscored(services, job, f"search/{ask_index}", done)
+    for trial in trials:
+        rollouts = [by_id[one] for one in map(job.rollout_id, trial.cells) if one in by_id]
+        await _log_trial(services, job, trial, rollouts)
+    job.job.progress.trials_completed = max(
+        job.job.progress.trials_completed, *(trial.trial_index + 1 for trial in trials)
+    )
+    await _log_incumbent(services, job, ask_index, trials)
+    await services.progress.report(job, f"search/{ask_index}")
+
+
+async def answer_brief(services: PhaseServices, job: JobContext, ask_index: int) -> None:
+    """Has instructions written that the search asked for, and adds them."""
+    work = await _work(services, job, ask_index)
+    brief = work.proposal
+    found = await propose(
+        services,
+        job,
+        key=f"brief-{ask_index}",
+        iteration=brief.iteration,
+        stage_ids=brief.stage_ids,
+    )
+    session = services.session(job)
+    await session.add_components(f"brief/{ask_index}", found)
+    await session.close(ask_index)
+
+
+async def end(services: PhaseServices, job: JobContext, reason: str) -> None:
+    """Notes why the search ended."""
+    value = job_v1.TerminationReason.Value(reason)
+    job.job.termination_reason = value
+    await services.jobs.save(job.job)
+    name = reason.removeprefix("TERMINATION_REASON_").lower()
+    await services.events.append(
+        job.job_id,
+        "search/ended",
+        job_v1.JobEvent(
+            message=f"search ended: {name}", search_ended=job_v1.SearchEnded(reason=value)
+        ),
+    )
+
+
+async def _work(services: PhaseServices, job: JobContext, ask_index: int) -> search_v1.Work:
+    work = await services.session(job).asked(ask_index)
+    if work is None:
+        raise Internal(f"ask {ask_index} of {job.job.name} was not suggested yet")
+    return work
+
+
+async def _announce(
+    services: PhaseServices, job: JobContext, evaluation: search_v1.Evaluation
+) -> None:
+    for trial in evaluation.trials:
+        minted = candidate(dict(trial.candidate.stages))
+        if minted.candidate_id != trial.candidate.candidate_id:
+            raise IdMismatch(
+                f"search names a candidate `{trial.candidate.candidate_id}` that is"
+                f" `{minted.candidate_id}` here; run the same release of both",
+                metadata={"candidate_id": minted.candidate_id},
+            )
+    await services.space.add_candidates(
+        job.job_id, [trial.candidate for trial in evaluation.trials]
+    )
+    planned = _planned_iterations(job)
+    for trial in evaluation.trials:
+        await services.events.append(
+            job.job_id,
+            f"iteration/{trial.iteration}",
+            job_v1.JobEvent(
+                message=f"iteration {trial.iteration + 1}",
+                iteration_started=job_v1.IterationStarted(
+                    iteration=trial.iteration, planned_count=planned
+                ),
+            ),
+        )
+        await services.events.append(
+            job.job_id,
+            f"trial/{trial.trial_index}/started",
+            job_v1.JobEvent(
+                message=f"trial {trial.trial_index}: {_kind(trial)} on {len(trial.cells)} rows",
+                trial_started=job_v1.TrialStarted(
+                    trial_index=trial.trial_index,
+                    iteration=trial.iteration,
+                    candidate_id=trial.candidate.candidate_id,
+                    seed_count=len(trial.cells),
+                ),
+            ),
+        )
+
+
+async def _log_trial(
+    services: PhaseServices,
+    job: JobContext,
+    trial: search_v1.Trial,
+    rollouts: Sequence[FinishedRollout],
+) -> None:
+    reward = estimate(rollouts)
+    event = job_v1.JobEvent(message=f"trial {trial.trial_index}: nothing could be scored")
+    if reward is not None:
+        event.message = (
+            f"trial {trial.trial_index}: {_kind(trial)} {reward.mean:.3f}"
+            f" on {reward.row_count} rows"
+        )
+    if trial.kind == search_v1.TRIAL_KIND_FULL:
+        event.full_evaluation_completed.CopyFrom(
+            job_v1.FullEvaluationCompleted(
+                trial_index=trial.trial_index,
+                candidate_id=trial.candidate.candidate_id,
+                reward=reward,
+                iteration=trial.iteration,
+            )
+        )
+    else:
+        event.trial_completed.CopyFrom(
+            job_v1.TrialCompleted(
+                trial_index=trial.trial_index,
+                iteration=trial.iteration,
+                candidate_id=trial.candidate.candidate_id,
+                reward=reward,
+                seed_count=len(trial.cells),
+                unscored_count=sum(one.fused is None for one in rollouts),
+            )
+        )
+    await services.events.append(job.job_id, f"trial/{trial.trial_index}/completed", event)
+    if trial.kind == search_v1.TRIAL_KIND_TOP_K:
+        await services.events.append(
+            job.job_id,
+            f"trial/{trial.trial_index}/top",
+            job_v1.JobEvent(
+                message=f"one of the top candidates: {event.message}",
+                top_k_evaluated=job_v1.TopKEvaluated(
+                    candidate_id=trial.candidate.candidate_id, reward=reward
+                ),
+            ),
+        )
+
+
+async def _log_incumbent(
+    services: PhaseServices, job: JobContext, ask_index: int, trials: Sequence[search_v1.Trial]
+) -> None:
+    """Notes a new best candidate, by what the search believes of all it was told."""
+    ranked = await services.session(job).rank(1)
+    if not ranked or not trials:
+        return
+    best = ranked[0]
+    if best.HasField("validation"):
+        job.job.best_reward.CopyFrom(best.validation)
+    if best.candidate.candidate_id == job.job.best_candidate_id:
+        return
+    job.job.best_candidate_id = best.candidate.candidate_id
+    last = trials[-1]
+    await services.events.append(
+        job.job_id,
+        f"incumbent/{ask_index}",
+        job_v1.JobEvent(
+            message=f"new best candidate, believed {best.pooled.mean:.3f}",
+            new_incumbent=job_v1.NewIncumbent(
+                candidate_id=best.candidate.candidate_id,
+                reward=best.pooled,
+                trial_index=last.trial_index,
+                iteration=last.iteration,
+            ),
+        ),
+    )
+
+
+async def _stalled(
+    services: PhaseServices, job: JobContext
+) -> job_v1.TerminationReason.ValueType | None:
+    """Says whether the search has gone on too long without a better candidate."""
+    limit = job.spec.budget.max_trials_without_improvement
+    if not limit:
+        return None
+    improved = 0
+    sequence = 0
+    while page := await services.events.after(job.job_id, sequence):
+        sequence = page[-1].sequence
+        for event in page:
+            if event.HasField("new_incumbent"):
+                improved = event.new_incumbent.trial_index + 1
+    if job.job.progress.trials_completed - improved >= limit:
+        return job_v1.TERMINATION_REASON_NO_IMPROVEMENT
+    return None
+
+
+def _planned_iterations(job: JobContext) -> int:
+    settings = job.spec.algorithm_settings
+    return int(settings["num_iterations"]) if "num_iterations" in settings else 0  # type: ignore[arg-type]
+
+
+def _kind(trial: search_v1.Trial) -> str:
+    return search_v1.TrialKind.Name(trial.kind).removeprefix("TRIAL_KIND_").lower()
+
+
+def _distinct(found: Sequence[types_v1.Cell]) -> list[types_v1.Cell]:
+    seen: set[bytes] = set()
+    kept = []
+    for cell in found:
+        key = cell.SerializeToString(deterministic=True)
+        if key not in seen:
+            seen.add(key)
+            kept.append(cell)
+    return kept

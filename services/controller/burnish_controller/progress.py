@@ -1,0 +1,126 @@
+"""Says how far a job is and what it has spent, after every batch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from google.protobuf import json_format
+
+from burnish.api.job import v1 as job_v1
+from burnish.api.types import v1 as types_v1
+from burnish_controller.context import JobContext
+from burnish_controller.ledger.engine import CallLedger
+from burnish_controller.store.events import EventLog
+from burnish_controller.store.jobs import JobStore
+from burnish_controller.store.rollouts import RolloutStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressReporter:
+    """Counts from the stores; keeps nothing of its own."""
+
+    jobs: JobStore
+    events: EventLog
+    rollouts: RolloutStore
+    ledger: CallLedger
+
+    async def elapsed(self, job: JobContext) -> float:
+        """Returns the seconds since the job began, pauses not counted."""
+        if not job.job.HasField("start_time"):
+            return 0.0
+        began = job.job.start_time.ToNanoseconds() / 1e9
+        ended = time.time()
+        if job.job.HasField("end_time"):
+            ended = job.job.end_time.ToNanoseconds() / 1e9
+        return max(0.0, ended - began - await self.jobs.paused_seconds(job.job_id))
+
+    async def report(self, job: JobContext, key: str) -> None:
+        """Stores the job's progress and logs it, with what was spent."""
+        progress = await self._progress(job)
+        job.job.progress.CopyFrom(progress)
+        await self.jobs.save(job.job)
+        done, planned = progress.rollouts_completed, progress.rollouts_planned
+        await self.events.append(
+            job.job_id,
+            f"progress/{key}",
+            job_v1.JobEvent(message=f"{done} of {planned} rollouts", progress=progress),
+        )
+        await self.events.append(job.job_id, f"budget/{key}", await self._budget(job))
+
+    async def _progress(self, job: JobContext) -> job_v1.JobProgress:
+        counts = await self.rollouts.counts(job.job_id)
+        finished = sum(count for count, _ in counts.values())
+        planned = max(finished, self._planned(job))
+        elapsed = await self.elapsed(job)
+        progress = job_v1.JobProgress(
+            rollouts_completed=finished,
+            rollouts_planned=planned,
+            rollouts_unscored=sum(unscored for _, unscored in counts.values()),
+            trials_completed=job.job.progress.trials_completed,
+            trials_planned=job.job.progress.trials_planned,
+            fraction=finished / planned if planned else 0.0,
+            usage=await self.usage(job),
+        )
+        progress.elapsed.FromNanoseconds(int(elapsed * 1e9))
+        if finished:
+            remaining = elapsed * (planned - finished) / finished
+            progress.remaining.FromNanoseconds(int(remaining * 1e9))
+        if job.job.HasField("best_reward"):
+            progress.best_reward.CopyFrom(job.job.best_reward)
+        return progress
+
+    async def usage(self, job: JobContext) -> types_v1.Usage:
+        """Returns what the job has used over every role."""
+        return total_usage(list((await self.ledger.usage(job.job_id)).values()))
+
+    def _planned(self, job: JobContext) -> int:
+        pools = job.pools
+        test = 2 * len(pools.test)
+        cap = job.spec.budget.max_rollouts
+        if cap:
+            return cap + test
+        return len(pools.validation) + len(pools.bootstrap) + _search_cells(job) + test
+
+    async def _budget(self, job: JobContext) -> job_v1.JobEvent:
+        by_role = await self.ledger.usage(job.job_id)
+        account = await self.ledger.account(job.job_id)
+        total = total_usage(list(by_role.values()))
+        budget = job.spec.budget
+        updated = job_v1.BudgetUpdated(total=total, by_role=by_role, max_tokens=budget.max_tokens)
+        reserved = account.reserved() + account.held
+        if reserved.usd is not None:
+            updated.reserved_usd = reserved.usd
+        if budget.HasField("max_cost_usd"):
+            updated.max_cost_usd = budget.max_cost_usd
+        spent = f"{total.cost_usd:.4f} US dollars" if total.HasField("cost_usd") else "unknown cost"
+        tokens = total.input_tokens + total.output_tokens
+        return job_v1.JobEvent(
+            message=f"{total.call_count} calls, {tokens} tokens, {spent}", budget_updated=updated
+        )
+
+
+def _search_cells(job: JobContext) -> int:
+    """Returns how many rollouts the search will take, as far as its settings tell."""
+    settings = json_format.MessageToDict(job.spec.algorithm_settings)
+    trials = settings.get(
+        "num_trials",
+        settings.get("num_iterations", 20) * settings.get("num_evaluations_per_iteration", 5),
+    )
+    return int(trials * settings.get("batch_size", 32))
+
+
+def total_usage(usages: list[types_v1.Usage]) -> types_v1.Usage:
+    """Returns the sum of usages; its cost is absent when one of theirs is."""
+    total = types_v1.Usage(cost_usd=0.0)
+    for usage in usages:
+        total.input_tokens += usage.input_tokens
+        total.output_tokens += usage.output_tokens
+        total.call_count += usage.call_count
+        total.possibly_paid_call_count += usage.possibly_paid_call_count
+        total.estimated = total.estimated or usage.estimated
+        if total.HasField("cost_usd") and usage.HasField("cost_usd"):
+            total.cost_usd += usage.cost_usd
+        else:
+            total.ClearField("cost_usd")
+    return total

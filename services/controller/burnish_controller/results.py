@@ -1,0 +1,176 @@
+"""Puts together what a job found, from its rows; while it runs, what is known so far."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from burnish.api.job import v1 as job_v1
+from burnish.api.search import v1 as search_v1
+from burnish.api.types import v1 as types_v1
+from burnish_controller.context import baseline_candidate, stages_of
+from burnish_controller.ledger.engine import CallLedger
+from burnish_controller.phases.base import estimate, message_of
+from burnish_controller.phases.closing import scores
+from burnish_controller.statistics import paired_difference, verdict
+from burnish_controller.store.events import EventLog
+from burnish_controller.store.jobs import JobStore
+from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
+from burnish_controller.store.space import SpaceStore
+
+_KINDS = {
+    search_v1.TRIAL_KIND_MINIBATCH: "minibatch",
+    search_v1.TRIAL_KIND_FULL: "full",
+    search_v1.TRIAL_KIND_TOP_K: "top_k",
+}
+Rollouts = Mapping[str, Sequence[FinishedRollout]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultBuilder:
+    """Reads the stores; keeps nothing of its own."""
+
+    jobs: JobStore
+    events: EventLog
+    space: SpaceStore
+    rollouts: RolloutStore
+    ledger: CallLedger
+
+    async def build(self, job_id: str) -> job_v1.JobResult:
+        """Returns a job's result."""
+        job = await self.jobs.get(job_id)
+        stages = stages_of(job.spec, await self.jobs.templates(job_id))
+        done = await self.rollouts.of_job(job_id)
+        candidates = {one.candidate_id: one for one in await self.space.candidates(job_id)}
+        baseline_id = baseline_candidate(stages).candidate_id if stages else ""
+        best_id = job.best_candidate_id or baseline_id
+        ranked = self._rank(candidates, done, best_id=best_id, baseline_id=baseline_id)
+        by_id = {one.candidate.candidate_id: one for one in ranked}
+        entries = await self.space.entries(job_id)
+        result = job_v1.JobResult(
+            best=by_id.get(best_id),
+            baseline=by_id.get(baseline_id),
+            candidates=ranked,
+            components=await self.space.components(job_id),
+            history=_history(entries, done),
+            usage_by_role=await self.ledger.usage(job_id),
+            rollouts_by_phase={
+                phase: finished
+                for phase, (finished, _) in (await self.rollouts.counts(job_id)).items()
+            },
+            unscored_by_reason=await self.rollouts.unscored(job_id),
+            proposer_description=await self._described(job_id),
+            templates=[stage.template for stage in stages],
+        )
+        _judge(result, done, best_id=best_id, baseline_id=baseline_id)
+        return result
+
+    def _rank(
+        self,
+        candidates: Mapping[str, types_v1.Candidate],
+        done: Sequence[FinishedRollout],
+        *,
+        best_id: str,
+        baseline_id: str,
+    ) -> list[job_v1.CandidateResult]:
+        grouped: dict[str, dict[str, list[FinishedRollout]]] = defaultdict(
+            lambda: {"search": [], "validation": [], "test": []}
+        )
+        for one in done:
+            kinds = grouped[one.result.cell.candidate_id]
+            if one.phase == "test":
+                kinds["test"].append(one)
+            elif one.phase in {"search", "baseline"}:
+                kinds["search"].append(one)
+                if one.result.cell.pool == types_v1.POOL_VALIDATION:
+                    kinds["validation"].append(one)
+        ranked = [
+            _candidate_result(
+                candidate, grouped[candidate_id], baseline=candidate_id == baseline_id
+            )
+            for candidate_id, candidate in candidates.items()
+        ]
+        ranked.sort(key=lambda one: _order(one, best_id))
+        for rank, result in enumerate(ranked, start=1):
+            result.rank = rank
+        return ranked
+
+    async def _described(self, job_id: str) -> str:
+        sequence = 0
+        while page := await self.events.after(job_id, sequence):
+            sequence = page[-1].sequence
+            for event in page:
+                if event.message.startswith("proposals by "):
+                    return event.message.removeprefix("proposals by ")
+        return ""
+
+
+def _candidate_result(
+    candidate: types_v1.Candidate, rollouts: Rollouts, *, baseline: bool
+) -> job_v1.CandidateResult:
+    test = sorted(rollouts["test"], key=lambda one: one.result.cell.seed)
+    return job_v1.CandidateResult(
+        candidate=candidate,
+        baseline=baseline,
+        search=estimate(rollouts["search"]),
+        validation=estimate(rollouts["validation"]),
+        test=estimate(test),
+        test_scores=[job_v1.SeedScore(seed=one.result.cell.seed, reward=one.fused) for one in test],
+    )
+
+
+def _order(one: job_v1.CandidateResult, best_id: str) -> tuple[bool, float, float, str]:
+    """The winner first, then by validation, then by everything else that was seen."""
+    validation = one.validation.mean if one.HasField("validation") else -1.0
+    search = one.search.mean if one.HasField("search") else -1.0
+    identity = one.candidate.candidate_id
+    return (identity != best_id, -validation, -search, identity)
+
+
+def _judge(
+    result: job_v1.JobResult,
+    done: Sequence[FinishedRollout],
+    *,
+    best_id: str,
+    baseline_id: str,
+) -> None:
+    tested = [one for one in done if one.phase == "test"]
+    if not tested:
+        return
+    best = scores([one for one in tested if one.result.cell.candidate_id == best_id])
+    base = scores([one for one in tested if one.result.cell.candidate_id == baseline_id])
+    kept = best_id == baseline_id
+    difference = paired_difference(best, base)
+    if difference is not None and not kept:
+        result.test_difference.CopyFrom(message_of(difference) or types_v1.Estimate())
+    result.verdict = verdict(difference, kept_baseline=kept)
+
+
+def _history(
+    entries: Sequence[search_v1.StudyEntry], done: Sequence[FinishedRollout]
+) -> list[job_v1.TrialScore]:
+    by_cell = {one.result.cell.SerializeToString(deterministic=True): one for one in done}
+    told = {entry.work_closed.ask_index for entry in entries if entry.HasField("work_closed")}
+    best: float | None = None
+    found = []
+    for entry in entries:
+        work = entry.work_suggested
+        if not entry.HasField("work_suggested") or work.ask_index not in told:
+            continue
+        for trial in work.evaluation.trials:
+            keys = [cell.SerializeToString(deterministic=True) for cell in trial.cells]
+            reward = estimate([by_cell[key] for key in keys if key in by_cell])
+            score = job_v1.TrialScore(
+                trial_index=trial.trial_index,
+                iteration=trial.iteration,
+                candidate_id=trial.candidate.candidate_id,
+                kind=_KINDS.get(trial.kind, ""),
+                reward=reward,
+            )
+            if reward is not None and trial.kind != search_v1.TRIAL_KIND_MINIBATCH:
+                best = reward.mean if best is None else max(best, reward.mean)
+            if best is not None:
+                score.best_so_far = best
+            found.append(score)
+    return found

@@ -1,0 +1,118 @@
+"""Opens the database and migrates it. The only module that knows one database from another."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.sql.dml import Insert
+
+from burnish.errors import FailedPrecondition
+
+_BUSY_TIMEOUT_MS = 30_000
+
+
+class DatabaseLocked(FailedPrecondition):
+    """A second process on one SQLite file; it would lose work to the first."""
+
+    default_reason = "DATABASE_LOCKED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """An open, migrated database.
+
+    Attributes:
+        engine: The async engine.
+        engine_url: URL of the durable engine's tables, for a synchronous driver.
+        lock: Held while open, for a database that only one process may use.
+    """
+
+    engine: AsyncEngine
+    engine_url: str
+    lock: IO[str] | None
+
+    async def close(self) -> None:
+        """Closes every connection and lets go of the lock."""
+        await self.engine.dispose()
+        if self.lock is not None:
+            self.lock.close()
+
+
+async def open_database(state_dir: Path) -> Database:
+    """Opens the embedded database in a folder, made and migrated when needed.
+
+    Raises:
+        DatabaseLocked: Another process has it open.
+    """
+    lock = await asyncio.to_thread(_lock, state_dir / "controller.lock")
+    path = state_dir / "controller.db"
+    await asyncio.to_thread(_migrate, f"sqlite:///{path}")
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+    event.listen(engine.sync_engine, "connect", _set_pragmas)
+    return Database(engine=engine, engine_url=f"sqlite:///{path}", lock=lock)
+
+
+def insert_or_ignore(connection: Connection, table: Table) -> Insert:
+    """Returns an insert that leaves a row of the same key as it is."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def insert_or_replace(connection: Connection, table: Table, *, values: list[str]) -> Insert:
+    """Returns an insert that replaces the named columns of a row of the same key."""
+    keys = [column.name for column in table.primary_key.columns]
+    if connection.dialect.name == "postgresql":
+        pg = postgresql.insert(table)
+        return pg.on_conflict_do_update(
+            index_elements=keys, set_={name: pg.excluded[name] for name in values}
+        )
+    lite = sqlite.insert(table)
+    return lite.on_conflict_do_update(
+        index_elements=keys, set_={name: lite.excluded[name] for name in values}
+    )
+
+
+def _lock(path: Path) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = path.open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise DatabaseLocked(
+            f"`{path}` is held by another controller; stop it, or set another state folder",
+            metadata={"path": str(path)},
+        ) from None
+    return handle
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA cache_size=-32000")
+    cursor.close()
+
+
+def _migrate(url: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        # Write-ahead logging is kept in the file: readers never wait for the writer.
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "burnish_controller:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()

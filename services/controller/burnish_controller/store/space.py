@@ -1,0 +1,157 @@
+"""The search space and the study's ledger: components, candidates, and entries by revision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from google.protobuf.message import Message
+from sqlalchemy import Connection, Table, func, insert, select
+
+from burnish.api.search import v1 as search_v1
+from burnish.api.types import v1 as types_v1
+from burnish_controller.store.database import Database
+from burnish_controller.store.tables import candidates, components, study_entries
+from burnish_controller.store.writer import Writer
+
+
+class SpaceStore:
+    """Reads and writes one tenant's search spaces."""
+
+    def __init__(self, database: Database, writer: Writer, *, tenant: str) -> None:
+        self._engine = database.engine
+        self._writer = writer
+        self._tenant = tenant
+
+    async def add_components(
+        self, job_id: str, found: Sequence[types_v1.Component]
+    ) -> list[types_v1.Component]:
+        """Stores components and returns those that were new, in order."""
+        ids = await self._add(components, job_id, [(one.component_id, one) for one in found])
+        return [one for one in found if one.component_id in ids]
+
+    async def components(self, job_id: str) -> list[types_v1.Component]:
+        """Returns a job's components in the order they were added."""
+        rows = await self._all(components, job_id)
+        return [types_v1.Component.FromString(row) for row in rows]
+
+    async def add_candidates(self, job_id: str, found: Sequence[types_v1.Candidate]) -> None:
+        """Stores candidates; those already known are left."""
+        await self._add(candidates, job_id, [(one.candidate_id, one) for one in found])
+
+    async def candidates(self, job_id: str) -> list[types_v1.Candidate]:
+        """Returns a job's candidates in the order they were first suggested."""
+        rows = await self._all(candidates, job_id)
+        return [types_v1.Candidate.FromString(row) for row in rows]
+
+    async def candidate(self, job_id: str, candidate_id: str) -> types_v1.Candidate | None:
+        """Returns one candidate, or None when there is none of that id."""
+        query = select(candidates.c.data).where(
+            candidates.c.tenant == self._tenant,
+            candidates.c.job_id == job_id,
+            candidates.c.candidate_id == candidate_id,
+        )
+        async with self._engine.connect() as connection:
+            data = (await connection.execute(query)).scalar()
+        return None if data is None else types_v1.Candidate.FromString(data)
+
+    async def entries(self, job_id: str) -> list[search_v1.StudyEntry]:
+        """Returns a study's entries by revision."""
+        query = (
+            select(study_entries.c.data)
+            .where(study_entries.c.tenant == self._tenant, study_entries.c.job_id == job_id)
+            .order_by(study_entries.c.revision)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).scalars().all()
+        return [search_v1.StudyEntry.FromString(row) for row in rows]
+
+    async def entry(self, job_id: str, key: str) -> search_v1.StudyEntry | None:
+        """Returns the entry of a key, or None when it was not made yet."""
+        query = select(study_entries.c.data).where(
+            study_entries.c.tenant == self._tenant,
+            study_entries.c.job_id == job_id,
+            study_entries.c.entry_key == key,
+        )
+        async with self._engine.connect() as connection:
+            data = (await connection.execute(query)).scalar()
+        return None if data is None else search_v1.StudyEntry.FromString(data)
+
+    async def revision(self, job_id: str) -> int:
+        """Returns the revision of the last entry; 0 before the first."""
+        query = select(func.max(study_entries.c.revision)).where(
+            study_entries.c.tenant == self._tenant, study_entries.c.job_id == job_id
+        )
+        async with self._engine.connect() as connection:
+            return int((await connection.execute(query)).scalar() or 0)
+
+    async def append_entry(
+        self, job_id: str, key: str, build: Callable[[int], search_v1.StudyEntry]
+    ) -> search_v1.StudyEntry:
+        """Appends the entry of a key, or returns the one that is there.
+
+        Args:
+            job_id: The job.
+            key: What the entry is, unique in the study: a step that runs again adds nothing.
+            build: Makes the entry for its revision.
+        """
+
+        def work(connection: Connection) -> search_v1.StudyEntry:
+            mine = (study_entries.c.tenant == self._tenant, study_entries.c.job_id == job_id)
+            known = connection.execute(
+                select(study_entries.c.data).where(*mine, study_entries.c.entry_key == key)
+            ).scalar()
+            if known is not None:
+                return search_v1.StudyEntry.FromString(known)
+            last = connection.execute(select(func.max(study_entries.c.revision)).where(*mine))
+            entry = build((last.scalar() or 0) + 1)
+            connection.execute(
+                insert(study_entries).values(
+                    tenant=self._tenant,
+                    job_id=job_id,
+                    revision=entry.revision,
+                    entry_key=key,
+                    data=entry.SerializeToString(deterministic=True),
+                )
+            )
+            return entry
+
+        return await self._writer.write(work)
+
+    async def _add(
+        self, table: Table, job_id: str, found: Sequence[tuple[str, Message]]
+    ) -> set[str]:
+        key = table.primary_key.columns.values()[-1]
+
+        def work(connection: Connection) -> set[str]:
+            mine = (table.c.tenant == self._tenant, table.c.job_id == job_id)
+            known = set(connection.execute(select(key).where(*mine)).scalars())
+            position = len(known)
+            added = set()
+            for identity, message in found:
+                if identity in known or identity in added:
+                    continue
+                connection.execute(
+                    insert(table).values(
+                        {
+                            "tenant": self._tenant,
+                            "job_id": job_id,
+                            key.name: identity,
+                            "position": position,
+                            "data": message.SerializeToString(deterministic=True),
+                        }
+                    )
+                )
+                added.add(identity)
+                position += 1
+            return added
+
+        return await self._writer.write(work)
+
+    async def _all(self, table: Table, job_id: str) -> Sequence[bytes]:
+        query = (
+            select(table.c.data)
+            .where(table.c.tenant == self._tenant, table.c.job_id == job_id)
+            .order_by(table.c.position)
+        )
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query)).scalars().all()

@@ -1,0 +1,151 @@
+"""One job's study: our ledger of entries is the truth, the search service a cache of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from burnish.api.search import v1 as search_v1
+from burnish.api.types import v1 as types_v1
+from burnish.errors import BurnishError, NotFound
+from burnish_controller.peers import CALL_SECONDS, Peers, patiently
+from burnish_controller.store.space import SpaceStore
+
+_Result = TypeVar("_Result")
+
+
+class StudySession:
+    """Asks and tells one study. Every method may be called again after a crash."""
+
+    def __init__(self, peers: Peers, space: SpaceStore, study: search_v1.Study) -> None:
+        self._search = peers.search
+        self._space = space
+        self._study = study
+        self._job_id = study.name.removeprefix("studies/")
+
+    async def add_components(self, key: str, found: Sequence[types_v1.Component]) -> None:
+        """Adds components to the space."""
+        slim = [_without_text(component) for component in found]
+        entry = await self._space.append_entry(
+            self._job_id,
+            f"space/{key}",
+            lambda revision: search_v1.StudyEntry(
+                revision=revision, components_added=search_v1.ComponentsAdded(components=slim)
+            ),
+        )
+        await self._push(entry)
+
+    async def tell(self, key: str, observations: Sequence[types_v1.Observation]) -> None:
+        """Tells observations in canonical order."""
+        entry = await self._space.append_entry(
+            self._job_id,
+            f"told/{key}",
+            lambda revision: search_v1.StudyEntry(
+                revision=revision,
+                observations_told=search_v1.ObservationsTold(observations=observations),
+            ),
+        )
+        await self._push(entry)
+
+    async def close(self, ask_index: int) -> None:
+        """Closes a work."""
+        entry = await self._space.append_entry(
+            self._job_id,
+            f"closed/{ask_index}",
+            lambda revision: search_v1.StudyEntry(
+                revision=revision, work_closed=search_v1.WorkClosed(ask_index=ask_index)
+            ),
+        )
+        await self._push(entry)
+
+    async def asked(self, ask_index: int) -> search_v1.Work | None:
+        """Returns the work of an ask that was answered before, else None."""
+        entry = await self._space.entry(self._job_id, f"work/{ask_index}")
+        return None if entry is None else entry.work_suggested
+
+    async def ask(self, ask_index: int, *, remaining: int | None) -> search_v1.Work:
+        """Returns the work of an ask, the same however often it is called.
+
+        Args:
+            ask_index: From 0, without gaps.
+            remaining: Most cells that the budget still allows; None means no limit.
+        """
+        known = await self.asked(ask_index)
+        if known is not None:
+            return known
+        revision = await self._space.revision(self._job_id)
+        request = search_v1.SuggestWorkRequest(
+            study=self._study.name, ask_index=ask_index, as_of_revision=revision
+        )
+        if remaining is not None:
+            request.remaining_cell_count = remaining
+        response = await self._fresh(
+            lambda: self._search.SuggestWork(request, timeout=CALL_SECONDS)
+        )
+        entry = await self._space.append_entry(
+            self._job_id,
+            f"work/{ask_index}",
+            lambda revision: search_v1.StudyEntry(revision=revision, work_suggested=response.work),
+        )
+        return entry.work_suggested
+
+    async def rank(self, count: int) -> list[search_v1.RankedCandidate]:
+        """Returns the candidates seen, best first."""
+        revision = await self._space.revision(self._job_id)
+        request = search_v1.RankCandidatesRequest(
+            study=self._study.name, as_of_revision=revision, count=count
+        )
+        response = await self._fresh(
+            lambda: self._search.RankCandidates(request, timeout=CALL_SECONDS)
+        )
+        return list(response.candidates)
+
+    async def _push(self, entry: search_v1.StudyEntry) -> None:
+        name, revision = self._study.name, entry.revision
+        match entry.WhichOneof("change"):
+            case "components_added":
+                added = search_v1.AddComponentsRequest(
+                    study=name, revision=revision, components=entry.components_added.components
+                )
+                await self._fresh(lambda: self._search.AddComponents(added, timeout=CALL_SECONDS))
+            case "observations_told":
+                told = search_v1.TellObservationsRequest(
+                    study=name, revision=revision, observations=entry.observations_told.observations
+                )
+                await self._fresh(lambda: self._search.TellObservations(told, timeout=CALL_SECONDS))
+            case "work_closed":
+                closed = search_v1.CloseWorkRequest(
+                    study=name, revision=revision, ask_index=entry.work_closed.ask_index
+                )
+                await self._fresh(lambda: self._search.CloseWork(closed, timeout=CALL_SECONDS))
+
+    async def _fresh(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Makes a call, after refilling the search service when it does not know the study."""
+        try:
+            return await patiently(call)
+        except BurnishError as error:
+            if error.reason != "STUDY_STALE" and not isinstance(error, NotFound):
+                raise
+        await patiently(self._restore)
+        return await patiently(call)
+
+    async def _restore(self) -> search_v1.RestoreStudyResponse:
+        entries = await self._space.entries(self._job_id)
+
+        async def items() -> AsyncIterator[search_v1.RestoreStudyRequest]:
+            yield search_v1.RestoreStudyRequest(study=self._study)
+            for entry in entries:
+                yield search_v1.RestoreStudyRequest(entry=entry)
+
+        return await self._search.RestoreStudy(items(), timeout=4 * CALL_SECONDS)
+
+
+def _without_text(component: types_v1.Component) -> types_v1.Component:
+    """Returns a component as search needs it: it decides without reading a word."""
+    slim = types_v1.Component()
+    slim.CopyFrom(component)
+    if slim.WhichOneof("content") == "instruction":
+        slim.instruction.text = ""
+    else:
+        del slim.demo_set.demos[:]
+    return slim

@@ -1,0 +1,172 @@
+"""Finds every fault of a job's spec at once, each with its place, its value and the fix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from burnish.api.job import v1 as job_v1
+from burnish.api.types import v1 as types_v1
+from burnish.errors import InvalidArgument
+from burnish.models import ModelRole, check_model
+from burnish_controller.context import pools_of, stages_of
+from burnish_controller.pools import pool_problems
+
+_SCHEMES = ("http://", "https://", "grpc://")
+_TOKENS_PER_USER_TURN = 512
+_SMALL_POOL = 20
+
+
+class SpecInvalid(InvalidArgument):
+    """A job's spec has faults. Never valid; do not retry."""
+
+    default_reason = "JOB_SPEC_INVALID"
+
+
+def check_spec(spec: job_v1.JobSpec) -> list[str]:
+    """Returns warnings about a spec that is valid.
+
+    Raises:
+        SpecInvalid: With every fault found.
+    """
+    problems = [
+        *_app_problems(spec),
+        *_model_problems(spec),
+        *_stage_problems(spec),
+        *_mode_problems(spec),
+        *_budget_problems(spec),
+    ]
+    if problems:
+        raise SpecInvalid(
+            f"{len(problems)} problems in the job: " + "; ".join(problems),
+            metadata={f"problem_{n}": problem for n, problem in enumerate(problems)},
+        )
+    return list(_warnings(spec))
+
+
+def _app_problems(spec: job_v1.JobSpec) -> Iterator[str]:
+    uri = spec.task_app.uri
+    if not uri.startswith(_SCHEMES):
+        yield f"`task_app.uri` is `{uri}`; begin it with http://, https:// or grpc://"
+    if not spec.algorithm:
+        yield "`algorithm` is empty; use `mipro` or `random`"
+    if not 0 <= spec.max_concurrency <= 1024:
+        yield f"`max_concurrency` is {spec.max_concurrency}; use a number in [1, 1024]"
+
+
+def _model_problems(spec: job_v1.JobSpec) -> Iterator[str]:
+    named = [("policy_model", spec.policy_model)] if spec.HasField("policy_model") else []
+    named += [
+        (f"stages[{n}].model", stage.model)
+        for n, stage in enumerate(spec.stages)
+        if stage.HasField("model")
+    ]
+    without = [n for n, stage in enumerate(spec.stages) if not stage.HasField("model")]
+    if not spec.HasField("policy_model") and (without or not spec.stages):
+        yield "`policy_model` is missing; name a provider and a model"
+    for place, model in named:
+        yield from _one_model(place, model, role=ModelRole.POLICY)
+    if spec.proposer.HasField("meta_model"):
+        yield from _one_model(
+            "proposer.meta_model", spec.proposer.meta_model, role=ModelRole.PROPOSER
+        )
+
+
+def _one_model(place: str, model: types_v1.ModelSpec, *, role: ModelRole) -> Iterator[str]:
+    if not model.provider or not model.model:
+        yield f"`{place}` lacks a provider or a model; give both"
+        return
+    for finding in check_model(provider=model.provider, model=model.model, role=role):
+        if finding.refused:
+            shown = f"{model.provider}/{model.model}"
+            yield f"`{place}` is `{shown}`, which {finding.message}; {finding.fix}"
+
+
+def _stage_problems(spec: job_v1.JobSpec) -> Iterator[str]:
+    seen = set()
+    for n, stage in enumerate(spec.stages):
+        stage_id = stage.template.stage_id
+        if not stage_id:
+            yield f"`stages[{n}].template.stage_id` is empty; name the stage"
+        elif stage_id in seen:
+            yield f"stage `{stage_id}` is there twice; give each stage its own id"
+        seen.add(stage_id)
+    empty = [stage.template.stage_id for stage in spec.stages if not stage.template.messages]
+    if empty and len(spec.stages) > 1:
+        listed = ", ".join(f"`{stage}`" for stage in empty)
+        yield f"stages {listed} have no baseline messages; give them, or leave out every stage"
+    if not 0 <= spec.proposer.instruction_count <= 64:
+        yield (
+            f"`proposer.instruction_count` is {spec.proposer.instruction_count};"
+            " use a number in [0, 64]"
+        )
+
+
+def _mode_problems(spec: job_v1.JobSpec) -> Iterator[str]:
+    if not spec.HasField("offline"):
+        yield "`offline` is missing; this release runs offline jobs"
+        return
+    yield from pool_problems(spec.offline)
+    bootstrap = spec.offline.bootstrap
+    if bootstrap.HasField("min_reward") and not 0 <= bootstrap.min_reward <= 1:
+        yield f"`bootstrap.min_reward` is {bootstrap.min_reward}; use a number in [0, 1]"
+    for name in ("max_bootstrapped_demos", "max_labelled_demos", "max_demo_sets", "min_demo_count"):
+        value = getattr(bootstrap, name)
+        if value < 0:
+            yield f"`bootstrap.{name}` is {value}; use a number of at least 0"
+    if spec.scoring.HasField("weights"):
+        weights = spec.scoring.weights
+        values = (weights.environment, weights.event, weights.outcome)
+        if any(value < 0 or not math.isfinite(value) for value in values) or sum(values) <= 0:
+            yield "`scoring.weights` must be finite, at least 0, and one of them above 0"
+        if weights.event > 0:
+            yield "`scoring.weights.event` is above 0, but no part gives event rewards; set it to 0"
+        if weights.outcome > 0 and not spec.scoring.HasField("verifier_graph"):
+            yield "`scoring.weights.outcome` is above 0 without a verifier graph; give one or set 0"
+
+
+def _budget_problems(spec: job_v1.JobSpec) -> Iterator[str]:
+    budget = spec.budget
+    if budget.max_rollouts < 0 or budget.max_tokens < 0 or budget.max_trials < 0:
+        yield "`budget` has a negative cap; use 0 for none"
+    if budget.HasField("max_cost_usd") and not budget.max_cost_usd >= 0:
+        yield f"`budget.max_cost_usd` is {budget.max_cost_usd}; use a number of at least 0"
+    if budget.HasField("target_reward") and not 0 < budget.target_reward <= 1:
+        yield f"`budget.target_reward` is {budget.target_reward}; use a number in (0, 1]"
+    if not spec.HasField("offline") or pool_problems(spec.offline):
+        return
+    pools = pools_of(spec)
+    least = len(pools.validation) + 1
+    if 0 < budget.max_rollouts <= least:
+        yield (
+            f"`budget.max_rollouts` is {budget.max_rollouts}, but the baseline alone takes"
+            f" {len(pools.validation)}; raise it or shrink `validation_pool`"
+        )
+    tokens = 2 * len(pools.test) * _rollout_tokens(spec)
+    if 0 < budget.max_tokens < tokens:
+        yield (
+            f"`budget.max_tokens` is {budget.max_tokens}, but the closing test can take {tokens};"
+            " raise it or shrink `test_pool`"
+        )
+
+
+def _rollout_tokens(spec: job_v1.JobSpec) -> int:
+    """Returns what one rollout of the baseline can take at the least that must be reserved."""
+    stages = stages_of(spec, None)
+    total = 0
+    for stage in stages:
+        text = sum(len(message.pattern.encode()) for message in stage.template.messages)
+        total += text + stage.model.max_output_tokens
+    return total or _TOKENS_PER_USER_TURN
+
+
+def _warnings(spec: job_v1.JobSpec) -> Iterator[str]:
+    pools = pools_of(spec)
+    if not pools.test:
+        yield "no test pool: the winner will not be judged on rows that the search never saw"
+    elif len(pools.test) < _SMALL_POOL:
+        yield f"the test pool has {len(pools.test)} rows: its interval will be wide"
+    if len(pools.validation) < _SMALL_POOL:
+        yield f"the validation pool has {len(pools.validation)} rows: the choice will be noisy"
+    if not pools.bootstrap:
+        yield "no bootstrap pool: no demos are gathered"
