@@ -1,0 +1,336 @@
+"""From a configuration to the `JobSpec` that is sent: the only bridge between the two."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+from google.protobuf.json_format import ParseDict
+
+from burnish.api.job.v1 import job_spec_pb2
+from burnish.api.proposer.v1 import proposer_service_pb2
+from burnish.api.types.v1 import candidate_pb2, model_pb2, rollout_pb2
+from burnish.api.verifier.v1 import verifier_service_pb2
+from burnish.config import PromptLearningConfig
+from burnish.config.pools import derive_pools
+from burnish.config.resolve import resolve_job
+from burnish.config.resolved import (
+    ResolvedBudget,
+    ResolvedJob,
+    ResolvedModel,
+    ResolvedProposer,
+    ResolvedStage,
+    ResolvedVerifier,
+)
+from burnish.errors import FailedPrecondition, InvalidArgument
+from burnish.search_settings import algorithm_settings
+
+LOCAL_POLICY_MODEL = "local-reader"
+LOCAL_META_MODEL = "local-proposer"
+
+_BRACES = re.compile(r"\{\{|\}\}|\{[A-Za-z_][A-Za-z0-9_]*\}|[{}]")
+_WILDCARDS = {
+    "REQUIRED": candidate_pb2.WILDCARD_KIND_REQUIRED,
+    "OPTIONAL": candidate_pb2.WILDCARD_KIND_OPTIONAL,
+}
+_INSTRUCTION_ROLES = frozenset({"system", "developer"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedJob:
+    """A job that is ready to be sent.
+
+    Attributes:
+        spec: What to do.
+        resolved: The same in our own terms.
+        task_app_api_key: Key that the task app asks for; empty when it asks for none.
+        warnings: What the user should know.
+    """
+
+    spec: job_spec_pb2.JobSpec
+    resolved: ResolvedJob
+    task_app_api_key: str = field(repr=False)
+    warnings: tuple[str, ...]
+
+
+async def load_job(
+    source: ResolvedJob | PromptLearningConfig | Mapping[str, object] | str | Path,
+    *,
+    overrides: Mapping[str, object] | None = None,
+    task_app_api_key: str | None = None,
+) -> LoadedJob:
+    """Reads a configuration, settles what it leaves open, and turns it into a `JobSpec`.
+
+    A pool that the file does not give is drawn from the task app's data, so the app is asked how
+    much it has.
+
+    Args:
+        source: Path of a TOML file, a mapping of that shape, a configuration, or a settled job.
+        overrides: Dotted keys or nested tables that replace values of a file or mapping.
+        task_app_api_key: Key that the app asks for; the file and ENVIRONMENT_API_KEY come after it.
+
+    Raises:
+        ConfigError: With every problem of the configuration.
+        FileNotFoundError: There is no such file.
+        Unavailable: The app has to be asked, and does not answer.
+    """
+    if isinstance(source, ResolvedJob):
+        resolved = source
+    else:
+        config = _config(source, overrides)
+        resolved = _with_default_model(resolve_job(config))
+    key = task_app_api_key or resolved.task_app_api_key or os.environ.get("ENVIRONMENT_API_KEY", "")
+    resolved = await _with_pools(resolved, key)
+    return LoadedJob(
+        spec=to_job_spec(resolved),
+        resolved=resolved,
+        task_app_api_key=key,
+        warnings=resolved.warnings,
+    )
+
+
+def _config(
+    source: PromptLearningConfig | Mapping[str, object] | str | Path,
+    overrides: Mapping[str, object] | None,
+) -> PromptLearningConfig:
+    if isinstance(source, PromptLearningConfig):
+        return source
+    if isinstance(source, Mapping):
+        return PromptLearningConfig.from_mapping(source, overrides=overrides)
+    return PromptLearningConfig.from_path(source, overrides=overrides)
+
+
+def _with_default_model(job: ResolvedJob) -> ResolvedJob:
+    if all(stage.model is not None for stage in job.stages):
+        return job
+    default = ResolvedModel(provider="local", model=LOCAL_POLICY_MODEL)
+    return replace(
+        job,
+        stages=tuple(
+            stage if stage.model is not None else replace(stage, model=default)
+            for stage in job.stages
+        ),
+        warnings=(
+            *job.warnings,
+            f"`policy`: no model is given, so `local/{LOCAL_POLICY_MODEL}` answers the app's calls",
+        ),
+    )
+
+
+async def _with_pools(job: ResolvedJob, api_key: str) -> ResolvedJob:
+    if job.pools.complete or job.online is not None or job.task_app_url is None:
+        return job
+    from burnish.task_probe import ask_task_info
+
+    info = await ask_task_info(job.task_app_url, api_key=api_key or None)
+    if info.seed_count is not None:
+        return derive_pools(job, info.seed_count)
+    if job.pools.online is None or job.pools.bootstrap is None:
+        raise FailedPrecondition(
+            f"task app `{job.task_app_url}` does not tell how many rows it has, so the pools "
+            "cannot be drawn; give `bootstrap_train_seeds`, `online_pool` and `test_pool`",
+            reason="DATASET_SIZE_UNKNOWN",
+            metadata={"task_app": job.task_app_url},
+        )
+    return job
+
+
+def to_job_spec(job: ResolvedJob) -> job_spec_pb2.JobSpec:
+    """Returns a settled job as the message that is sent.
+
+    Raises:
+        InvalidArgument: A pool that the job needs is not settled.
+    """
+    spec = job_spec_pb2.JobSpec(
+        display_name=job.task_app_id or job.env_name or "",
+        task_app=job_spec_pb2.TaskAppRef(uri=job.task_app_url or "", env_name=job.env_name or ""),
+        stages=[_stage(stage) for stage in job.stages],
+        scoring=_scoring(job.verifier),
+        algorithm=job.algorithm,
+        proposer=_proposer(job),
+        budget=_budget(job.budget),
+        random_seed=job.random_seed,
+        max_concurrency=job.max_concurrent,
+    )
+    if job.env_config:
+        ParseDict(job.env_config, spec.task_app.env_config)
+    first = next((stage.model for stage in job.stages if stage.model is not None), None)
+    if first is not None:
+        spec.policy_model.CopyFrom(_model(first))
+    ParseDict(algorithm_settings(job), spec.algorithm_settings)
+    if job.online is not None:
+        spec.online.min_rewards_to_promote = job.online.min_rollouts
+    else:
+        spec.offline.CopyFrom(_offline(job))
+    return spec
+
+
+def seed_pool(seeds: Sequence[int]) -> model_pb2.SeedPool:
+    """Returns a pool, as one range when the seeds are one."""
+    if len(seeds) > 2:
+        step = seeds[1] - seeds[0]
+        if step >= 1 and all(b - a == step for a, b in pairwise(seeds)):
+            covered = model_pb2.SeedRange(start=seeds[0], end=seeds[-1] + 1, step=step)
+            return model_pb2.SeedPool(ranges=[covered])
+    return model_pb2.SeedPool(seeds=seeds)
+
+
+def literal_braces(text: str) -> str:
+    """Returns a pattern in which every brace that is no `{wildcard}` is doubled."""
+
+    def piece(match: re.Match[str]) -> str:
+        found = match.group(0)
+        return found * 2 if found in {"{", "}"} else found
+
+    return _BRACES.sub(piece, text)
+
+
+def _stage(stage: ResolvedStage) -> job_spec_pb2.StageSpec:
+    messages = [(one.role, one.pattern) for one in stage.messages]
+    if stage.baseline_instruction is not None:
+        own = [i for i, (role, _) in enumerate(messages) if role in _INSTRUCTION_ROLES]
+        if not own:
+            messages.insert(0, ("system", stage.baseline_instruction))
+    patterns = [(role, literal_braces(text)) for role, text in messages]
+    bound_by_instruction = any(
+        re.search(r"(?<!\{)\{[A-Za-z_]", text)
+        for role, text in patterns
+        if role in _INSTRUCTION_ROLES
+    )
+    spec = job_spec_pb2.StageSpec(
+        template=candidate_pb2.PromptTemplate(
+            stage_id=stage.stage_id,
+            module_id=stage.module_id,
+            messages=[
+                candidate_pb2.MessagePattern(role=role, pattern=text) for role, text in patterns
+            ],
+            wildcards={name: _WILDCARDS[kind] for name, kind in stage.wildcards.items()},
+            mode=(
+                candidate_pb2.SUBSTITUTION_MODE_PATTERN
+                if bound_by_instruction
+                else candidate_pb2.SUBSTITUTION_MODE_SYSTEM
+            ),
+        ),
+        role=stage.description or "",
+        optimise_instruction=stage.optimize_instructions,
+        optimise_demos=stage.optimize_demos,
+    )
+    if stage.model is not None:
+        spec.model.CopyFrom(_model(stage.model))
+    return spec
+
+
+def _model(model: ResolvedModel) -> model_pb2.ModelSpec:
+    return model_pb2.ModelSpec(
+        provider=model.provider,
+        model=model.model or "",
+        temperature=model.temperature,
+        max_output_tokens=model.max_output_tokens or 0,
+        base_url=model.base_url or "",
+    )
+
+
+def _scoring(verifier: ResolvedVerifier) -> job_spec_pb2.ScoringSpec | None:
+    spec = job_spec_pb2.ScoringSpec(
+        weights=rollout_pb2.RewardWeights(
+            environment=verifier.weight_env,
+            event=verifier.weight_event,
+            outcome=verifier.weight_outcome,
+        )
+    )
+    if verifier.graph_id is not None:
+        name = verifier.graph_id
+        spec.verifier_graph.name = name if "/" in name else f"verifierGraphs/{name}"
+    elif verifier.checks:
+        spec.verifier_graph.CopyFrom(_check_graph(verifier))
+    elif verifier.weight_event == 0 and verifier.weight_outcome == 0:
+        return None
+    return spec
+
+
+def _check_graph(verifier: ResolvedVerifier) -> verifier_service_pb2.VerifierGraph:
+    graph = verifier_service_pb2.VerifierGraph()
+    weights: dict[str, float] = {}
+    for index, check in enumerate(verifier.checks):
+        node = graph.nodes.add(node_id=f"{check.check}_{index}")
+        node.scope = verifier_service_pb2.NODE_SCOPE_OUTPUT
+        node.builtin.check = check.check
+        ParseDict(check.settings, node.builtin.settings)
+        weights[node.node_id] = check.weight
+    if len(weights) == 1:
+        graph.output_node = next(iter(weights))
+        return graph
+    mean = graph.nodes.add(node_id="outcome", inputs=list(weights))
+    mean.weighted_mean.weights.update(weights)
+    graph.output_node = "outcome"
+    return graph
+
+
+def _proposer(job: ResolvedJob) -> job_spec_pb2.ProposerSpec:
+    proposer: ResolvedProposer = job.proposer
+    wanted = any(stage.optimize_instructions for stage in job.stages)
+    mipro = job.mipro
+    spec = job_spec_pb2.ProposerSpec(
+        effort=proposer_service_pb2.Effort.Value(f"EFFORT_{proposer.effort}"),
+        output_tier=proposer_service_pb2.OutputTier.Value(f"OUTPUT_TIER_{proposer.output_tier}"),
+        guidance=proposer.metaprompt or "",
+        specification=proposer.spec_text or "",
+    )
+    if mipro is not None:
+        spec.instruction_count = (
+            min(mipro.instructions_per_batch, mipro.max_instructions) if wanted else 0
+        )
+        spec.retry_limit = mipro.duplicate_retry_limit
+    meta = proposer.model
+    if meta is None and all(
+        stage.model is not None and stage.model.provider == "local" for stage in job.stages
+    ):
+        meta = ResolvedModel(provider="local", model=LOCAL_META_MODEL)
+    if meta is not None:
+        spec.meta_model.CopyFrom(_model(meta))
+    return spec
+
+
+def _offline(job: ResolvedJob) -> job_spec_pb2.OfflineMode:
+    pools = job.pools
+    if pools.online is None:
+        raise InvalidArgument(
+            "the `online` pool is not settled; give `online_pool`, or derive it from the size of "
+            "the task app's data",
+            reason="POOL_MISSING",
+        )
+    mode = job_spec_pb2.OfflineMode(
+        bootstrap_pool=seed_pool(pools.bootstrap or ()),
+        online_pool=seed_pool(pools.online),
+        validation_pool=seed_pool(pools.validation or pools.online),
+        test_pool=seed_pool(pools.test or ()),
+        reference_pool=seed_pool(pools.reference or ()),
+    )
+    if job.mipro is not None:
+        demos = any(stage.optimize_demos for stage in job.stages)
+        mode.bootstrap.min_reward = job.mipro.few_shot_score_threshold
+        mode.bootstrap.min_demo_count = job.mipro.min_bootstrap_demos
+        mode.bootstrap.strict = job.mipro.strict_bootstrap
+        mode.bootstrap.max_bootstrapped_demos = job.mipro.max_demo_set_size if demos else 0
+        mode.bootstrap.max_labelled_demos = job.mipro.max_demo_set_size if demos else 0
+        mode.bootstrap.max_demo_sets = job.mipro.max_demo_sets if demos else 1
+    return mode
+
+
+def _budget(budget: ResolvedBudget) -> job_spec_pb2.Budget:
+    message = job_spec_pb2.Budget(
+        max_rollouts=budget.max_rollouts or 0,
+        max_cost_usd=budget.max_cost_usd,
+        max_tokens=budget.max_tokens or 0,
+        max_trials=budget.max_trials or 0,
+        max_trials_without_improvement=budget.max_trials_without_improvement or 0,
+        target_reward=budget.target_score,
+        max_cost_usd_by_role=budget.max_category_costs_usd,
+    )
+    if budget.max_seconds is not None:
+        message.max_duration.FromNanoseconds(round(budget.max_seconds * 1e9))
+    return message

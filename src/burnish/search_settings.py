@@ -1,0 +1,58 @@
+"""The settings of a search algorithm, as its service reads them, from a settled job."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from burnish.config import TPEConfig
+from burnish.config.resolved import ResolvedJob
+from burnish.config.resolved_search import ResolvedMipro, ResolvedTpe
+
+
+def algorithm_settings(job: ResolvedJob) -> dict[str, object]:
+    """Returns the settings, without those that are not set."""
+    if job.mipro is not None:
+        settings = _mipro(job.mipro)
+    elif job.gepa is not None:
+        settings = {key: value for key, value in asdict(job.gepa).items() if value is not None}
+    else:
+        settings = {}
+    caps: dict[str, object] = {
+        "max_trials": job.budget.max_trials,
+        "max_trials_without_improvement": job.budget.max_trials_without_improvement,
+        "target_reward": job.budget.target_score,
+    }
+    return {**settings, **{key: value for key, value in caps.items() if value is not None}}
+
+
+def _mipro(mipro: ResolvedMipro) -> dict[str, object]:
+    settings: dict[str, object] = {
+        "batch_size": mipro.batch_size,
+        "full_eval_every_k": mipro.full_eval_every_k,
+        "top_k": mipro.top_k,
+        "max_parallel_trials": mipro.max_parallel_trials,
+        "generate_at_iterations": list(mipro.generate_at_iterations),
+        "instructions_per_batch": mipro.instructions_per_batch,
+        "minibatch_source": mipro.minibatch_pool,
+        "tpe": _tpe(mipro.tpe),
+    }
+    if mipro.preset is not None:
+        return {**settings, "auto": mipro.preset.name}
+    return {
+        **settings,
+        "num_iterations": mipro.num_iterations,
+        "num_evaluations_per_iteration": mipro.num_evaluations_per_iteration,
+    }
+
+
+def _tpe(tpe: ResolvedTpe) -> dict[str, object]:
+    """Returns what differs from the defaults: the search tunes its own."""
+    usual = TPEConfig()
+    chosen = {
+        "gamma": (tpe.gamma, usual.gamma),
+        "n_candidates": (tpe.n_candidates, usual.n_candidates),
+        "n_startup_trials": (tpe.n_startup_trials, usual.n_startup_trials),
+        "epsilon": (tpe.epsilon, usual.epsilon),
+        "prior_weight": (tpe.prior_weight, usual.prior_weight),
+    }
+    return {key: given for key, (given, default) in chosen.items() if given != default}
