@@ -162,10 +162,14 @@ def description(payment: Payment, brief: Brief, *, rows: int, failures: int) -> 
     """Says what wrote, and what it was shown."""
     model = payment.spec.model
     total = len(brief.examples)
-    count = f"{rows} rows" if rows == total else f"{rows} of {total} rows"
+    count = _counted(rows, "row") if rows == total else f"{rows} of {_counted(total, 'row')}"
     verb = "mined from" if payment.spec.provider == "local" else "shown"
-    failed = f" and {failures} failures" if failures else ""
+    failed = f" and {_counted(failures, 'failure')}" if failures else ""
     return f"{model}, {verb} {count}{failed}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _payment(

@@ -16,6 +16,9 @@ from burnish_proposer.blocks import tokens
 
 # A Chinese or Japanese character counts as a word, since nothing parts the words there.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+_PIECE = re.compile(rf"{_WORD.pattern}|[^\w\s]")
+_MARK = re.compile(r"[^\w\s]")
+_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.-]*)\}")
 _NEAR = 0.97
 _NEAR_WORDS = 8
@@ -153,29 +156,41 @@ class _RowIndex:
     def __init__(self, rows: Iterable[str], *, exempt: str) -> None:
         self._rows: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
         for row in rows:
-            words = tuple(_words(row))
-            if len(words) >= _ROW_WORDS:
-                self._rows.setdefault(words[:_ROW_WORDS], set()).add(words)
+            pieces = _pieces(row)
+            if sum(_MARK.fullmatch(piece) is None for piece in pieces) >= _ROW_WORDS:
+                self._rows.setdefault(pieces[:_ROW_WORDS], set()).add(pieces)
         # What the program's own prompt quotes already, a better one may go on quoting.
-        for words in self._found(exempt):
-            self._rows[words[:_ROW_WORDS]].discard(words)
+        for pieces in self._found(exempt):
+            self._rows[pieces[:_ROW_WORDS]].discard(pieces)
 
     def copied(self, text: str) -> int:
         """Returns how many different rows stand in a text whole."""
         return len(self._found(text))
 
     def _found(self, text: str) -> set[tuple[str, ...]]:
-        words = _words(text)
+        pieces = _pieces(text)
         found = set()
-        for start in range(len(words) - _ROW_WORDS + 1):
-            for row in self._rows.get(tuple(words[start : start + _ROW_WORDS]), ()):
-                if tuple(words[start : start + len(row)]) == row:
+        for start in range(len(pieces) - _ROW_WORDS + 1):
+            for row in self._rows.get(pieces[start : start + _ROW_WORDS], ()):
+                if pieces[start : start + len(row)] == row:
                     found.add(row)
         return found
 
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
+
+
+def _pieces(text: str) -> tuple[str, ...]:
+    # Marks count, so that a list of short phrases is not taken for a row that has the same words;
+    # those at either end do not, since a quotation often drops them.
+    pieces = _PIECE.findall(text.translate(_QUOTES).casefold())
+    start, end = 0, len(pieces)
+    while start < end and _MARK.fullmatch(pieces[start]):
+        start += 1
+    while end > start and _MARK.fullmatch(pieces[end - 1]):
+        end -= 1
+    return tuple(pieces[start:end])
 
 
 def _nearly_equal(one: Counter[str], other: Counter[str]) -> bool:

@@ -43,7 +43,7 @@ def test_a_new_instruction_passes():
         ("say which INTENT {query} has -- answer with the label only", RefusalReason.DUPLICATE),
         (f"For {{query}}, note: {ROW}", RefusalReason.COPIES_ROW),
         (
-            "For {query}, e.g. MY CARD HAS  NOT\ncome yet and I ordered it two weeks ago",
+            "For {query}, e.g. MY CARD HAS  NOT\ncome yet, and I ordered it two weeks ago.",
             RefusalReason.COPIES_ROW,
         ),
     ],
@@ -106,6 +106,16 @@ def test_rows_that_the_baseline_quotes_may_be_quoted_on():
 def test_short_rows_and_parts_of_rows_may_be_quoted():
     text = "Read {query} twice: not come yet, ordered it two weeks ago, where is my card."
     assert reason(text, rows=(ROW, "where is my card")) is None
+
+
+def test_a_list_of_phrases_is_no_row_though_its_words_are_the_same():
+    text = "Read {query} twice. activate_card: how do i, activate my card, start using it."
+    assert reason(text, rows=("How do I activate my card?",)) is None
+
+
+def test_curly_quotes_hide_no_row():
+    text = "Read {query} twice: I can\N{RIGHT SINGLE QUOTATION MARK}t find my card anywhere"
+    assert reason(text, rows=("I can't find my card anywhere!",)) is RefusalReason.COPIES_ROW
 
 
 def test_rows_without_spaces_between_words_are_found():

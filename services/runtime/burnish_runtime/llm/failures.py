@@ -16,6 +16,8 @@ from burnish_runtime.llm.base import ProviderError, ProviderUnavailable
 _RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _UNPAID_STATUSES = frozenset(range(400, 500)) - {408, 409, 499}
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+# The model wrote something, and the provider threw it away because it was no JSON.
+_PAID_AND_LOST = frozenset({"json_validate_failed"})
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _MAX_RETRY_AFTER = 600.0
 
@@ -50,7 +52,7 @@ def status_error(
     if code:
         metadata["provider_code"] = code
     named = f"provider `{provider}` answered {status}" + (f" ({code})" if code else "")
-    unpaid = status in _UNPAID_STATUSES
+    unpaid = status in _UNPAID_STATUSES and code not in _PAID_AND_LOST
     if code in _NO_CREDIT:
         return ProviderError(
             f"{named}: the account has no credit left; top it up or choose another provider",
@@ -59,7 +61,7 @@ def status_error(
             status=status,
             not_sent=unpaid,
         )
-    if status not in _RETRY_STATUSES:
+    if status not in _RETRY_STATUSES and code not in _PAID_AND_LOST:
         return ProviderError(
             f"{named}; {_FIXES.get(status, 'see what the provider says about this status')}",
             metadata=metadata,
