@@ -65,8 +65,14 @@ def redacting(
 ) -> MutableMapping[str, Any]:
     """Blanks secrets in a log event; a structlog processor."""
     for key, value in event.items():
-        event[key] = _BLANK if _SECRET_FIELD.search(key) else _redacted(value)
+        event[key] = _redacted_field(key, value)
     return event
+
+
+def _redacted_field(key: str, value: object) -> object:
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return _BLANK if _SECRET_FIELD.search(key) else _redacted(value)
 
 
 def _redacted(value: object) -> object:
@@ -75,10 +81,7 @@ def _redacted(value: object) -> object:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {
-            key: _BLANK if _SECRET_FIELD.search(str(key)) else _redacted(item)
-            for key, item in value.items()
-        }
+        return {key: _redacted_field(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item) for item in value]
     if isinstance(value, bool | int | float) or value is None:
