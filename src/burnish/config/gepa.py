@@ -153,7 +153,34 @@ class GEPAModuleConfig(ConfigModel):
 
 
 class GEPAConfig(ConfigModel):
-    """`[prompt_learning.gepa]`; `docs/configuration.md` has a line for every field."""
+    """`[prompt_learning.gepa]`.
+
+    Attributes:
+        env_name: Beats the top level's.
+        env_config: Merged over the top level's.
+        rng_seed: Seed of every random choice.
+        proposer_type: Mutation template; `spec` needs a `spec_path`.
+        proposer_effort: LOW_CONTEXT, LOW, MEDIUM or HIGH: the proposer's model and context.
+        proposer_output_tokens: RAPID (3000, needs LOW_CONTEXT), FAST (10000) or SLOW (25000).
+        proposer: Overrides the tier's model.
+        metaprompt: Replaces the mutation template.
+        spec_path: JSON system spec, relative to the file.
+        spec_max_tokens: Its limit, truly kept.
+        spec_include_examples: Whether its examples are shown.
+        spec_priority_threshold: Leaves out rules below it.
+        rollout: How much is run.
+        evaluation: Which seeds are used for what.
+        mutation: How children are made.
+        population: How long, and how wide.
+        archive: The Pareto archive.
+        token: Limits in tokens and dollars; `prompt_budget` is read too.
+        modules: Stages of a pipeline.
+        edges: Pairs of module ids.
+        judge: As `[prompt_learning.judge]`, which wins.
+        proxy_models: Read as the top level's.
+        adaptive_pool: A level, or a table.
+        adaptive_batch: A level, or a table.
+    """
 
     env_name: str | None = None
     env_config: dict[str, object] | None = None

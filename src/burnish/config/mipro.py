@@ -42,7 +42,82 @@ from burnish.config.verifier import PromptLearningJudgeConfig, ProxyModelsConfig
 
 
 class MIPROConfig(ConfigModel):
-    """`[prompt_learning.mipro]`; `docs/configuration.md` has a line for every field."""
+    """`[prompt_learning.mipro]`.
+
+    Attributes:
+        task_app_url: Read as the top level's.
+        task_app_api_key: Read as the top level's.
+        task_app_id: Read as the top level's.
+        env_name: Beats the top level's.
+        env_config: Merged over the top level's.
+        mode: `offline` or `online`; `execution_mode` is read too.
+        auto: MIPROv2's `light`, `medium` or `heavy`, which then decides the shape of the search.
+        num_iterations: Iterations.
+        num_evaluations_per_iteration: Trials in each.
+        batch_size: Seeds per trial, drawn from the online pool.
+        max_concurrent: Most rollouts in flight; changes nothing but speed.
+        few_shot_score_threshold: Least reward in [0, 1] of a rollout that becomes a demo.
+        min_bootstrap_demos: Fewest demos that have to pass.
+        strict_bootstrap: Whether fewer of them end the job; else it goes on with a warning.
+        max_demo_set_size: Demos in the largest set.
+        max_demo_sets: Most demo sets per stage.
+        max_instruction_sets: Most instructions per stage, the baseline included.
+        full_eval_every_k: Trials between two full evaluations of the incumbent.
+        instructions_per_batch: Proposals per stage and round.
+        max_instructions: Most proposed instructions per stage; absent: as many as fit.
+        duplicate_retry_limit: How often a refused proposal is asked for again.
+        generate_at_iterations: Iterations, from 0, that propose.
+        max_parallel_trials: Trials at a time.
+        parallel_risk: Read, without effect.
+        top_k: Candidates scored again at the end; absent: 2.
+        num_bootstrap_seeds: Rounds of bootstrapping and proposing; absent: 1.
+        num_instructions_per_module: Proposals per round; sets `grounding.n`.
+        num_demos: Demos per prompt; sets `demo.max_few_shot_examples`.
+        optimize_instructions: Whether instructions are searched.
+        optimize_demos: Whether demos are searched.
+        bootstrap_train_seeds: To gather demos from; absent: derived.
+        online_pool: For minibatches; absent: derived.
+        val_seeds: For full evaluations; absent: the online pool, or derived with it.
+        test_pool: Held out: baseline and winner, once. Shares no seed with another pool.
+        reference_pool: Shown to the proposer, never scored. Shares no seed with another pool.
+        seeds: The pools as one table: bootstrap, online, validation, test, reference.
+        random_seed: Seed of every random choice.
+        modules: Parts of the program.
+        stages: Call sites of a program without modules.
+        edges: Pairs of stage ids over all modules.
+        policy_config: Policy of stages without their own, after `[prompt_learning.policy]`.
+        proposer_effort: LOW_CONTEXT, LOW, MEDIUM or HIGH: the proposer's model and context.
+        proposer_output_tokens: RAPID (3000, needs LOW_CONTEXT), FAST (10000) or SLOW (25000).
+        proposer_mode: Family of meta-prompts.
+        proposer: Overrides the tier's model.
+        meta: Deprecated; read as `proposer`.
+        metaprompt: Text added to the meta-prompt.
+        spec_path: JSON system spec, relative to the file.
+        spec_max_tokens: Its limit, truly kept.
+        spec_include_examples: Whether its examples are shown.
+        spec_priority_threshold: Leaves out rules below it.
+        max_token_limit: Most tokens, as long as `enforce_token_limit` is set.
+        max_total_tokens: Most tokens.
+        max_spend_usd: Most US dollars.
+        max_wall_clock_seconds: Most seconds.
+        enforce_token_limit: Whether `max_token_limit` counts.
+        token_counting_model: Read, without effect: providers count tokens.
+        results_file: Read, without effect: `results_folder` says where.
+        tpe: Of the sampler.
+        demo: How demo sets are built.
+        grounding: How one call for proposals looks.
+        meta_update: Later rounds of proposals.
+        judge: As `[prompt_learning.judge]`, which wins.
+        proxy_models: Read as the top level's.
+        adaptive_pool: A level, or a table.
+        online_proposer_mode: How proposals are triggered online.
+        online_proposer_min_rollouts: Rollouts before a round of proposals.
+        online_rollouts_per_candidate: Sticky batch; absent: chosen for every rollout.
+        online_proposer_max_candidates: Most candidates.
+        system_id: Learner to go on with.
+        system_name: Its label.
+        ontology: Read, without effect.
+    """
 
     task_app_url: str | None = None
     task_app_api_key: SecretStr | None = Field(default=None, exclude=True)

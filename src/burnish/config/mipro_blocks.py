@@ -167,6 +167,7 @@ class MIPROStageConfig(ConfigModel):
         optimize_instructions: Absent: as the job says.
         optimize_demos: Absent: as the job says.
         policy: The stage's model; absent: the job's.
+        description: What the stage does, in prose.
     """
 
     stage_id: str | None = Field(
@@ -193,6 +194,11 @@ class MIPROModuleConfig(ConfigModel):
         module_id: Unique.
         stages: Empty: the module is one stage of the same name.
         edges: Pairs of stage ids of this module.
+        baseline_instruction: For stages without their own.
+        max_instruction_slots: For stages without their own.
+        max_demo_slots: For stages without their own.
+        policy: For stages without their own.
+        description: What the module does, in prose.
     """
 
     module_id: str | None = Field(

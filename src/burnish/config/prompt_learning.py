@@ -52,10 +52,31 @@ class TerminationConfig(ConfigModel):
 
 
 class PromptLearningConfig(ConfigModel):
-    """A job as its file describes it; `docs/configuration.md` has a line for every field.
+    """A job as its file describes it.
 
     Build one with `from_path` or `from_mapping`: they accept every dialect, check everything and
     report all problems at once.
+
+    Attributes:
+        algorithm: `mipro`, `gepa`, `random`, or `plugin:NAME`; required in a file.
+        task_app_url: http, https or grpc; required offline. `container_url`, `localapi_url` too.
+        task_app_api_key: The app's key; absent: the variable ENVIRONMENT_API_KEY.
+        task_app_id: Label; stands in for `env_name`.
+        env_name: Environment that the app is asked for; absent: left to the app.
+        env_config: Passed on to the app.
+        initial_prompt: What the app is expected to send; absent: learnt from the first rollouts.
+        policy: The model that calls go to; absent: the deployment's default.
+        mipro: Required for mipro and random; it may be empty.
+        gepa: Required for gepa.
+        stages: Call sites for any algorithm, as `[[prompt_learning.mipro.stages]]`.
+        edges: Pairs of their ids.
+        judge: Verifier; `verifier` is read too.
+        proxy_models: A cheap model that stands in for a dear one.
+        termination_config: Caps; at the file's root too, where it wins.
+        free_tier: Refuses the effort HIGH.
+        use_byok: Read, without effect: keys belong to the services.
+        random_seed: Seed of every random choice, unless the algorithm's table has one.
+        results_folder: Where results go, relative to the file.
     """
 
     algorithm: str = "mipro"
