@@ -44,6 +44,8 @@ class ChannelOptions:
         max_backoff_seconds: Longest wait between two attempts.
         keepalive_seconds: Silence during a call after which the connection is probed.
         max_reconnect_seconds: Longest wait between two tries to reach a server that is away.
+        wait_for_ready: Whether calls wait, up to their deadlines, for a server that is away, as one
+            that is being restarted; else they fail once the attempts are used up.
     """
 
     max_message_bytes: int = 16 * 1024 * 1024
@@ -51,7 +53,8 @@ class ChannelOptions:
     initial_backoff_seconds: float = 0.1
     max_backoff_seconds: float = 2.0
     keepalive_seconds: float = 60.0
-    max_reconnect_seconds: float = 2.0
+    max_reconnect_seconds: float = 1.0
+    wait_for_ready: bool = False
 
 
 _DEFAULT_OPTIONS = ChannelOptions()
@@ -96,20 +99,21 @@ def _channel_arguments(options: ChannelOptions) -> list[tuple[str, int | str]]:
 
 
 def _service_config(options: ChannelOptions) -> str:
-    config: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    method: dict[str, object] = {"name": [{}]}
+    config: dict[str, object] = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [method],
+    }
+    if options.wait_for_ready:
+        method["waitForReady"] = True
     if options.max_attempts > 1:
-        config["methodConfig"] = [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": options.max_attempts,
-                    "initialBackoff": f"{options.initial_backoff_seconds:.3f}s",
-                    "maxBackoff": f"{options.max_backoff_seconds:.3f}s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
+        method["retryPolicy"] = {
+            "maxAttempts": options.max_attempts,
+            "initialBackoff": f"{options.initial_backoff_seconds:.3f}s",
+            "maxBackoff": f"{options.max_backoff_seconds:.3f}s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
         config["retryThrottling"] = {"maxTokens": 100, "tokenRatio": 0.1}
     return json.dumps(config)
 

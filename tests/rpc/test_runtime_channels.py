@@ -18,14 +18,16 @@ Behaviour = Callable[[bytes, Any], Coroutine[Any, Any, bytes]]
 
 
 @contextlib.asynccontextmanager
-async def bare_server(behaviour: Behaviour) -> AsyncIterator[tuple[aio.Server, int]]:
+async def bare_server(
+    behaviour: Behaviour, *, listen: str = "127.0.0.1:0"
+) -> AsyncIterator[tuple[aio.Server, int]]:
     """A server with no chain of ours, so that the status is the handler's own."""
     server = aio.server()
     handler: Any = grpc.unary_unary_rpc_method_handler(behaviour)
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler("burnish.testing.v1.HandlerService", {"Do": handler})]
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(listen)
     await server.start()
     try:
         yield server, port
@@ -190,6 +192,22 @@ async def test_a_server_that_is_not_there_is_unavailable():
         with pytest.raises(errors.Unavailable) as caught:
             await do(channel)
     assert caught.value.retryable
+
+
+async def test_calls_can_wait_for_a_server_that_is_away(tmp_path):
+    async def answer(request: bytes, context: Any) -> bytes:
+        return request
+
+    target = f"unix:{tmp_path / 'socket'}"
+    patient = rpc.connect(target, options=rpc.ChannelOptions(wait_for_ready=True))
+    hasty = rpc.connect(target, options=QUICK)
+    async with patient, hasty:
+        waiting = asyncio.create_task(do(patient))
+        with pytest.raises(errors.Unavailable):
+            await do(hasty)
+        assert not waiting.done()
+        async with bare_server(answer, listen=target):
+            assert await waiting == b"hello"
 
 
 def test_an_empty_target_is_refused():

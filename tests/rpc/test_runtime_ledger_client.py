@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -11,6 +12,7 @@ from grpc import aio
 from burnish import rpc
 from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
 from burnish.api.types.v1 import rollout_pb2
+from burnish.errors import PermissionDenied
 from burnish_runtime.backoff import Backoff
 from burnish_runtime.ledger_client import (
     LedgerClient,
@@ -23,6 +25,7 @@ from burnish_runtime.testing import HandlerService, running
 
 Request = ledger_v1.StreamCallsRequest
 Response = ledger_v1.StreamCallsResponse
+Stream = Callable[[AsyncIterator[Request], Any], AsyncIterator[Response]]
 QUICK = Backoff(initial_seconds=0.01, max_seconds=0.05)
 
 
@@ -86,17 +89,20 @@ class Ledger:
         )
 
 
-@contextlib.asynccontextmanager
-async def serving(ledger: Ledger) -> AsyncIterator[aio.Channel]:
+def service_of(stream: Stream) -> HandlerService:
     handler = grpc.stream_stream_rpc_method_handler(
-        ledger.stream,
+        stream,
         request_deserializer=Request.FromString,
         response_serializer=Response.SerializeToString,
     )
-    service = HandlerService(
+    return HandlerService(
         {"StreamCalls": handler}, full_name="burnish.api.ledger.v1.CallLedgerService"
     )
-    async with running(service) as channel:
+
+
+@contextlib.asynccontextmanager
+async def serving(ledger: Ledger) -> AsyncIterator[aio.Channel]:
+    async with running(service_of(ledger.stream)) as channel:
         yield channel
 
 
@@ -180,13 +186,43 @@ async def test_finish_waits_for_a_controller_that_is_away():
             await waiting
 
 
-async def test_a_client_can_start_before_the_controller():
+async def test_a_client_can_start_before_the_controller(tmp_path):
+    target = f"unix:{tmp_path / 'socket'}"
+    server = aio.server()
+    await service_of(Ledger().stream).start(server)
+    server.add_insecure_port(target)
+    async with rpc.connect(target) as channel, client_of(channel) as client:
+        waiting = asyncio.create_task(client.begin(a_call(), timeout=60))
+        with pytest.raises(LedgerUnreachable):
+            await client.begin(a_call(), timeout=0.05)
+        await server.start()
+        try:
+            assert (await waiting).HasField("proceed")
+            assert client.unanswered_count == 0
+        finally:
+            await server.stop(grace=None)
+
+
+async def test_a_ledger_that_is_not_there_is_unavailable():
     async with rpc.connect("127.0.0.1:1", token="any") as channel, client_of(channel) as client:
         with pytest.raises(LedgerUnreachable) as caught:
             await client.begin(a_call(), timeout=0.1)
         assert client.unanswered_count == 0
     assert caught.value.retryable
     assert caught.value.metadata["job"] == "jobs/a"
+
+
+async def test_why_the_ledger_gives_no_decision_is_told():
+    async def lock_out(requests: AsyncIterator[Request], context: object):
+        async for request in requests:
+            if request.HasField("begin"):
+                raise PermissionDenied("not you", reason="CLIENT_LOCKED_OUT")
+            yield Response(sequence=request.sequence, opened=ledger_v1.SessionOpened())
+
+    async with running(service_of(lock_out)) as channel, client_of(channel, grace=0) as client:
+        with pytest.raises(LedgerUnreachable) as caught:
+            await client.begin(a_call(), timeout=1)
+    assert caught.value.metadata["problem"] == "CLIENT_LOCKED_OUT: not you"
 
 
 async def test_leave_that_nobody_waits_for_is_handed_back():

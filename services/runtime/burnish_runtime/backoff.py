@@ -19,7 +19,7 @@ class Backoff:
     """
 
     initial_seconds: float = 0.1
-    max_seconds: float = 3.0
+    max_seconds: float = 1.0
     rng: random.Random = field(default_factory=random.Random)
 
     def wait(self, failures: int) -> float:

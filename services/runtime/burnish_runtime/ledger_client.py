@@ -95,6 +95,7 @@ class LedgerClient:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._answered = False
+        self._problem = ""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -131,10 +132,7 @@ class LedgerClient:
                 response = await asyncio.shield(pending.answer)
         except TimeoutError:
             self._abandon(pending)
-            raise LedgerUnreachable(
-                f"the call ledger gave no decision within {timeout:g} s; is the controller up?",
-                metadata={"job": call.job, "scope": call.scope, "seconds": f"{timeout:g}"},
-            ) from None
+            raise self._unreachable(call, timeout) from None
         except asyncio.CancelledError:
             self._abandon(pending)
             raise
@@ -180,6 +178,19 @@ class LedgerClient:
         for pending in list(self._pending.values()):
             self._settle(pending, error=_closed())
 
+    def _unreachable(self, call: ledger_v1.BeginCall, seconds: float) -> LedgerUnreachable:
+        problem = self._problem or "it is silent"
+        return LedgerUnreachable(
+            f"the call ledger gave no decision within {seconds:g} s ({problem}); see to the "
+            "controller",
+            metadata={
+                "job": call.job,
+                "scope": call.scope,
+                "seconds": f"{seconds:g}",
+                "problem": problem,
+            },
+        )
+
     def _require_running(self) -> None:
         if self._task is None or self._closing:
             raise _closed()
@@ -212,19 +223,19 @@ class LedgerClient:
             self._answered = False
             try:
                 await self._session()
-                problem = "the ledger ended the stream"
+                self._problem = "the stream ended"
             except (aio.AioRpcError, BurnishError) as error:
                 ours = error_from_rpc(error) if isinstance(error, aio.AioRpcError) else error
-                problem = f"{ours.reason}: {ours.message}"
+                self._problem = f"{ours.reason}: {ours.message}"
             except Exception:
                 # Whatever it was, callers wait for their answers: try again.
                 _log.exception("ledger_stream_failed")
-                problem = "unexpected exception"
+                self._problem = "unexpected exception, see the log"
             failures = 1 if self._answered else failures + 1
             seconds = self._reconnect.wait(failures)
             _log.warning(
                 "ledger_stream_broken",
-                problem=problem,
+                problem=self._problem,
                 failures=failures,
                 unanswered=len(self._pending),
                 retry_seconds=round(seconds, 3),
@@ -247,6 +258,7 @@ class LedgerClient:
                 if response.sequence == introduction.sequence:
                     _require_opened(response)
                 self._answered = True
+                self._problem = ""
                 self._take(response)
         finally:
             self._outbox = None
