@@ -50,6 +50,7 @@ class Recording(HandlerService):
         (state / "stopped").touch()
 
 def build(settings):
+    asyncio.get_running_loop()  # channels made here belong to the loop that serves
     return Recording({
         "Wait": grpc.unary_unary_rpc_method_handler(wait),
         "BreakDown": grpc.unary_unary_rpc_method_handler(break_down),

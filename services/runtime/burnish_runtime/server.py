@@ -188,7 +188,7 @@ def main(build: Callable[[ServiceSettings], Service], *, service: str) -> int:
     try:
         settings = ServiceSettings.from_environment(os.environ, service=service)
         configure_logging(service=service, node_id=settings.node_id, level=settings.log_level)
-        uvloop.run(_serve(build(settings), settings))
+        uvloop.run(_serve(build, settings))
     except BurnishError as error:
         _log.error("cannot_serve", reason=error.reason, error=error.message)
         return 1
@@ -198,7 +198,9 @@ def main(build: Callable[[ServiceSettings], Service], *, service: str) -> int:
     return 0
 
 
-async def _serve(service: Service, settings: ServiceSettings) -> None:
+async def _serve(build: Callable[[ServiceSettings], Service], settings: ServiceSettings) -> None:
+    # Built inside the loop: a channel belongs to the loop that it was made in.
+    service = build(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
