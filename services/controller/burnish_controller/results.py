@@ -101,8 +101,8 @@ class ResultBuilder:
         while page := await self.events.after(job_id, sequence):
             sequence = page[-1].sequence
             for event in page:
-                if event.message.startswith("proposals by "):
-                    return event.message.removeprefix("proposals by ")
+                if event.HasField("proposal_completed"):
+                    return event.proposal_completed.description
         return ""
 
 

@@ -97,6 +97,7 @@ async def _take(
     found: list[types_v1.Component] = []
     request_id = request.context.request_id
     refusals = 0
+    completed = job_v1.ProposalCompleted(stage_id=request.stage.stage_id, iteration=iteration)
     for response in responses:
         match response.WhichOneof("outcome"):
             case "instruction" if response.instruction.index > 0:
@@ -111,7 +112,18 @@ async def _take(
                 await _log_refusal(services, job, f"{request_id}/{refusals}", response.refusal)
                 refusals += 1
             case "summary":
-                await _log_summary(services, job, request_id, response.summary)
+                completed.description = response.summary.description
+    completed.accepted_count = len(found)
+    completed.refused_count = refusals
+    await services.events.append(
+        job.job_id,
+        f"proposal/{request_id}",
+        job_v1.JobEvent(
+            message=f"{len(found)} instructions for stage {completed.stage_id}"
+            f" by {completed.description}",
+            proposal_completed=completed,
+        ),
+    )
     await services.space.add_components(job.job_id, found)
     return found
 
@@ -267,14 +279,4 @@ async def _log_refusal(
                 stage_id=refusal.stage_id, reason=reason, message=refusal.message
             ),
         ),
-    )
-
-
-async def _log_summary(
-    services: PhaseServices, job: JobContext, key: str, summary: proposer_v1.ProposalSummary
-) -> None:
-    await services.events.append(
-        job.job_id,
-        f"proposal/{key}",
-        job_v1.JobEvent(message=f"proposals by {summary.description}"),
     )

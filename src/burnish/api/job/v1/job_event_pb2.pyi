@@ -229,6 +229,7 @@ class JobEvent(_message.Message):
     TEST_EVALUATED_FIELD_NUMBER: _builtins.int
     ROLLOUTS_UNSCORED_FIELD_NUMBER: _builtins.int
     WINNER_CHOSEN_FIELD_NUMBER: _builtins.int
+    PROPOSAL_COMPLETED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the job's log, from 1, without gaps."""
     level: Global___EventLevel.ValueType
@@ -319,6 +320,10 @@ class JobEvent(_message.Message):
     def winner_chosen(self) -> Global___WinnerChosen:
         """The winner is known."""
 
+    @_builtins.property
+    def proposal_completed(self) -> Global___ProposalCompleted:
+        """The proposer has written for one stage."""
+
     def __init__(
         self,
         *,
@@ -346,12 +351,13 @@ class JobEvent(_message.Message):
         test_evaluated: Global___TestEvaluated | None = ...,
         rollouts_unscored: Global___RolloutsUnscored | None = ...,
         winner_chosen: Global___WinnerChosen | None = ...,
+        proposal_completed: Global___ProposalCompleted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "component_added", b"component_added", "event_time", b"event_time", "full_evaluation_completed", b"full_evaluation_completed", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_refused", b"proposal_refused", "rollouts_unscored", b"rollouts_unscored", "search_ended", b"search_ended", "state_changed", b"state_changed", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "component_added", b"component_added", "event_time", b"event_time", "full_evaluation_completed", b"full_evaluation_completed", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "rollouts_unscored", b"rollouts_unscored", "search_ended", b"search_ended", "state_changed", b"state_changed", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "component_added", b"component_added", "event_time", b"event_time", "full_evaluation_completed", b"full_evaluation_completed", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_refused", b"proposal_refused", "rollouts_unscored", b"rollouts_unscored", "search_ended", b"search_ended", "sequence", b"sequence", "state_changed", b"state_changed", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "component_added", b"component_added", "event_time", b"event_time", "full_evaluation_completed", b"full_evaluation_completed", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "rollouts_unscored", b"rollouts_unscored", "search_ended", b"search_ended", "sequence", b"sequence", "state_changed", b"state_changed", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -610,6 +616,44 @@ class ComponentAdded(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComponentAdded: _TypeAlias = ComponentAdded  # noqa: Y015
+
+@_typing.final
+class ProposalCompleted(_message.Message):
+    """The proposer has written for one stage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_ID_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    ACCEPTED_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
+    ITERATION_FIELD_NUMBER: _builtins.int
+    stage_id: _builtins.str
+    """Stage."""
+    description: _builtins.str
+    """What wrote, and what it was shown, such as `local-proposer, mined from 70 rows`."""
+    accepted_count: _builtins.int
+    """Instructions that passed the guards."""
+    refused_count: _builtins.int
+    """Instructions that were refused."""
+    iteration: _builtins.int
+    """Iteration that asked for them."""
+    def __init__(
+        self,
+        *,
+        stage_id: _builtins.str = ...,
+        description: _builtins.str = ...,
+        accepted_count: _builtins.int = ...,
+        refused_count: _builtins.int = ...,
+        iteration: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_count", b"accepted_count", "description", b"description", "iteration", b"iteration", "refused_count", b"refused_count", "stage_id", b"stage_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposalCompleted: _TypeAlias = ProposalCompleted  # noqa: Y015
 
 @_typing.final
 class ProposalRefused(_message.Message):

@@ -1,0 +1,1 @@
+"""Examples: task apps that a user can start from."""

@@ -1,0 +1,1 @@
+"""Intent classification over any labelled CSV or JSONL file."""
