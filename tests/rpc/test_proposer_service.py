@@ -367,6 +367,7 @@ async def test_every_problem_of_a_request_is_told_at_once():
         ({"meta_model": types_v1.ModelSpec(provider="openai", model="gpt-5-pro")}, "15 / 120"),
         ({"meta_model": types_v1.ModelSpec(provider="openai", model="gpt-5-nano")}, "nano"),
         ({"meta_model": types_v1.ModelSpec(provider="nobody", model="m")}, "`nobody` is unknown"),
+        ({"meta_model": types_v1.ModelSpec(provider="local")}, "names a provider and no model"),
         (
             {
                 "meta_model": types_v1.ModelSpec(

@@ -192,6 +192,8 @@ def _payment(
         problems.append(f"`context.output_tier` {context.output_tier} is unknown; see `OutputTier`")
     effort, tier = effort or Effort.LOW, tier or OutputTier.FAST
     problems += tier_problems(effort, tier)
+    if context.meta_model.provider and not context.meta_model.model:
+        problems.append("`meta_model` names a provider and no model; name both, or neither")
     spec = _spec(context, models[effort])
     problems += model_problems(ModelChoice(provider=spec.provider, model=spec.model))
     limit = output_limit(tier, spec.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
 
@@ -47,7 +48,7 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
     ) -> AsyncIterator[proposer_v1.ProposeInstructionsResponse]:
         """Streams instructions as they are written."""
         payment, brief = convert.proposal(request, models=self._models)
-        model = self._open(payment)
+        model = await self._open(payment)
         proposer = GroundedProposer(brief, model=model, settings=payment.settings)
         async with aclosing(proposer.run()) as events:
             async for event in events:
@@ -64,7 +65,7 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
     ) -> proposer_v1.SummarizeDatasetResponse:
         """Describes a data set in a few sentences."""
         payment = convert.summary_payment(request, models=self._models)
-        model = self._open(payment)
+        model = await self._open(payment)
         summary = await summarize(
             convert.examples(list(request.examples)),
             model=model,
@@ -73,6 +74,8 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
         )
         return proposer_v1.SummarizeDatasetResponse(summary=summary, usage=model.spent)
 
-    def _open(self, payment: convert.Payment) -> LedgeredModel:
-        provider = self._registry.get(payment.spec.provider, base_url=payment.spec.base_url)
+    async def _open(self, payment: convert.Payment) -> LedgeredModel:
+        provider = await asyncio.to_thread(
+            self._registry.get, payment.spec.provider, base_url=payment.spec.base_url
+        )
         return self._desk.model(provider, spec=payment.spec, account=payment.account)

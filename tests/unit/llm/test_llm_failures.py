@@ -32,7 +32,10 @@ def test_the_wait_that_a_provider_asks_for_is_read(headers, seconds):
     assert retry_after_seconds(headers, now=NOW) == seconds
 
 
-@given(st.text())
+_DATES = st.from_regex(r"\w{3}, \d{1,3} \w{3} \d{1,5} \d{1,2}:\d{1,3}:\d{1,2} (GMT|[+-]\d{1,8})")
+
+
+@given(st.text() | _DATES)
 def test_any_retry_after_gives_a_bounded_wait_or_none(value):
     seconds = retry_after_seconds({"retry-after": value}, now=NOW)
     assert seconds is None or 0.0 <= seconds <= 600.0

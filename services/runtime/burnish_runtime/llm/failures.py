@@ -19,6 +19,7 @@ _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # The model wrote something, and the provider threw it away because it was no JSON.
 _PAID_AND_LOST = frozenset({"json_validate_failed"})
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _MAX_RETRY_AFTER = 600.0
 
 _FIXES = {
@@ -127,7 +128,7 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = No
         return None
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
     wait = (when - (now if now is not None else datetime.now(UTC))).total_seconds()
@@ -135,6 +136,6 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = No
 
 
 def _number(value: str | None) -> float | None:
-    if value is None or re.fullmatch(r"\s*\d{1,9}(\.\d+)?\s*", value) is None:
+    if value is None or _NUMBER.fullmatch(value.strip(" \t")) is None:
         return None
-    return float(value)
+    return float(value.strip(" \t"))

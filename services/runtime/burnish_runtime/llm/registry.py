@@ -7,6 +7,7 @@ self-hosted servers, and is refused for a hosted provider.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -92,9 +93,13 @@ class ProviderRegistry:
         self._settings = settings
         self._factories = {**BUILT_IN, **(plugins or {})}
         self._open: dict[tuple[str, str], LlmProvider] = {}
+        self._opening = threading.Lock()
 
     def get(self, provider: str, *, base_url: str = "") -> LlmProvider:
         """Returns the provider of a model spec, opening it when needed.
+
+        Opening imports the provider's package, which takes long enough to be done in a thread;
+        that is allowed from any thread.
 
         Args:
             provider: Provider name.
@@ -107,9 +112,10 @@ class ProviderRegistry:
         """
         access = self._access(provider, base_url)
         key = (provider, access.base_url)
-        if key not in self._open:
-            self._open[key] = self._factories[provider](access)
-        return self._open[key]
+        with self._opening:
+            if key not in self._open:
+                self._open[key] = self._factories[provider](access)
+            return self._open[key]
 
     async def close(self) -> None:
         """Closes every open provider."""
