@@ -78,6 +78,12 @@ class JobMode(_Choice):
     OFFLINE = "offline"
     ONLINE = "online"
 
+    @classmethod
+    def _missing_(cls, value: object) -> _Choice | None:
+        if isinstance(value, str) and value.strip().lower() in ("proxied", "retrieved"):
+            return cls.ONLINE
+        return super()._missing_(value)
+
 
 class SearchPreset(_Choice):
     """How much a MIPROv2-compatible search spends."""

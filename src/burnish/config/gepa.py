@@ -24,11 +24,12 @@ from burnish.config.enums import (
     ValidationPool,
 )
 from burnish.config.mipro_blocks import Edge, ProposerTable
-from burnish.config.normalize import Table, normalize_gepa
+from burnish.config.normalize import normalize_gepa
 from burnish.config.policy import PromptLearningPolicyConfig
 from burnish.config.problems import Findings, PathNames
 from burnish.config.seeds import Seeds
 from burnish.config.source import clean_copy
+from burnish.config.table import Table
 from burnish.config.verifier import PromptLearningJudgeConfig, ProxyModelsConfig
 
 _Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from burnish.config import native, rules
 from burnish.config.base import Raw, read_model, unknown_keys
-from burnish.config.normalize import Table, normalize
+from burnish.config.normalize import normalize
 from burnish.config.problems import Findings, PathNames, nearest
 from burnish.config.source import apply_overrides, clean_copy, expand
+from burnish.config.table import Table
 
 if TYPE_CHECKING:
     from burnish.config.prompt_learning import PromptLearningConfig

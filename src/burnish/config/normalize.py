@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from burnish.config.base import Raw
-from burnish.config.problems import Findings
 from burnish.config.sizes import clamp, easy_sizes
+from burnish.config.table import Table
 
 EASY_KEYS: Final = ("top_k", "num_bootstrap_seeds", "num_instructions_per_module", "num_demos")
 EASY_BUDGET: Final = 100
@@ -76,76 +76,6 @@ _TERMINATION: Final = {
     "max_trials_allowed": "max_trials",
     "target_reward": "target_score",
 }
-
-
-class Table:
-    """A section under normalisation: gets, sets and moves values by dotted path."""
-
-    def __init__(self, root: Raw, findings: Findings) -> None:
-        self.root = root
-        self.findings = findings
-
-    def get(self, path: str) -> object:
-        """Returns the value at a path, or None."""
-        node: object = self.root
-        for key in path.split("."):
-            if not isinstance(node, dict) or key not in node:
-                return None
-            node = node[key]
-        return node
-
-    def put(self, path: str, value: object) -> bool:
-        """Sets the value at a path; False when a value stands in the way."""
-        *parents, last = path.split(".")
-        node = self.root
-        for key in parents:
-            child = node.setdefault(key, {})
-            if not isinstance(child, dict):
-                return False
-            node = child
-        node[last] = value
-        return True
-
-    def drop(self, path: str) -> object:
-        """Takes a value out, and returns it or None."""
-        head, _, last = path.rpartition(".")
-        node = self.get(head) if head else self.root
-        return node.pop(last, None) if isinstance(node, dict) else None
-
-    def move(self, source: str, target: str, *, deprecated: bool = False) -> None:
-        """Moves a value to its canonical place.
-
-        Both given and equal: one is dropped. Both given and different: a problem.
-        """
-        value = self.get(source)
-        if value is None or source == target:
-            return
-        if deprecated:
-            self.findings.warn(source, f"is deprecated; use `{target}`")
-        there = self.get(target)
-        if there is None:
-            self.drop(source)
-            if self.put(target, value):
-                self.findings.names.record(target, source)
-        elif there == value:
-            self.drop(source)
-        else:
-            written = self.findings.names.written(target)
-            self.findings.problem(source, value, f"contradicts `{written}`", "keep one of the two")
-            self.drop(source)
-
-    def copy_down(self, source: str, target: str) -> None:
-        """Moves a value unless its target is given, which then wins with a warning."""
-        value = self.get(source)
-        if value is None:
-            return
-        there = self.get(target)
-        if there is not None and there != value:
-            written = self.findings.names.written(target)
-            self.findings.warn(source, f"is ignored, because `{written}` is given")
-            self.drop(source)
-            return
-        self.move(source, target)
 
 
 def normalize(table: Table) -> None:

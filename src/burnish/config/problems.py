@@ -83,15 +83,19 @@ class PathNames:
 
     def written(self, canonical: str) -> str:
         """Returns the path as the user knows it, section name included."""
+        return self._join(self.place(canonical))
+
+    def place(self, canonical: str) -> str:
+        """Returns the path as the user knows it, below the section."""
         head, tail = canonical, ""
         while head:
             if head in self._written:
-                return self._join(self._written[head] + tail)
+                return self._written[head] + tail
             cut = max(head.rfind("."), head.rfind("["))
             if cut < 0:
                 break
             head, tail = head[:cut], head[cut:] + tail
-        return self._join(canonical)
+        return canonical
 
     def _join(self, path: str) -> str:
         if not path:
@@ -107,13 +111,15 @@ class Findings:
         names: Translates canonical paths to the ones in the file.
         problems: In the order found.
         warnings: In the order found.
-        references: Canonical path of a value that came from the environment, and its reference.
+        references: Path of a value that came from the environment, and its reference.
+        overridden: Paths below the section that an override set.
     """
 
     names: PathNames = field(default_factory=PathNames)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     references: dict[str, str] = field(default_factory=dict)
+    overridden: set[str] = field(default_factory=set)
 
     def problem(self, path: str, value: object, message: str, fix: str) -> None:
         """Adds a problem at a canonical path, unless an equal one is there."""
@@ -122,6 +128,11 @@ class Findings:
         found = Problem(path=written, value=shown, message=message, fix=fix)
         if found not in self.problems:
             self.problems.append(found)
+
+    def is_overridden(self, path: str) -> bool:
+        """Whether an override set the value at a canonical path, or a part of it."""
+        written = self.names.place(path)
+        return any(set_ == written or _is_below(set_, written) for set_ in self.overridden)
 
     def missing(self, path: str, fix: str) -> None:
         """Adds a problem for an absent value, unless what stands there was refused already."""

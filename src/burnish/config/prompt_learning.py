@@ -210,4 +210,6 @@ class PromptLearningConfig(ConfigModel):
     def to_dict(self) -> dict[str, object]:
         """Returns the canonical mapping, which `from_mapping` reads back; it holds no key."""
         dumped = self.model_dump(mode="json", exclude_none=True)
+        if self.initial_prompt is not None and not self.initial_prompt.messages:
+            del dumped["initial_prompt"]["messages"]
         return {"prompt_learning": cast(Raw, escape(dumped))}

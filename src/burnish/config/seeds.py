@@ -82,6 +82,8 @@ def _from_table(table: Mapping[object, object]) -> tuple[int, ...]:
     start, end, step = numbers["start"], numbers["end"], numbers.get("step", 1)
     if step == 0:
         raise _wrong("a range needs a step other than 0", "give a step of 1 or more")
+    if max(abs(start), abs(end), abs(step)) > MAX_SEED + 1:
+        raise _wrong("a range leaves the seeds there are", f"give seeds from 0 to {MAX_SEED}")
     seeds = range(start, end, step)
     if len(seeds) > MAX_SEEDS:
         raise _wrong(f"a range may hold at most {MAX_SEEDS} seeds", "make the range shorter")

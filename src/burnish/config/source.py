@@ -86,7 +86,7 @@ def apply_overrides(
         del flat["overrides"]
         flat.update({str(key): value for key, value in nested.items()})
     for key, value in flat.items():
-        if key in _NOT_OVERRIDES:
+        if str(key) in _NOT_OVERRIDES:
             continue
         keys = str(key).split(".")
         if keys[0] in {"prompt_learning", "policy_optimization"} and section != "job":
@@ -94,31 +94,31 @@ def apply_overrides(
         if len(keys) > MAX_DOTS or not all(keys):
             findings.problem(f"overrides.{key[:80]}", None, "is not a dotted key", "name a key")
             continue
-        _merge(data, keys, value, findings, f"overrides.{key}")
+        _merge(data, keys, value, findings)
+    prefix = f"{section}." if section else ""
+    findings.overridden = {path.removeprefix(prefix) for path in findings.overridden}
 
 
-def _merge(data: Raw, keys: list[str], value: object, findings: Findings, name: str) -> None:
-    if not keys:
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                _merge(data, [str(key)], item, findings, f"{name}.{key}")
-        else:
-            findings.problem(name, value, "replaces a whole section", "give a table")
-        return
+def _merge(data: Raw, keys: list[str], value: object, findings: Findings) -> None:
+    path = ".".join(keys)
     node: Raw = data
     for key in keys[:-1]:
         child = node.setdefault(key, {})
         if not isinstance(child, dict):
-            findings.problem(name, value, f"`{key}` is not a table", "name a key of a table")
+            findings.problem(
+                f"overrides.{path}", value, f"`{key}` is not a table", "name a key of a table"
+            )
             return
         node = child
-    last = keys[-1]
-    old = node.get(last)
-    if isinstance(old, dict) and isinstance(value, Mapping):
+    old = data if not keys else node.get(keys[-1])
+    if isinstance(value, Mapping) and (isinstance(old, dict) or (old is None and value)):
         for key, item in value.items():
-            _merge(old, [str(key)], item, findings, f"{name}.{key}")
+            _merge(data, [*keys, str(key)], item, findings)
+    elif not keys:
+        findings.problem("overrides", value, "replaces a whole section", "give a table")
     else:
-        node[last] = copy.deepcopy(value)
+        node[keys[-1]] = copy.deepcopy(value)
+        findings.overridden.add(path)
 
 
 def expand(data: Raw, env: Mapping[str, str], findings: Findings) -> Raw:

@@ -226,6 +226,31 @@ def test_overrides_reach_every_dialect(overrides, section):
     assert config.warnings == ()
 
 
+OVERRIDDEN = [
+    ({"gepa": {"rollout_budget": 5}}, {"gepa.rollout.budget": 7}),
+    ({"gepa": {"rollout": {"budget": 5}}}, {"gepa.rollout_budget": 7}),
+    ({"gepa": {"rollout": {"budget": 5}}}, {"gepa": {"rollout": {"budget": 7}}}),
+    ({"gepa": {"rollout": {"budget": 5}}}, {"prompt_learning.gepa.rollout": {"budget": 7}}),
+]
+
+
+@pytest.mark.parametrize(("file", "overrides"), OVERRIDDEN)
+def test_an_override_wins_over_any_other_name_of_the_same_value(file, overrides):
+    data = {"algorithm": "gepa", "task_app_url": "http://localhost:1"} | file
+
+    config = PromptLearningConfig.from_mapping(data, overrides=overrides, env={})
+
+    assert config.gepa is not None
+    assert config.gepa.rollout.budget == 7
+
+
+def test_an_overridden_pool_wins_from_the_top_level():
+    config = load(BASE + "online_pool = [1]", overrides={"prompt_learning.online_pool": [2, 3]})
+
+    assert config.mipro is not None
+    assert config.mipro.online_pool == (2, 3)
+
+
 def test_an_override_through_a_value_is_refused():
     with pytest.raises(ConfigError, match="is not a table"):
         load(BASE, overrides={"prompt_learning.algorithm.name": "x"})
