@@ -158,9 +158,10 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header; those that frame the body must come once and alone."""
         key = name.decode("latin-1").lower()
+        self._header_count += 1
         self._header_bytes += len(name) + len(value) + 4
         headers = self._request.headers
-        if self._header_bytes > MAX_HEAD_BYTES or len(headers) >= _MAX_HEADERS:
+        if self._header_bytes > MAX_HEAD_BYTES or self._header_count > _MAX_HEADERS:
             raise Refused(431)
         framing = ("content-length", "transfer-encoding", "host")
         if key in headers and key in framing:
@@ -268,7 +269,7 @@ class Connection(asyncio.Protocol):
         self._request = Request()
         self._target = b""
         self._body: list[bytes] = []
-        self._size = self._header_bytes = self._head_bytes = 0
+        self._size = self._header_count = self._header_bytes = self._head_bytes = 0
 
     def _next(self) -> None:
         if self._waiting and not self._busy:

@@ -1,0 +1,258 @@
+"""The pooled client towards providers, against servers that answer as they please."""
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from burnish_interceptor.http_client import Client, Origin, Timeouts, UpstreamFailure
+
+
+class Wire:
+    """A server that does with each request what its script says."""
+
+    def __init__(self, script: Any) -> None:
+        self.script = script
+        self.connections = 0
+        self.requests: list[bytes] = []
+
+    async def serve(self, reader: Any, writer: Any) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                self.requests.append(head + await reader.readexactly(length))
+                if not await self.script(len(self.requests), writer):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def wire(script: Any, *, tls: Any = None) -> Any:
+    served = Wire(script)
+    server = await asyncio.start_server(served.serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    client = Client(timeouts=Timeouts(connect=5, head=1, read=1))
+    try:
+        yield served, client, Origin(host="127.0.0.1", port=port, tls=tls is not None)
+    finally:
+        client.close()
+        server.close()
+        await asyncio.sleep(0)
+
+
+def always(reply: bytes, *, keep: bool = True) -> Any:
+    async def script(number: int, writer: Any) -> bool:
+        writer.write(reply)
+        await writer.drain()
+        return keep
+
+    return script
+
+
+async def ask(client: Any, origin: Any) -> Any:
+    reply = await client.post(origin, "/v1/x", {"content-type": "application/json"}, b"{}")
+    return reply.status, await reply.read()
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+async def test_connections_are_used_again():
+    async with wire(always(OK)) as (served, client, origin):
+        for _ in range(5):
+            assert await ask(client, origin) == (200, b"ok")
+        assert served.connections == 1
+        assert served.requests[0].startswith(b"POST /v1/x HTTP/1.1\r\nhost: 127.0.0.1:")
+
+
+async def test_calls_at_once_have_connections_of_their_own():
+    async with wire(always(OK)) as (served, client, origin):
+        await asyncio.gather(*(ask(client, origin) for _ in range(8)))
+        assert served.connections == 8
+        await asyncio.gather(*(ask(client, origin) for _ in range(8)))
+        assert served.connections == 8
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "body"),
+    [
+        (CHUNKED, b"ok"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", b""),
+    ],
+)
+async def test_every_framing_is_read_wherever_it_is_cut(reply, body):
+    for cut in range(1, len(reply)):
+
+        async def script(number: int, writer: Any, at: int = cut) -> bool:
+            writer.write(reply[:at])
+            await writer.drain()
+            await asyncio.sleep(0.001)
+            writer.write(reply[at:])
+            return True
+
+        async with wire(script) as (_, client, origin):
+            assert await ask(client, origin) == (200, body), cut
+
+
+async def test_a_body_without_a_length_ends_with_the_connection():
+    reply = b"HTTP/1.1 200 OK\r\n\r\nall of it"
+    async with wire(always(reply, keep=False)) as (_, client, origin):
+        assert await ask(client, origin) == (200, b"all of it")
+
+
+async def test_a_pooled_connection_that_was_closed_is_replaced_once():
+    async def script(number: int, writer: Any) -> bool:
+        if number == 2:
+            return False
+        writer.write(OK)
+        return True
+
+    async with wire(script) as (served, client, origin):
+        assert await ask(client, origin) == (200, b"ok")
+        assert await ask(client, origin) == (200, b"ok")
+        assert len(served.requests) == 3
+
+
+async def test_a_fresh_connection_that_closes_is_a_failure_and_not_repeated():
+    async with wire(always(b"", keep=False)) as (served, client, origin):
+        with pytest.raises(UpstreamFailure) as caught:
+            await ask(client, origin)
+        assert (caught.value.reason, caught.value.not_sent) == ("UPSTREAM_CLOSED", False)
+        assert len(served.requests) == 1
+
+
+async def test_a_pooled_connection_that_answered_a_byte_is_not_repeated():
+    async def script(number: int, writer: Any) -> bool:
+        writer.write(OK if number == 1 else b"HTTP/1.1 2")
+        await writer.drain()
+        return number == 1
+
+    async with wire(script) as (served, client, origin):
+        await ask(client, origin)
+        with pytest.raises(UpstreamFailure):
+            await ask(client, origin)
+        assert len(served.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (b"nonsense\r\n\r\n", "UPSTREAM_PROTOCOL"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000, "UPSTREAM_PROTOCOL"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nshort", "UPSTREAM_TIMEOUT"),
+        (b"HTTP/1.1 200 OK\r\n", "UPSTREAM_TIMEOUT"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 99000000\r\n\r\n" + b"a" * 13_000_000,
+         "UPSTREAM_TOO_LONG"),
+    ],
+)  # fmt: skip
+async def test_an_answer_that_is_broken_slow_or_endless_is_a_failure(reply, reason):
+    async with wire(always(reply)) as (_, client, origin):
+        with pytest.raises(UpstreamFailure) as caught:
+            await ask(client, origin)
+        assert caught.value.reason == reason
+        assert not caught.value.not_sent
+
+
+async def test_a_slow_answer_on_a_pooled_connection_is_not_asked_for_twice():
+    async def script(number: int, writer: Any) -> bool:
+        if number == 1:
+            writer.write(OK)
+        return True
+
+    async with wire(script) as (served, client, origin):
+        await ask(client, origin)
+        with pytest.raises(UpstreamFailure, match="UPSTREAM_TIMEOUT"):
+            await ask(client, origin)
+        assert len(served.requests) == 2
+
+
+async def test_an_answer_that_breaks_off_is_a_failure():
+    reply = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nshort"
+    async with wire(always(reply, keep=False)) as (_, client, origin):
+        with pytest.raises(UpstreamFailure, match="UPSTREAM_CLOSED"):
+            await ask(client, origin)
+
+
+async def test_a_reader_that_waits_holds_the_provider_back():
+    async def flood(number: int, writer: Any) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 12000000\r\n\r\n")
+        for _ in range(120):
+            writer.write(b"a" * 100_000)
+            await writer.drain()
+        return True
+
+    async with wire(flood) as (_, client, origin):
+        reply = await client.post(origin, "/", {}, b"")
+        await asyncio.sleep(0.2)
+        assert reply.connection._queued < 2_000_000
+        assert len(await reply.read()) == 12_000_000
+
+
+def certificate(tmp_path: Any, host: str) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(host))])
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(alternative, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "cert.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + cert.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+async def test_tls_is_verified(tmp_path):
+    trusted = ssl.create_default_context()
+    server = certificate(tmp_path, "127.0.0.1")
+    trusted.load_verify_locations(tmp_path / "cert.pem")
+    async with wire(always(OK), tls=server) as (served, stranger, origin):
+        with pytest.raises(UpstreamFailure) as caught:
+            await ask(stranger, origin)
+        assert (caught.value.reason, caught.value.not_sent) == ("UPSTREAM_TLS", True)
+        assert served.requests == []
+        friend = Client(tls=trusted)
+        assert await ask(friend, origin) == (200, b"ok")
+        friend.close()
+
+
+async def test_a_certificate_of_another_host_is_refused(tmp_path):
+    trusted = ssl.create_default_context()
+    server = certificate(tmp_path, "127.0.0.2")
+    trusted.load_verify_locations(tmp_path / "cert.pem")
+    async with wire(always(OK), tls=server) as (_, _stranger, origin):
+        with pytest.raises(UpstreamFailure, match="UPSTREAM_TLS"):
+            await ask(Client(tls=trusted), origin)

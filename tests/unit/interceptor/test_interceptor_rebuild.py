@@ -1,0 +1,151 @@
+"""What an app is given: rebuilt bodies, events and errors."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish_interceptor import app_error, rebuild, sse
+from burnish_interceptor.stream import AnswerStream
+from burnish_interceptor.testing import completion, events
+
+CANARY = "the walrus decides"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.just(CANARY),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["id", "usage", "choices", "message", "object", "system_fingerprint",
+                         "service_tier", "prompt", "prompt_logprobs", "model", "reasoning"]),
+        inner, max_size=4,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+FIELDS = st.sampled_from(
+    ["id", "model", "prompt", "usage", "x", "service_tier", "system_fingerprint", "created"]
+)
+
+
+@given(st.dictionaries(FIELDS, JSON, max_size=6))
+def test_no_field_outside_the_answer_carries_text_of_the_provider(extra):
+    body = json.loads(completion()) | extra
+    shown = rebuild.completion(json.dumps(body).encode(), model="m")
+    assert CANARY.encode() not in shown
+    assert json.loads(shown)["choices"][0]["message"]["content"] == "card_arrival"
+
+
+def test_reasoning_is_left_out_and_the_rest_of_a_message_stays():
+    message = {
+        "role": "assistant", "content": "a", "reasoning": CANARY, "reasoning_content": CANARY,
+        "refusal": None, "annotations": [CANARY],
+        "tool_calls": [{"id": "c", "type": "function", "x": CANARY,
+                        "function": {"name": "f", "arguments": "{}"}}],
+    }  # fmt: skip
+    body = completion(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
+    shown = json.loads(rebuild.completion(body, model="m"))["choices"][0]
+    assert shown == {
+        "index": 0,
+        "message": {
+            "role": "assistant", "content": "a", "refusal": None,
+            "tool_calls": [{"id": "c", "type": "function",
+                            "function": {"name": "f", "arguments": "{}"}}],
+        },
+        "finish_reason": "tool_calls",
+    }  # fmt: skip
+
+
+def test_logprobs_stay():
+    token = {"token": "a", "logprob": -0.5, "bytes": [97]}
+    logprobs = {"content": [{**token, "top_logprobs": [token]}], "refusal": None}
+    message = {"role": "assistant", "content": "a"}
+    body = completion(choices=[{"index": 0, "message": message, "logprobs": logprobs}])
+    assert json.loads(rebuild.completion(body, model="m"))["choices"][0]["logprobs"] == logprobs
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":{}}', b"null"])
+def test_a_reply_that_is_no_answer_is_refused(body):
+    with pytest.raises(rebuild.NotAnAnswer):
+        rebuild.completion(body, model="m")
+
+
+def shown_of(stream, *, pieces, usage=False) -> Any:
+    answer = AnswerStream(model="m", choices=1, include_usage=usage)
+    out = b"".join(answer.feed(piece) for piece in pieces)
+    return answer, out + (answer.rest() if answer.complete else b"")
+
+
+def test_a_stream_is_the_same_wherever_it_is_cut():
+    whole = events()
+    _, expected = shown_of(whole, pieces=[whole])
+    assert expected.endswith(b"data: [DONE]\n\n")
+    for cut in range(1, len(whole)):
+        answer, out = shown_of(whole, pieces=[whole[:cut], whole[cut:]])
+        assert out == expected
+        assert answer.usage == (11, 3)
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
+def test_every_line_break_of_the_standard_is_understood(newline):
+    stream = events().replace(b"\n", newline)
+    pieces = [stream[i : i + 1] for i in range(len(stream))]
+    _, out = shown_of(stream, pieces=pieces)
+    assert out == shown_of(events(), pieces=[events()])[1]
+
+
+def test_comments_fields_and_data_on_several_lines():
+    stream = b'\xef\xbb\xbf: ping\n\nevent: x\nid: 1\ndata: {"a":\ndata:1}\n\n'
+    assert sse.parse(stream) == [b'{"a":\n1}']
+
+
+@given(st.lists(st.binary(max_size=30), max_size=10))
+def test_any_stream_ends_without_an_exception_and_shows_no_foreign_text(pieces):
+    answer = AnswerStream(model="m", choices=1, include_usage=False)
+    shown = b"".join(answer.feed(piece) for piece in pieces)
+    assert all(event.startswith(b"{") for event in sse.parse(shown))
+
+
+def test_nothing_of_the_end_is_shown_before_the_rest():
+    answer = AnswerStream(model="m", choices=1, include_usage=True)
+    early = answer.feed(events())
+    assert b'"finish_reason":"stop"' not in early
+    assert b"[DONE]" not in early
+    assert b"usage" not in early
+    assert answer.rest().count(b"data: ") == 3
+
+
+def test_with_two_choices_the_end_begins_when_both_have_finished():
+    def event(index, reason) -> Any:
+        choice = {"index": index, "delta": {}, "finish_reason": reason}
+        return sse.encode(json.dumps({"choices": [choice]}).encode())
+
+    answer = AnswerStream(model="m", choices=2, include_usage=False)
+    assert answer.feed(event(0, "stop")) != b""
+    assert not answer.complete
+    assert answer.feed(event(1, "stop")) == b""
+    assert answer.complete
+
+
+@pytest.mark.parametrize(
+    "event", [b'{"error":{"message":"the walrus decides"}}', b"nonsense", b"[]"]
+)
+def test_an_error_in_a_stream_fails_it_and_is_not_shown(event):
+    answer = AnswerStream(model="m", choices=1, include_usage=False)
+    assert answer.feed(sse.encode(event)) == b""
+    assert answer.failed
+    assert not answer.complete
+
+
+@given(
+    st.integers(300, 599),
+    st.dictionaries(st.sampled_from(["retry-after", "x-should-retry", "set-cookie", "server"]),
+                    st.just(CANARY) | st.sampled_from(["5", "true", "1.5"])),
+)  # fmt: skip
+def test_an_error_is_told_in_our_words(status, headers):
+    error = app_error.from_provider(status, headers, CANARY)
+    assert CANARY.encode() not in error.body("req_1")
+    assert CANARY not in str(dict(error.headers))
+    assert error.status == (status if status >= 400 else 502)
+    assert set(error.headers) <= {"retry-after", "retry-after-ms", "x-should-retry"}

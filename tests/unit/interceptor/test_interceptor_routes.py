@@ -1,0 +1,147 @@
+"""The URL grammar, where calls go, and which candidate serves an online rollout."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish_interceptor import routes
+from burnish_interceptor.online import chosen
+from burnish_interceptor.policy import Model
+from burnish_interceptor.providers import Account, Providers, ProviderUnusable
+from burnish_interceptor.routes import Tail
+from burnish_runtime.settings import Secret, ServiceSettings
+
+
+def parsed(target: str) -> Any:
+    return routes.parse(target)
+
+
+@pytest.mark.parametrize("base", ["/r/T", "/api/interceptor/v1/T"])
+@pytest.mark.parametrize(
+    "tail",
+    ["", "/", "/v1", "/v1/", "/chat", "/chat/completions", "/v1/chat/completions",
+     "/openai/v1/chat/completions", "?cid=x", "?cid=x/chat/completions",
+     "?cid=x/v1/chat/completions", "/v1/chat/completions?a=b", "/v1/chat/completions?cid=x"],
+)  # fmt: skip
+def test_every_tail_of_a_rollout_url_is_a_chat_call(base, tail):
+    route = parsed(base + tail)
+    assert (route.segment, route.token_only, route.tail) == ("T", True, Tail.CHAT)
+    assert route.rollout == ("x" if "cid=x" in tail else "")
+
+
+@pytest.mark.parametrize(
+    ("target", "segment", "rollout"),
+    [
+        ("/p/P/v1/chat/completions", "P", ""),
+        ("/p/P/roll-1/v1/chat/completions", "P", "roll-1"),
+        ("/api/mipro/v1/S/R", "S", "R"),
+        ("/api/mipro/v1/S/R/chat/completions", "S", "R"),
+        ("/api/gepa/v1/S/chat/completions", "S", ""),
+        ("/api/gepa/v1/S/C/v1/chat/completions", "S", "C"),
+        ("/p/P/v1/chat/completions?cid=roll-2", "P", "roll-2"),
+        ("/p/a%20b/v1", "a b", ""),
+    ],
+)
+def test_online_urls_name_a_policy_and_perhaps_a_rollout(target, segment, rollout):
+    route = parsed(target)
+    assert (route.segment, route.rollout, route.tail) == (segment, rollout, Tail.CHAT)
+    assert not route.token_only
+
+
+@pytest.mark.parametrize(
+    ("target", "model"),
+    [("/r/T/v1/models", ""), ("/r/T/models", ""), ("/r/T/v1/models/gpt-x", "gpt-x"),
+     ("/r/T/v1/models/openai/gpt-oss-120b", "openai/gpt-oss-120b"), ("/r/T?cid=x/models", "")],
+)  # fmt: skip
+def test_models_and_ids_with_slashes(target, model):
+    route = parsed(target)
+    assert (route.tail, route.model) == (Tail.MODELS, model)
+
+
+@pytest.mark.parametrize(
+    "target", ["/r/T/v1/responses", "/r/T/v1/embeddings", "/r/T/x/y", "/r/T/other",
+               "/r/T/v1/chat/completions/x"]
+)  # fmt: skip
+def test_other_paths_are_not_calls(target):
+    assert parsed(target).tail is Tail.OTHER
+
+
+@given(st.text(max_size=40))
+def test_any_target_is_parsed_or_unknown_and_its_token_stays_out_of_logs(target):
+    routes.parse(target)
+    assert "SECRET" not in routes.redacted(f"/r/SECRET{target}")
+
+
+def model(provider, **more) -> Any:
+    return Model(provider=provider, name="m", **more)
+
+
+PROVIDERS = Providers(
+    {
+        "openai": Account(base_url="https://api.openai.com/v1", key=Secret("sk-o")),
+        "groq": Account(base_url="https://api.groq.com/openai/v1"),
+        "openai_compatible": Account(base_url="https://llm.corp:8443/v1", key=Secret("sk-c")),
+        "local": Account(base_url="http://127.0.0.1:9/v1"),
+    }
+)
+
+
+def test_a_jobs_base_url_never_moves_a_hosted_providers_key():
+    target = PROVIDERS.target(model("openai", base_url="http://evil.example/v1"))
+    assert (target.origin.host, target.origin.tls) == ("api.openai.com", True)
+
+
+def test_the_key_of_compatible_servers_goes_to_the_operators_address_alone():
+    own = PROVIDERS.target(model("openai_compatible", base_url="https://llm.corp:8443/v1/"))
+    foreign = PROVIDERS.target(model("openai_compatible", base_url="https://llm.corp/v1"))
+    assert own.headers["authorization"] == "Bearer sk-c"
+    assert "authorization" not in foreign.headers
+    assert own.path == "/v1/chat/completions"
+
+
+def test_local_models_need_no_key_and_keys_stay_out_of_reprs():
+    assert "authorization" not in PROVIDERS.target(model("local")).headers
+    assert "sk-" not in repr(PROVIDERS.target(model("openai")))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [model("groq"), model("unknown"), model("local", base_url="ftp://x/v1"),
+     model("local", base_url="http://u:p@x/v1"), model("local", base_url="http://x:99999/v1"),
+     model("local", base_url="http://169.254.169.254/v1"),
+     model("local", base_url="http://x/v1\r\nHost: y")],
+)  # fmt: skip
+def test_a_provider_without_key_or_a_wrong_address_is_refused(spec):
+    with pytest.raises(ProviderUnusable, match=spec.provider):
+        PROVIDERS.target(spec)
+
+
+def test_accounts_come_from_settings_and_the_operator_may_move_them():
+    settings = ServiceSettings(
+        service="interceptor",
+        openai_api_key=Secret("sk-o"),
+        local_model_url="http://127.0.0.1:7",
+    )
+    environ = {"BURNISH_OPENAI_BASE_URL": "http://proxy:8080/openai/v1/"}
+    providers = Providers.from_settings(settings, environ)
+    target = providers.target(model("openai"))
+    assert (target.origin.host, target.origin.port) == ("proxy", 8080)
+    assert target.path == "/openai/v1/chat/completions"
+    assert providers.target(model("local")).path == "/v1/chat/completions"
+
+
+def test_a_rollout_keeps_its_candidate_and_the_shares_follow_the_weights():
+    weights = [("a", 3.0), ("b", 1.0), ("c", 0.0)]
+    picks = [chosen(weights, f"roll-{i}") for i in range(4000)]
+    assert picks == [chosen(weights[::-1], f"roll-{i}") for i in range(4000)]
+    assert picks.count("c") == 0
+    assert 0.71 < picks.count("a") / 4000 < 0.79
+
+
+def test_a_smaller_weight_moves_only_rollouts_of_that_candidate():
+    before = {i: chosen([("a", 1.0), ("b", 1.0)], str(i)) for i in range(1000)}
+    after = {i: chosen([("a", 1.0), ("b", 0.5)], str(i)) for i in range(1000)}
+    assert all(after[i] == "a" for i in range(1000) if before[i] == "a")
+    assert any(after[i] == "a" for i in range(1000) if before[i] == "b")

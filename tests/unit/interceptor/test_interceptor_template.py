@@ -1,0 +1,96 @@
+"""Patterns with wildcards: the grammar, binding and rendering."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish_interceptor import template
+from burnish_interceptor.template import Wildcard
+
+NAMES = st.sampled_from(["query", "context", "labels", "a_b"])
+# Literals and values over disjoint alphabets, so that what stands for what is never in doubt.
+LITERALS = st.text(alphabet="ABC:{}\n#", min_size=1, max_size=8)
+VALUES = st.text(alphabet="xyz 01é", max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Query: {query}", ("Query: ", Wildcard("query"))),
+        ("{{literal}} {x}", ("{literal} ", Wildcard("x"))),
+        ('{"a": {"b": 1}}', ('{"a": {"b": 1}}',)),
+        ('{"q": "{query}"}', ('{"q": "', Wildcard("query"), '"}')),
+        ("{}", ("{}",)),
+        ("", ()),
+        ("{a}{{{b}}}", (Wildcard("a"), "{", Wildcard("b"), "}")),
+    ],
+)
+def test_the_grammar(text, parts):
+    assert template.parse(text).parts == parts
+
+
+def test_names_that_are_not_wildcards_of_the_stage_are_literal():
+    parsed = template.parse("Answer {query} as {format}", names={"query"})
+    assert parsed.render({"query": "q"}) == "Answer q as {format}"
+
+
+@given(st.lists(st.tuples(LITERALS, NAMES), min_size=1, max_size=4), LITERALS, st.data())
+def test_what_was_rendered_binds_to_the_same_values(pairs, tail, data):
+    used = {name: data.draw(VALUES) for _, name in pairs}
+    text = "".join(template.escape(literal) + "{" + name + "}" for literal, name in pairs)
+    pattern = template.parse(text + template.escape(tail))
+    rendered = pattern.render(used)
+    bound = template.bind(pattern, rendered)
+    assert bound is not None
+    assert pattern.render(bound) == rendered
+    assert bound == used
+
+
+@given(st.text(max_size=60))
+def test_an_escaped_text_stands_for_itself(text):
+    pattern = template.parse(template.escape(text))
+    assert pattern.render({}) == text
+    assert template.bind(pattern, text) == {}
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_binding_never_breaks_on_any_text(pattern, text):
+    parsed = template.parse(pattern)
+    bound = template.bind(parsed, text)
+    if bound is not None:
+        assert parsed.render(bound).strip() == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "bound"),
+    [
+        ("Query: {query}", "Query: where {is} {{my}} card", {"query": "where {is} {{my}} card"}),
+        ("Query: {query}", "Question: where", None),
+        ("Query: {query}\n", "Query: where", {"query": "where"}),
+        ("{a} and {b}", "x and y and z", {"a": "x", "b": "y and z"}),
+        ("[{a}]", "[x] ]", {"a": "x] "}),
+        ("[{a}]", "[", None),
+        ("{a}-{a}", "x-x", {"a": "x"}),
+        ("{a}-{a}", "x-y", None),
+        ("{a}{b}", "xy", None),
+        ("abab{a}ab", "abab", None),
+    ],
+)
+def test_binding_is_by_literals_and_anchored(pattern, text, bound):
+    assert template.bind(template.parse(pattern), text) == bound
+
+
+def test_a_line_of_optional_wildcards_may_be_missing():
+    pattern = template.parse("Query: {query}\nContext: {context}\nEnd")
+    assert template.bind(pattern, "Query: x\nEnd", optional={"context"}) == {
+        "query": "x",
+        "context": "",
+    }
+    assert template.bind(pattern, "Query: x\nEnd") is None
+    assert template.bind(pattern, "Context: x\nEnd", optional={"context"}) is None
+
+
+def test_only_lines_with_a_bound_wildcard_are_kept():
+    pattern = template.parse("Labels:\n- a\n- b\n\nQuery: {query}\nLang: {lang}\nAnswer:")
+    kept = template.lines_with(pattern, {"query"})
+    assert kept.render({"query": "two\nlines"}) == "Query: two\nlines"
