@@ -14,7 +14,7 @@ from burnish.local.text import STOP_WORDS, stem, words
 
 _LONGEST: Final = 3
 # Rarer terms than this are chance, once a label has rows enough to judge by.
-_ENOUGH_ROWS: Final = 4
+_ENOUGH_ROWS: Final = 8
 _SMOOTHING: Final = 0.5
 
 
@@ -40,23 +40,30 @@ class Miner:
             self._sizes[row.label] += 1
             self._counts[row.label].update(ngrams(row.text))
         self._totals: Counter[str] = Counter()
+        self._ranked: dict[tuple[str, int], list[str]] = {}
         for counts in self._counts.values():
             self._totals.update(counts)
 
-    def terms(self, label: str, count: int) -> tuple[str, ...]:
-        """Returns the phrases that set a label apart from all others, the best first."""
-        return self._best(label, self._totals, len(self.rows), count)
+    def terms(self, label: str, count: int, *, rare: bool = False) -> tuple[str, ...]:
+        """Returns the phrases that set a label apart from all others, the best first.
+
+        With `rare` phrases count that only one row of the label holds.
+        """
+        commoner = not rare and self._sizes[label] >= _ENOUGH_ROWS
+        key = (label, 2 if commoner else 1)
+        if key not in self._ranked:
+            self._ranked[key] = self._rank(label, self._totals, len(self.rows), key[1])
+        return _apart(self._ranked[key], count)
 
     def terms_against(self, label: str, other: str, count: int) -> tuple[str, ...]:
         """Returns the phrases that set a label apart from one other label, the best first."""
         totals = self._counts[label] + self._counts[other]
-        return self._best(label, totals, self._sizes[label] + self._sizes[other], count)
+        row_count = self._sizes[label] + self._sizes[other]
+        floor = 2 if self._sizes[label] >= _ENOUGH_ROWS else 1
+        return _apart(self._rank(label, totals, row_count, floor), count)
 
-    def _best(
-        self, label: str, totals: Mapping[str, int], row_count: int, count: int
-    ) -> tuple[str, ...]:
+    def _rank(self, label: str, totals: Mapping[str, int], row_count: int, floor: int) -> list[str]:
         size = self._sizes[label]
-        floor = 2 if size >= _ENOUGH_ROWS else 1
         ranked: list[tuple[float, str]] = []
         for term, here in self._counts[label].items():
             if here < floor or term in self._whole_rows:
@@ -66,17 +73,7 @@ class Miner:
             outside = (elsewhere + _SMOOTHING) / (row_count - size + 2 * _SMOOTHING)
             if inside > outside:
                 ranked.append((-here / size * math.log(inside / outside), term))
-        chosen: list[str] = []
-        taken: set[str] = set()
-        for _, term in sorted(ranked):
-            content = {stem(word) for word in term.split() if word not in STOP_WORDS}
-            if content & taken:
-                continue
-            chosen.append(term)
-            taken |= content
-            if len(chosen) == count:
-                break
-        return tuple(chosen)
+        return [term for _, term in sorted(ranked)]
 
     def fragments(self, label: str, count: int) -> tuple[str, ...]:
         """Returns parts of typical rows, each of 4 to 9 words and shorter than its row."""
@@ -89,11 +86,21 @@ class Miner:
             size = min(9, max(4, len(row_words) * 7 // 10))
             for start in range(len(row_words) - size + 1):
                 part = " ".join(row_words[start : start + size])
+                if self._holds_a_row(part):
+                    continue
                 value = sum(
                     weight for term, weight in weights.items() if f" {term} " in f" {part} "
                 )
                 ranked.append((-value, part))
         return self._unlike(ranked, count)
+
+    def _holds_a_row(self, part: str) -> bool:
+        spoken = part.split()
+        return any(
+            " ".join(spoken[start:end]) in self._whole_rows
+            for start in range(len(spoken))
+            for end in range(start + 1, len(spoken) + 1)
+        )
 
     def quotes(self, label: str, count: int) -> tuple[str, ...]:
         """Returns whole typical rows of a label, none much longer than its shorter half."""
@@ -115,6 +122,20 @@ class Miner:
                 if len(chosen) == count:
                     break
         return tuple(chosen)
+
+
+def _apart(ranked: Sequence[str], count: int) -> tuple[str, ...]:
+    """Returns the first terms that share no content word with a better one."""
+    chosen: list[str] = []
+    taken: set[str] = set()
+    for term in ranked:
+        content = {stem(word) for word in term.split() if word not in STOP_WORDS}
+        if not content & taken:
+            chosen.append(term)
+            taken |= content
+            if len(chosen) == count:
+                break
+    return tuple(chosen)
 
 
 def ngrams(text: str) -> set[str]:

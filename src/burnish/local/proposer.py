@@ -9,7 +9,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 from burnish.local.answer import asks_for_label
@@ -19,49 +20,57 @@ from burnish.local.meta import blocks, records, text_of
 from burnish.local.mining import Miner, Row
 from burnish.local.text import STOP_WORDS, words
 
-_GUIDE_HEADING: Final = "Label guide: what the messages of each label tend to say"
+_GUIDE_HEADING: Final = "What the messages of each label tend to say"
 _RULES_HEADING: Final = "Labels that are easily confused"
 _HEADINGS: Final = (_GUIDE_HEADING, _RULES_HEADING)
 _FORM_TIP: Final = "Answer with only the label, exactly as it is written, and nothing else."
 _ADVICE: Final = (
     "Read the whole message before you decide.",
-    "Decide by what the customer wants done, not by a single word.",
+    "Decide by what the writer wants, not by a single word.",
     "When two labels fit, choose the more specific one.",
     "Think about what happened and what has not happened yet.",
     "Compare the message with each label in turn.",
     "Do not add anything that was not asked for.",
 )
+_TELLING_BLOCKS: Final = ("current_instruction", "program", "stage", "dataset_summary")
 _MAX_RULES: Final = 8
-_RULE_TERMS: Final = 4
+_RULE_TERMS: Final = 2
+# Outputs that hardly ever repeat, and are not named anywhere, are no labels.
 _FEWEST_ROWS_PER_LABEL: Final = 1.5
+_NAMED_SHARE: Final = 0.8
+_LONGEST_LABEL: Final = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edit:
-    """One way to extend an instruction; counts are per label, 0 leaves the part out."""
+    """One way to extend an instruction; counts are per label, 0 leaves the part out.
+
+    `rare` takes phrases in that only one row holds.
+    """
 
     terms: int = 0
+    rare: bool = False
     fragments: int = 0
     quotes: int = 0
     rules: bool = False
-    advice: bool = False
+    advice: str = ""
 
 
 # The strongest first: a search that can try only a few candidates sees these.
 _EDITS: Final = (
     _Edit(terms=16),
-    _Edit(terms=8, rules=True),
-    _Edit(terms=16, fragments=2),
-    _Edit(terms=8),
+    _Edit(terms=24, rare=True),
     _Edit(terms=16, rules=True),
-    _Edit(terms=12, advice=True),
-    _Edit(fragments=3),
-    _Edit(terms=4),
-    _Edit(terms=4, rules=True, advice=True),
-    _Edit(terms=8, fragments=3, rules=True),
-    _Edit(terms=8, quotes=1),
-    _Edit(quotes=3),
+    _Edit(terms=24, fragments=1),
+    _Edit(terms=12, rare=True, rules=True),
+    _Edit(terms=12, advice=_ADVICE[0]),
+    _Edit(terms=32, rare=True),
+    _Edit(terms=8, rules=True),
+    _Edit(terms=8, fragments=3),
+    _Edit(terms=4, advice=_ADVICE[0]),
 )
+# Whole rows come late: a proposer service may refuse them as copies.
+_QUOTING_EDITS: Final = (_Edit(terms=12, quotes=1), _Edit(quotes=3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +81,8 @@ class _Brief:
     formless: bool
     tried: frozenset[str]
     variant: int
-    tips: tuple[str, ...]
+    query_inside: bool
+    labels_known: bool
 
 
 def propose(meta_prompt: str, *, max_tokens: int | None) -> str:
@@ -83,8 +93,7 @@ def propose(meta_prompt: str, *, max_tokens: int | None) -> str:
         max_tokens: The answer is made to fit; None leaves it free.
 
     Raises:
-        BadChatRequest: The block `<current_instruction>` is missing where an instruction is asked
-        for.
+        BadChatRequest: An instruction is asked for without `<current_instruction>`.
     """
     parts = blocks(meta_prompt)
     if parts.get("task", "").strip() == "summary":
@@ -95,35 +104,43 @@ def propose(meta_prompt: str, *, max_tokens: int | None) -> str:
             param="messages",
         )
     brief = _read_brief(parts)
+    found = list(islice(_distinct(brief, max_tokens), brief.variant + 1))
+    return found[-1] if found else _dump(brief.current, "local-proposer: nothing new fits")
+
+
+def _distinct(brief: _Brief, max_tokens: int | None) -> Iterator[str]:
+    """Yields answers with instructions that differ from each other and from all known ones."""
     miner = Miner(brief.rows)
-    shrunk: str | None = None
-    for edit in _edits_from(brief.variant):
+    known = set(brief.tried)
+    for edit in _edits():
         for smaller in _shrinking(edit):
             answer = _answer(brief, miner, smaller)
             if max_tokens is not None and count_tokens(answer) > max_tokens:
                 continue
-            shrunk = shrunk if shrunk is not None else answer
-            if json.loads(answer)["instruction"].strip() not in brief.tried:
-                return answer
+            text = json.loads(answer)["instruction"].strip()
+            if text not in known:
+                known.add(text)
+                yield answer
             break
-    # Nothing fits or all is known: the instruction as it stands is the only honest answer.
-    return shrunk if shrunk is not None else _dump(brief.current, "nothing more fits the limit")
 
 
-def _edits_from(variant: int) -> Iterator[_Edit]:
-    for step in range(len(_EDITS)):
-        yield _EDITS[(variant + step) % len(_EDITS)]
+def _edits() -> Iterator[_Edit]:
+    yield from _EDITS
+    yield from (replace(edit, advice=_ADVICE[1]) for edit in _EDITS)
+    yield from _QUOTING_EDITS
+    for advice in _ADVICE[2:]:
+        yield from (replace(edit, advice=advice) for edit in _EDITS)
 
 
 def _shrinking(edit: _Edit) -> Iterator[_Edit]:
     yield edit
-    for quarters in (3, 2, 1):
-        yield _Edit(
+    for quarters in (3, 2, 1, 0):
+        yield replace(
+            edit,
             terms=edit.terms * quarters // 4,
             fragments=edit.fragments * quarters // 4,
             quotes=edit.quotes * quarters // 4,
             rules=edit.rules and quarters > 1,
-            advice=edit.advice,
         )
 
 
@@ -131,13 +148,12 @@ def _read_brief(parts: Mapping[str, str]) -> _Brief:
     rows = _rows(parts)
     known = {row.label for row in rows}
     failures = records(parts.get("failures", ""))
-    got = [text_of(record, "got").strip() for record in failures]
-    wanted = [text_of(record, "expected").strip() for record in failures]
+    got = [_label(text_of(record, "got")) for record in failures]
+    wanted = [_label(text_of(record, "expected")) for record in failures]
     formless = sum(each not in known | set(wanted) for each in got) > len(got) / 4
     current = _without_guides(parts["current_instruction"])
     history = records(parts.get("history", ""))
     variant = re.search(r"\d+", parts.get("variant", ""))
-    tip = parts.get("tip", "").strip()
     return _Brief(
         current=current,
         rows=_with_failures(rows, failures),
@@ -152,8 +168,22 @@ def _read_brief(parts: Mapping[str, str]) -> _Brief:
             | {text_of(record, "instruction").strip() for record in history}
         ),
         variant=0 if variant is None else int(variant[0]),
-        tips=(tip,) if tip else (),
+        query_inside=any(f"{{{name}}}" in current for name in _placeholders(parts)),
+        labels_known=_named_share(known, parts) >= _NAMED_SHARE,
     )
+
+
+def _placeholders(parts: Mapping[str, str]) -> list[str]:
+    try:
+        names = json.loads(parts.get("placeholders", "[]"))
+    except ValueError:
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _named_share(labels: set[str], parts: Mapping[str, str]) -> float:
+    told = "\n".join(parts.get(name, "") for name in _TELLING_BLOCKS)
+    return sum(label in told for label in labels) / len(labels) if labels else 0.0
 
 
 def _rows(parts: Mapping[str, str]) -> tuple[Row, ...]:
@@ -196,9 +226,9 @@ def _without_guides(instruction: str) -> str:
 
 
 def _answer(brief: _Brief, miner: Miner, edit: _Edit) -> str:
-    parts = [brief.current]
+    parts: list[str] = []
     made: list[str] = []
-    if _is_classification(miner):
+    if _is_classification(miner, labels_known=brief.labels_known):
         if edit.terms or edit.fragments or edit.quotes:
             parts.append(_guide(miner, edit))
             made.append(_guide_name(edit))
@@ -210,22 +240,26 @@ def _answer(brief: _Brief, miner: Miner, edit: _Edit) -> str:
             parts.append(_FORM_TIP)
             made.append("a rule for the form of the answer")
     if edit.advice or not made:
-        parts.append(_ADVICE[brief.variant % len(_ADVICE)])
+        parts.append(edit.advice or _ADVICE[0])
         made.append("general advice")
     rationale = (
         f"local-proposer (not a language model): {', '.join(made)}; mined from {len(brief.rows)} "
         f"labelled rows and {len(brief.confusions)} confusions"
     )
-    return _dump("\n\n".join(parts), rationale)
+    # A query inside the instruction stays at its end, where it is read as the query.
+    ordered = [*parts, brief.current] if brief.query_inside else [brief.current, *parts]
+    return _dump("\n\n".join(ordered), rationale)
 
 
 def _dump(instruction: str, rationale: str) -> str:
     return json.dumps({"instruction": instruction, "rationale": rationale}, ensure_ascii=False)
 
 
-def _is_classification(miner: Miner) -> bool:
+def _is_classification(miner: Miner, *, labels_known: bool) -> bool:
     count = len(miner.labels)
-    return count > 1 and len(miner.rows) >= _FEWEST_ROWS_PER_LABEL * count
+    if count < 2 or any(len(label) > _LONGEST_LABEL for label in miner.labels):
+        return False
+    return labels_known or len(miner.rows) >= _FEWEST_ROWS_PER_LABEL * count
 
 
 def _guide_name(edit: _Edit) -> str:
@@ -236,7 +270,7 @@ def _guide_name(edit: _Edit) -> str:
 def _guide(miner: Miner, edit: _Edit) -> str:
     lines = [f"{_GUIDE_HEADING}:"]
     for label in miner.labels:
-        parts = [", ".join(miner.terms(label, edit.terms))] if edit.terms else []
+        parts = [", ".join(miner.terms(label, edit.terms, rare=edit.rare))] if edit.terms else []
         quoted = miner.fragments(label, edit.fragments) if edit.fragments else ()
         whole = miner.quotes(label, edit.quotes) if edit.quotes else ()
         parts.extend(f'"{" ".join(text.split())}"' for text in (*quoted, *whole))
