@@ -97,13 +97,11 @@ class CallChain(aio.ServerInterceptor):
             clock: Monotonic seconds.
         """
         self._rules = rules
-        self._authorization = (
-            None if rules.token is None else f"Bearer {str.__str__(rules.token)}".encode()
-        )
+        self._authorization = None if rules.token is None else f"Bearer {rules.token}".encode()
         self._metrics = metrics
         self._clock = clock
         self._wrapped: dict[str, _Handler] = {}
-        self._in_flight = {False: 0, True: 0}
+        self._in_flight = {False: 0, True: 0}  # by whether answers are streamed
         self._endless: set[asyncio.Task[Any]] = set()
         self._ending = False
         self._overload_count = 0
