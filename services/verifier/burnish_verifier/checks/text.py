@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish_verifier.checks.base import (
+    CannotJudge,
     CheckKind,
     Settings,
     Sources,
@@ -105,8 +106,13 @@ class Contains:
         needles = [
             self._folded(item) for item in (wanted if isinstance(wanted, list) else [wanted])
         ]
+        if not needles or not all(needles):
+            raise CannotJudge(
+                "there is no text to look for; let the app return one, or set `expected`",
+                reason="REFERENCE_INVALID",
+            )
         text = self._folded(answer)
-        missing = [needle for needle in needles if not needle or needle not in text]
+        missing = [needle for needle in needles if needle not in text]
         hits = len(needles) - len(missing)
         score = hits / len(needles) if self.every else float(hits > 0)
         if score >= 1.0:
