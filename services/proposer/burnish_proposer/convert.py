@@ -33,7 +33,7 @@ from burnish_runtime.llm.accounts import Account
 
 _MAX_COUNT = 64
 _MAX_RETRIES = 20
-_MAX_REQUEST_ID = 256
+_MAX_REQUEST_ID = 512
 _BATCH_ROWS = 25
 
 # An LLM that is asked several times has to answer differently; a local model does so by variant.

@@ -137,6 +137,16 @@ async def test_openai_sends_what_it_hashes():
     }
 
 
+async def test_local_models_are_asked_past_any_proxy(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    _, _, sent, _ = await sent_by(
+        lambda url: OpenAiProvider(ProviderAccess(base_url=f"{url}/v1"), name="local"),
+        chat_reply("x", input_tokens=1, output_tokens=1),
+    )
+    assert sent["model"] == "some-model"
+
+
 async def test_compatible_server_gets_the_older_limit_field():
     _, _, sent, hashed = await sent_by(
         lambda url: OpenAiProvider(ProviderAccess(base_url=f"{url}/v1"), name="local"),

@@ -78,8 +78,21 @@ async def test_outcomes_come_in_order_whatever_the_order_of_the_answers():
 
 
 async def test_at_most_four_calls_run_at_once():
-    model = Model(different, turns=lambda variant: 20)
-    await outcomes(model)
+    full = asyncio.Event()
+
+    class Meeting(Model):
+        async def complete(self, request: CompletionRequest) -> Completion:
+            if self.running == 3:
+                full.set()
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await full.wait()
+            self.running -= 1
+            return await super().complete(request)
+
+    model = Meeting(different)
+    async with asyncio.timeout(60):
+        await outcomes(model)
     assert model.most == 4
 
 

@@ -116,7 +116,7 @@ class GoogleProvider:
     def _opened(self) -> Client:
         if self._client is None:
             # A session of ours, because the package's own subclasses aiohttp's, which warns.
-            self._session = aiohttp.ClientSession()
+            self._session = aiohttp.ClientSession(trust_env=True)
             # Without explicit retry options the package sends a call again when its connection
             # breaks: a second payment that no ledger knows of.
             options = self._types.HttpOptions(
