@@ -43,6 +43,7 @@ def find_connection(
     token: str | None = None,
     *,
     environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
 ) -> Connection | None:
     """Returns how the controller is reached, or None when nothing says so.
 
@@ -50,6 +51,7 @@ def find_connection(
         target: Target or URL; the environment is asked when None.
         token: Bearer token; the environment is asked when None.
         environ: The environment; that of the process when None.
+        directory: State directory to look for a running suite in; the environment's when None.
 
     Raises:
         InvalidArgument: The target has a form that is not understood, or the token file cannot be
@@ -60,7 +62,7 @@ def find_connection(
     known_token = token or _first(environment, _TOKENS) or _token_from_file(environment)
     from burnish.suite.state import running_suite
 
-    here = running_suite(state_dir(environment))
+    here = running_suite(directory or state_dir(environment))
     if given is None:
         if here is None:
             return None

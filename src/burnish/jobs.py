@@ -16,9 +16,8 @@ import grpc
 from burnish import events, results, rpc
 from burnish.api.job.v1 import job_event_pb2, job_service_pb2, job_service_pb2_grpc, job_spec_pb2
 from burnish.errors import DeadlineExceeded, Unavailable
-from burnish.plain import enum_name
 from burnish.resources import JobName
-from burnish.results import FINAL_STATES, JobOutcome, JobSnapshot
+from burnish.results import JobOutcome, JobSnapshot
 
 if TYPE_CHECKING:
     from burnish.config import PromptLearningConfig
@@ -215,7 +214,7 @@ class AsyncJobs:
         if isinstance(spec, job_spec_pb2.JobSpec):
             request.spec.CopyFrom(spec)
         else:
-            from burnish.job_spec import load_job
+            from burnish.job_loading import load_job
 
             loaded = await load_job(spec, task_app_api_key=chosen.task_app_api_key)
             request.spec.CopyFrom(loaded.spec)
@@ -353,11 +352,3 @@ def job_name(text: str) -> str:
         InvalidArgument: The text is neither.
     """
     return str(JobName.parse(text if "/" in text else f"jobs/{text}"))
-
-
-def is_final(event: job_event_pb2.JobEvent) -> bool:
-    """Whether an event says that the job reached a final state."""
-    if event.WhichOneof("kind") != "state_changed":
-        return False
-    state = enum_name(job_event_pb2.JobState.DESCRIPTOR, event.state_changed.to_state)
-    return state in FINAL_STATES

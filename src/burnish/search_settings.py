@@ -34,8 +34,10 @@ def _mipro(mipro: ResolvedMipro) -> dict[str, object]:
         "generate_at_iterations": list(mipro.generate_at_iterations),
         "instructions_per_batch": mipro.instructions_per_batch,
         "minibatch_source": mipro.minibatch_pool,
-        "tpe": _tpe(mipro.tpe),
     }
+    tpe = _tpe(mipro.tpe)
+    if tpe:
+        settings["tpe"] = tpe
     if mipro.preset is not None:
         return {**settings, "auto": mipro.preset.name}
     return {

@@ -1,0 +1,254 @@
+"""`burnish job ...`: submit, look at, follow and steer jobs of a running suite."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from burnish.cli.output import OK, JsonOption, Output, QuietOption, handled
+from burnish.cli.train import BackendOption, TokenOption, parse_overrides
+
+if TYPE_CHECKING:
+    from burnish.client import AsyncClient
+    from burnish.results import JobSnapshot
+
+T = TypeVar("T")
+
+app = typer.Typer(help="Jobs of a running suite.", no_args_is_help=True)
+
+JobArgument = Annotated[str, typer.Argument(help="Id or name of the job.")]
+ResultsDirOption = Annotated[Path, typer.Option("--results-dir", help="Where the results go.")]
+
+
+@app.command()
+@handled
+def submit(
+    config: Annotated[Path, typer.Argument(help="The job file (TOML).")],
+    task_url: Annotated[
+        str | None, typer.Option("--task-url", help="Task app; replaces the file's.")
+    ] = None,
+    task_app_key: Annotated[
+        str | None, typer.Option("--key", help="Key of the task app; ENVIRONMENT_API_KEY.")
+    ] = None,
+    job_id: Annotated[str, typer.Option("--job-id", help="Id of the job.")] = "",
+    set_values: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
+    ] = None,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Check everything, create nothing.")
+    ] = False,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Submit a job and print its id."""
+    from burnish.job_loading import load_job
+    from burnish.jobs import CreateOptions
+
+    output = Output(json=as_json, quiet=quiet)
+
+    async def work(client: AsyncClient) -> None:
+        loaded = await load_job(
+            config,
+            overrides=parse_overrides(set_values or []),
+            task_app_url=task_url,
+            task_app_api_key=task_app_key,
+        )
+        options = CreateOptions(
+            job_id=job_id, task_app_api_key=loaded.task_app_api_key, validate_only=validate_only
+        )
+        job = await client.jobs.create(loaded.spec, options=options)
+        for warning in (*loaded.warnings, *job.snapshot.warnings):
+            output.say(f"warning: {warning}")
+        output.data(job.snapshot.plain, text="valid" if validate_only else job.job_id)
+
+    _with_client(backend, token, work)
+
+
+@app.command()
+@handled
+def get(
+    job: JobArgument,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where a job stands."""
+    output = Output(json=as_json)
+
+    async def work(client: AsyncClient) -> None:
+        snapshot = (await client.jobs.get(job)).snapshot
+        output.data(snapshot.plain, text="\n".join(_described(snapshot)))
+
+    _with_client(backend, token, work)
+
+
+@app.command(name="list")
+@handled
+def list_jobs(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most jobs to show.")] = 50,
+    page_token: Annotated[str, typer.Option(help="From the page before.")] = "",
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List jobs, newest first."""
+    output = Output(json=as_json, quiet=quiet)
+
+    async def work(client: AsyncClient) -> None:
+        page = await client.jobs.list(page_size=limit, page_token=page_token)
+        output.table(
+            {
+                "jobs": [job.plain for job in page.jobs],
+                "next_page_token": page.next_page_token,
+            },
+            columns=["JOB", "ALGORITHM", "STATE", "PHASE", "DONE", "BEST", "CREATED"],
+            rows=[
+                [
+                    job.job_id,
+                    job.algorithm,
+                    job.state,
+                    job.phase,
+                    f"{job.fraction:.0%}",
+                    "-" if job.best_reward is None else f"{job.best_reward.mean:.4f}",
+                    "-" if job.create_time is None else f"{job.create_time:%Y-%m-%d %H:%M}",
+                ]
+                for job in page.jobs
+            ],
+        )
+        if page.next_page_token:
+            output.say(f"more: burnish job list --page-token {page.next_page_token}")
+
+    _with_client(backend, token, work)
+
+
+@app.command()
+@handled
+def watch(
+    job: JobArgument,
+    after: Annotated[int, typer.Option(min=0, help="Last sequence seen; 0 shows all.")] = 0,
+    timeout: Annotated[float | None, typer.Option(help="Most seconds to follow it.")] = None,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end, with every event.")
+    ] = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print each event as a line of JSON as it comes.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Follow a job to its end."""
+    from burnish.cli.watching import Watch, watch_job
+
+    asked = Watch(job=job, after=after, timeout=timeout, jsonl=as_jsonl)
+    output = Output(json=as_json or as_jsonl, quiet=quiet)
+    code = _with_client(backend, token, lambda client: watch_job(client, asked, output))
+    if code != OK:
+        raise typer.Exit(code)
+
+
+@app.command()
+@handled
+def pause(
+    job: JobArgument,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a job to pause at the end of the batch in hand."""
+    _steer(job, "pause", backend, token, Output(json=as_json))
+
+
+@app.command()
+@handled
+def resume(
+    job: JobArgument,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a paused job go on."""
+    _steer(job, "resume", backend, token, Output(json=as_json))
+
+
+@app.command()
+@handled
+def cancel(
+    job: JobArgument,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a job to stop."""
+    _steer(job, "cancel", backend, token, Output(json=as_json))
+
+
+@app.command()
+@handled
+def results(
+    job: JobArgument,
+    results_dir: ResultsDirOption = Path("results"),
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Exit 3 unless the prompt is surely better.")
+    ] = False,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write what a job found, or knows so far, and print a summary."""
+    from burnish.cli.train import finish
+
+    output = Output(json=as_json, quiet=quiet)
+
+    async def work(client: AsyncClient) -> int:
+        return await finish(await client.jobs.get(job), results_dir, output, gate=gate)
+
+    code = _with_client(backend, token, work)
+    if code != OK:
+        raise typer.Exit(code)
+
+
+def _steer(job: str, verb: str, backend: str | None, token: str | None, output: Output) -> None:
+    async def work(client: AsyncClient) -> None:
+        jobs = client.jobs
+        steer = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}[verb]
+        snapshot = await steer(job)
+        output.data(snapshot.plain, text=f"{snapshot.job_id} {snapshot.state}")
+
+    _with_client(backend, token, work)
+
+
+def _with_client(
+    backend: str | None, token: str | None, work: Callable[[AsyncClient], Awaitable[T]]
+) -> T:
+    from burnish.client import AsyncClient
+
+    async def run() -> T:
+        async with AsyncClient(backend, token=token) as client:
+            return await work(client)
+
+    return asyncio.run(run())
+
+
+def _described(snapshot: JobSnapshot) -> list[str]:
+    lines = [
+        f"job        {snapshot.job_id}",
+        f"algorithm  {snapshot.algorithm}",
+        f"state      {snapshot.state}",
+        f"phase      {snapshot.phase or '-'}",
+        f"done       {snapshot.fraction:.0%}",
+        f"best       {snapshot.best_reward or '-'}",
+    ]
+    if snapshot.termination_reason:
+        lines.append(f"ended by   {snapshot.termination_reason.replace('_', ' ')}")
+    if snapshot.failure is not None:
+        lines.append(f"failure    {snapshot.failure[0]}: {snapshot.failure[1]}")
+    return lines + [f"warning    {warning}" for warning in snapshot.warnings]

@@ -1,0 +1,302 @@
+"""`burnish train`: a job from a file to its results, with a suite of its own when none runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from burnish.cli.lines import RULE, header
+from burnish.cli.output import (
+    BUDGET_EXHAUSTED,
+    FAILED,
+    GATE_FAILED,
+    OK,
+    JsonOption,
+    Output,
+    QuietOption,
+    handled,
+)
+from burnish.cli.up import StateDirOption
+from burnish.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from burnish.embedded import Backend
+    from burnish.job_loading import LoadedJob
+    from burnish.jobs import AsyncJob
+    from burnish.results import JobOutcome, JobSnapshot
+
+app = typer.Typer()
+
+_TYPES = ("prompt_learning", "prompt")
+
+BackendOption = Annotated[
+    str | None,
+    typer.Option(help="The controller, host:port; BURNISH_TARGET or the suite that runs here."),
+]
+TokenOption = Annotated[
+    str | None, typer.Option(help="Bearer token of the controller; BURNISH_AUTH_TOKEN.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """What a run of `burnish train` was asked for.
+
+    Attributes:
+        config: The job file.
+        overrides: Values that replace those of the file.
+        task_app_url: Task app; replaces the file's.
+        task_app_api_key: Key that the task app asks for.
+        backend: The controller.
+        token: Its bearer token.
+        state_dir: State directory of a running or embedded suite.
+        poll: Whether to follow the job to its end.
+        poll_timeout: Most seconds to follow it.
+        results_dir: Where the results go.
+        job_id: Id of the job.
+        gate: Whether to fail unless the prompt is surely better.
+    """
+
+    config: Path
+    overrides: dict[str, object]
+    task_app_url: str | None = None
+    task_app_api_key: str | None = None
+    backend: str | None = None
+    token: str | None = None
+    state_dir: Path | None = None
+    poll: bool = True
+    poll_timeout: float = 3600.0
+    results_dir: Path | None = None
+    job_id: str = ""
+    gate: bool = False
+
+
+@app.command()
+@handled
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(help="The job file (TOML).", show_default=False)
+    ] = None,
+    config_option: Annotated[
+        Path | None, typer.Option("--config", help="The job file (TOML).", show_default=False)
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--type", help="Kind of job: prompt_learning.")
+    ] = "prompt_learning",
+    env: Annotated[
+        Path | None, typer.Option("--env", help="File of NAME=VALUE lines for the environment.")
+    ] = None,
+    task_url: Annotated[
+        str | None, typer.Option("--task-url", help="Task app; replaces the file's.")
+    ] = None,
+    task_app_key: Annotated[
+        str | None, typer.Option("--key", help="Key of the task app; ENVIRONMENT_API_KEY.")
+    ] = None,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    state_dir: StateDirOption = None,
+    poll: Annotated[bool, typer.Option("--poll/--no-poll", help="Follow to the end.")] = True,
+    poll_timeout: Annotated[
+        float, typer.Option(help="Most seconds to follow the job; it goes on afterwards.")
+    ] = 3600.0,
+    poll_interval: Annotated[
+        float, typer.Option(help="Accepted for compatibility: updates are streamed.")
+    ] = 5.0,
+    results_dir: Annotated[
+        Path | None, typer.Option(help="Where the results go; the file's folder, else ./results.")
+    ] = None,
+    job_id: Annotated[
+        str, typer.Option("--job-id", help="Id of the job; a second run with it joins the first.")
+    ] = "",
+    set_values: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
+    ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Exit 3 unless the prompt is surely better.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run a job from its file to its results."""
+    if kind not in _TYPES:
+        raise InvalidArgument(
+            f"--type {kind}: is not offered; use --type prompt_learning", reason="TYPE_UNKNOWN"
+        )
+    chosen = config_option or config
+    if chosen is None:
+        raise InvalidArgument("no job file is given; use --config FILE", reason="CONFIG_MISSING")
+    if env is not None:
+        load_env_file(env)
+    options = TrainOptions(
+        config=chosen,
+        overrides=parse_overrides(set_values or []),
+        task_app_url=task_url,
+        task_app_api_key=task_app_key,
+        backend=backend,
+        token=token,
+        state_dir=state_dir,
+        poll=poll,
+        poll_timeout=poll_timeout,
+        results_dir=results_dir,
+        job_id=job_id,
+        gate=gate,
+    )
+    code = asyncio.run(run_job(options, Output(json=as_json, quiet=quiet)))
+    if code != OK:
+        raise typer.Exit(code)
+
+
+async def run_job(options: TrainOptions, output: Output) -> int:
+    """Runs a job from its file to its results; returns the exit code."""
+    from burnish.embedded import BackendChoice, open_backend
+    from burnish.job_loading import load_job
+
+    loaded = await load_job(
+        options.config,
+        overrides=options.overrides,
+        task_app_url=options.task_app_url,
+        task_app_api_key=options.task_app_api_key,
+    )
+    for warning in loaded.warnings:
+        output.say(f"warning: {warning}")
+    choice = BackendChoice(target=options.backend, token=options.token, state_dir=options.state_dir)
+    async with open_backend(choice) as backend:
+        if backend.suite is not None:
+            if not options.poll:
+                raise InvalidArgument(
+                    "--no-poll needs a suite that goes on running; start one with `burnish up`",
+                    reason="NO_POLL_WITHOUT_BACKEND",
+                )
+            output.say(
+                f"No backend is set: a suite runs here for the time of the job "
+                f"({backend.suite.state.path})"
+            )
+        return await backend.guard(_submit_and_follow(backend, loaded, options, output))
+
+
+async def _submit_and_follow(
+    backend: Backend, loaded: LoadedJob, options: TrainOptions, output: Output
+) -> int:
+    from burnish.cli.follow import Follower
+    from burnish.jobs import CreateOptions
+
+    job = await backend.client.jobs.create(
+        loaded.spec,
+        options=CreateOptions(job_id=options.job_id, task_app_api_key=loaded.task_app_api_key),
+    )
+    algorithm = loaded.spec.algorithm
+    for line in header(algorithm=algorithm, job_id=job.job_id, state=job.snapshot.state):
+        output.say(line)
+    if not options.poll:
+        output.data(job.snapshot.plain, text=job.job_id)
+        return OK
+    folder = results_folder(options.results_dir, loaded, options.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    log_file = folder / f"{algorithm}_log_{job.job_id}.log"
+    with Follower(output, job_id=job.job_id, algorithm=algorithm, log_file=log_file) as follower:
+        await job.wait(timeout=options.poll_timeout, on_update=follower.take)
+    return await finish(job, folder, output, gate=options.gate)
+
+
+async def finish(job: AsyncJob, folder: Path, output: Output, *, gate: bool = False) -> int:
+    """Writes a finished job's results, prints their summary, and returns the exit code."""
+    from burnish.artefacts import write_artefacts
+
+    snapshot = await job.refresh()
+    outcome = await job.result()
+    written = write_artefacts(folder, snapshot, outcome)
+    for line in summary(snapshot, outcome):
+        output.say(line)
+    output.data(
+        {
+            "job": snapshot.plain,
+            "result": outcome.plain,
+            "artefacts": {name: str(path) for name, path in written.items()},
+        },
+        text=f"Results: {folder}",
+    )
+    return outcome_code(snapshot, outcome, gate=gate)
+
+
+def summary(snapshot: JobSnapshot, outcome: JobOutcome) -> list[str]:
+    """Returns the closing lines of a job."""
+    title = "Optimization Complete" if snapshot.state == "succeeded" else "Optimization Ended"
+    best = outcome.best.score if outcome.best is not None else None
+    iterations = {trial.iteration for trial in outcome.history}
+    lines = ["", RULE, title, RULE]
+    if best is not None:
+        lines.append(f"Best Score: {best:.4f}")
+    lines += [
+        f"Total Iterations: {len(iterations)}",
+        f"Total Evaluations: {sum(outcome.rollouts_by_phase.values())}",
+    ]
+    if outcome.baseline is not None and outcome.baseline.test is not None:
+        lines.append(f"Baseline on held-out rows: {outcome.baseline.test}")
+    if outcome.best is not None and outcome.best.test is not None:
+        lines.append(f"Winner on held-out rows:   {outcome.best.test}")
+    if outcome.improvement is not None:
+        lines.append(f"Difference (paired):       {outcome.improvement}")
+    if outcome.verdict:
+        lines.append(outcome.verdict)
+    if snapshot.failure is not None:
+        lines.append(f"Failed: {snapshot.failure[0]}: {snapshot.failure[1]}")
+    return [*lines, f"Final status: {snapshot.state}"]
+
+
+def outcome_code(snapshot: JobSnapshot, outcome: JobOutcome, *, gate: bool) -> int:
+    """Returns the exit code for how a job ended."""
+    if snapshot.failure is not None and "BUDGET" in snapshot.failure[0]:
+        return BUDGET_EXHAUSTED
+    if snapshot.state != "succeeded":
+        return FAILED
+    if outcome.best is None and snapshot.termination_reason in {
+        "budget_exhausted",
+        "rollout_limit",
+        "time_limit",
+    }:
+        return BUDGET_EXHAUSTED
+    improved = outcome.improvement is not None and outcome.improvement.lower > 0
+    return GATE_FAILED if gate and not improved else OK
+
+
+def results_folder(given: Path | None, loaded: LoadedJob, config: Path) -> Path:
+    """Returns where results go: as given, as the file says, or `results` here."""
+    if given is not None:
+        return given
+    named = loaded.resolved.results_folder
+    return config.resolve().parent / named if named else Path("results")
+
+
+def load_env_file(path: Path) -> None:
+    """Puts the NAME=VALUE lines of a file into the environment; what is set there stays."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if equals and not name.startswith("#"):
+            os.environ.setdefault(name.strip(), value.strip().strip("'\""))
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, object]:
+    """Returns `dotted.key=value` pairs as overrides; a value is TOML, else text.
+
+    Raises:
+        InvalidArgument: A pair has no `=`.
+    """
+    import tomllib
+
+    found: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise InvalidArgument(
+                f"--set {pair}: is not of the form dotted.key=value", reason="OVERRIDE_INVALID"
+            )
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = text
+    return found

@@ -1,0 +1,134 @@
+"""The readable report of a job: did the prompt get better, by how much, and at what cost."""
+
+from __future__ import annotations
+
+from burnish.results import CandidateOutcome, Estimate, JobOutcome, JobSnapshot, Usage
+
+_SHOWN_CANDIDATES = 10
+
+
+def render_report(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
+    """Returns the report as Markdown."""
+    parts = [
+        f"# {(snapshot.algorithm or 'job').upper()} job {snapshot.job_id}",
+        _verdict(snapshot, outcome),
+        _held_out(outcome),
+        _search(outcome),
+        _spend(outcome),
+        _prompt(outcome),
+        _notes(snapshot, outcome),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def percent(part: float, whole: float) -> str:
+    """Returns a gain in percent of what was there; empty when nothing was."""
+    return f"{part / whole:+.1%}" if whole > 0 else ""
+
+
+def _verdict(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
+    ended = snapshot.termination_reason.replace("_", " ") or "not ended"
+    lines = [f"Status: **{snapshot.state}** (search: {ended})."]
+    if snapshot.failure is not None:
+        lines.append(f"Failure: `{snapshot.failure[0]}`: {snapshot.failure[1]}")
+    if outcome.verdict:
+        lines.append(f"**{outcome.verdict}**")
+    return "\n\n".join(lines)
+
+
+def _held_out(outcome: JobOutcome) -> str:
+    best, baseline, gain = outcome.best, outcome.baseline, outcome.improvement
+    if best is None or best.test is None or baseline is None or baseline.test is None:
+        return (
+            "## Held-out rows\n\nNo test pool was run, so nothing here says how the prompt does on "
+            "rows that the search never saw."
+        )
+    rows = [
+        "| prompt | mean reward | interval | rows |",
+        "|---|---|---|---|",
+        _row("baseline", baseline.test),
+        _row("winner", best.test),
+    ]
+    if gain is not None:
+        rows.append(_row("difference (paired)", gain, sign=True))
+        relative = percent(gain.mean, baseline.test.mean)
+        note = f"The winner earns {relative} relative to the baseline." if relative else ""
+        surely = "above" if gain.lower > 0 else "below" if gain.upper < 0 else "not clear of"
+        rows += ["", f"{note} The interval of the difference is {surely} 0.".strip()]
+    return "\n".join(["## Baseline and winner on the same held-out rows", "", *rows])
+
+
+def _row(name: str, estimate: Estimate, *, sign: bool = False) -> str:
+    form = "+.4f" if sign else ".4f"
+    return (
+        f"| {name} | {estimate.mean:{form}} | [{estimate.lower:{form}}, {estimate.upper:{form}}] "
+        f"({estimate.confidence:.0%}) | {estimate.row_count} |"
+    )
+
+
+def _search(outcome: JobOutcome) -> str:
+    if not outcome.candidates:
+        return ""
+    rows = ["## Candidates, best first", "", "| rank | candidate | search | validation | test |"]
+    rows.append("|---|---|---|---|---|")
+    for one in outcome.candidates[:_SHOWN_CANDIDATES]:
+        name = "baseline" if one.baseline else f"`{one.prompt.candidate_id[:13]}`"
+        cells = [_cell(one.search), _cell(one.validation), _cell(one.test)]
+        rows.append(f"| {one.rank} | {name} | {' | '.join(cells)} |")
+    left_out = len(outcome.candidates) - _SHOWN_CANDIDATES
+    if left_out > 0:
+        rows += ["", f"{left_out} more are in `score_history.json`."]
+    rows += ["", f"{len(outcome.history)} trials."]
+    return "\n".join(rows)
+
+
+def _cell(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.mean:.4f} (n={estimate.row_count})"
+
+
+def _spend(outcome: JobOutcome) -> str:
+    rows = ["## Spend", "", "| role | calls | tokens in | tokens out | US dollars |"]
+    rows.append("|---|---|---|---|---|")
+    for role, spent in outcome.usage_by_role.items():
+        rows.append(
+            f"| {role} | {spent.call_count} | {spent.input_tokens} | {spent.output_tokens} | "
+            f"{_dollars(spent)} |"
+        )
+    phases = ", ".join(f"{name} {count}" for name, count in outcome.rollouts_by_phase.items())
+    if phases:
+        rows += ["", f"Rollouts: {phases}."]
+    return "\n".join(rows) if outcome.usage_by_role or phases else ""
+
+
+def _dollars(spent: Usage) -> str:
+    return "unknown" if spent.cost_usd is None else f"{spent.cost_usd:.4f}"
+
+
+def _prompt(outcome: JobOutcome) -> str:
+    if outcome.best is None:
+        return ""
+    parts = ["## The prompt", _fenced(outcome.best.prompt.full_text)]
+    baseline = outcome.baseline
+    if baseline is not None and not outcome.best.baseline:
+        parts += ["## Changes from the baseline", _fenced(_diff(outcome.best, baseline), "diff")]
+    return "\n\n".join(parts)
+
+
+def _diff(best: CandidateOutcome, baseline: CandidateOutcome) -> str:
+    return best.prompt.diff(baseline.prompt)
+
+
+def _fenced(text: str, kind: str = "text") -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{kind}\n{text}\n{fence}"
+
+
+def _notes(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
+    notes = [f"- {warning}" for warning in snapshot.warnings]
+    if outcome.proposed_by:
+        notes.append(f"- Instructions by {outcome.proposed_by}.")
+    for reason, count in outcome.unscored_by_reason.items():
+        notes.append(f"- {count} rollouts without a reward: {reason}. They count as not measured.")
+    return "\n".join(["## Notes", "", *notes]) if notes else ""
