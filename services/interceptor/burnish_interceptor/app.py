@@ -89,6 +89,11 @@ class InterceptorApp:
         """`host:port` of the data plane, once it listens."""
         return self._address
 
+    @property
+    def applied_revision(self) -> int:
+        """Revision of the online policies that are served."""
+        return self._policies.revision
+
     async def start(self, grpc_server: aio.Server) -> Sequence[str]:
         """Opens the data plane and the lines to the controller, and adds the servicer."""
         await self._ledger.start()
@@ -114,7 +119,7 @@ class InterceptorApp:
     def _status(self) -> Status:
         return Status(
             node_id=self._settings.node_id,
-            applied_revision=self._policies.revision,
+            applied_revision=self.applied_revision,
             inflight_calls=self._http.inflight,
             buffered_traces=self._ledger.unanswered_count,
             public_url=self._settings.interceptor_url or f"http://{self._address}",

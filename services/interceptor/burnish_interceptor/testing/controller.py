@@ -121,9 +121,12 @@ class FakeController(PolicyServiceServicer, CallLedgerServiceServicer):
     ) -> AsyncIterator[ledger_v1.StreamCallsResponse]:
         """Answers each request when its answer is known."""
         answers: asyncio.Queue[ledger_v1.StreamCallsResponse] = asyncio.Queue()
+        begun: list[str] = []
 
         async def answer(request: ledger_v1.StreamCallsRequest) -> None:
-            answers.put_nowait(await self._answer(request))
+            response = await self._answer(request)
+            begun.append(response.decision.call_id)
+            answers.put_nowait(response)
 
         async def read() -> None:
             async with asyncio.TaskGroup() as group:
@@ -137,6 +140,10 @@ class FakeController(PolicyServiceServicer, CallLedgerServiceServicer):
         finally:
             reader.cancel()
             await asyncio.wait([reader])
+            # Whoever waits for a call of a client that has gone goes on without its reply.
+            for call_id in begun:
+                if call_id in self.calls:
+                    self.calls[call_id].finished.set()
 
     async def _answer(self, request: ledger_v1.StreamCallsRequest) -> ledger_v1.StreamCallsResponse:
         response = ledger_v1.StreamCallsResponse(sequence=request.sequence)

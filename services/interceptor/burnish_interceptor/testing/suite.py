@@ -135,6 +135,24 @@ def offline_policy(
     )
 
 
+def interceptor(controller_target: str, *, base_url: str) -> tuple[InterceptorApp, ServiceSettings]:
+    """Returns an interceptor that is not started yet, and its settings.
+
+    Args:
+        controller_target: gRPC target of the controller.
+        base_url: Base URL of provider `openai`.
+    """
+    settings = ServiceSettings(
+        service="interceptor",
+        auth_token=Secret("suite-token"),
+        token_key=Secret(TOKEN_KEY),
+        controller_target=controller_target,
+        drain_seconds=1.0,
+    )
+    account = Account(base_url=base_url, key=Secret(PROVIDER_KEY))
+    return InterceptorApp(settings, providers=Providers({"openai": account})), settings
+
+
 @asynccontextmanager
 async def suite(
     answer: Answer | None = None, *, instruction: str = "Name the intent."
@@ -149,15 +167,7 @@ async def suite(
     async with controller() as policies, provider(answer or (lambda _: script)) as upstream:
         policies.policies[f"policies/{_POLICY}"] = offline_policy()
         policies.candidates[CANDIDATE] = prompts(instruction)
-        settings = ServiceSettings(
-            service="interceptor",
-            auth_token=Secret("suite-token"),
-            token_key=Secret(TOKEN_KEY),
-            controller_target=policies.target,
-            drain_seconds=1.0,
-        )
-        account = Account(base_url=upstream.base_url, key=Secret(PROVIDER_KEY))
-        app = InterceptorApp(settings, providers=Providers({"openai": account}))
+        app, settings = interceptor(policies.target, base_url=upstream.base_url)
         server = ServiceServer(app, settings)
         try:
             await server.start()
