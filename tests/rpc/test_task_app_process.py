@@ -13,6 +13,7 @@ import pytest
 
 from burnish.errors import InvalidArgument
 from burnish.task_app import TaskApp, serve
+from burnish.task_app.conformance import check_app
 from burnish.task_app.probe import ProbeModel
 from burnish_controller.task_apps import ModelChoice, RunRequest, connect
 
@@ -33,9 +34,13 @@ SECONDS = 60.0
 
 
 @asynccontextmanager
-async def started(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
+async def started(
+    folder: Path, program: str = PROGRAM
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
     ready = folder / "ready.json"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, str(ready))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, "ready.json", cwd=folder
+    )
     try:
         async with asyncio.timeout(SECONDS):
             # A file can only be looked for; nothing tells when it appears.
@@ -110,3 +115,22 @@ async def test_a_killed_app_is_a_failure_to_retry_and_never_a_reward_of_0(tmp_pa
 def test_an_app_that_is_to_listen_nowhere_is_refused():
     with pytest.raises(InvalidArgument, match="grpc_port"):
         serve(TaskApp(id="a", seed_count=1), port=None)
+
+
+def _documented_program() -> str:
+    page = Path(__file__).parents[2] / "docs" / "task-apps.md"
+    return page.read_text().partition("```python\n")[2].partition("```")[0]
+
+
+async def test_the_app_in_the_docs_passes_the_conformance_checks(tmp_path):
+    program = _documented_program()
+    assert program.count("\n") <= 40
+    rows = "\n".join(f"message {n},{'yes' if n % 2 else 'no'}" for n in range(500))
+    (tmp_path / "intents.csv").write_text(f"text,label\n{rows}\n")
+    moved = program.replace("port=8101", "port=0, ready_file='ready.json'")
+    assert moved != program
+    async with started(tmp_path, moved) as (_, ready):
+        results = await check_app(ready["http"])
+    failed = [result for result in results if not result.passed]
+    assert failed == []
+    assert {result.name for result in results if result.state == "skipped"} == {"key", "program"}
