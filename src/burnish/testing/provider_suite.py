@@ -4,7 +4,6 @@ A plug-in's tests subclass `ProviderSuite` and say how the provider is opened, h
 and how a request is made. Everything runs over a real socket, against a server on loopback that
 answers by script.
 """
-# ruff: noqa: S101
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@
 
 needs pytest with pytest-asyncio in auto mode.
 """
-# ruff: noqa: S101
 
 from __future__ import annotations
 
