@@ -86,6 +86,13 @@ async def test_an_unknown_online_policy_is_a_503_and_never_a_relay():
         assert running.provider.requests == []
 
 
+async def test_the_policy_of_a_job_serves_no_calls_that_nobody_books():
+    async with testing.suite() as running:
+        status, reply = await post(f"{running.root}/p/job-1/v1/chat/completions", **OURS)
+        assert (status, reply["error"]["code"]) == (403, "policy_offline")
+        assert running.provider.requests == []
+
+
 async def test_a_watched_policy_is_served_without_asking_and_goes_when_removed():
     async with testing.suite(instruction="Name it.") as running:
         change = policy_v1.WatchPoliciesResponse

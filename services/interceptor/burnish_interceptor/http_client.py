@@ -15,55 +15,11 @@ from typing import cast
 
 import httptools
 
+from burnish_interceptor.http_origin import Origin, Timeouts, UpstreamFailure
+
 MAX_REPLY_BYTES = 12 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _HIGH_WATER = 256 * 1024
-
-
-class UpstreamFailure(Exception):
-    """The other side gave no whole answer.
-
-    Attributes:
-        reason: UPPER_SNAKE_CASE.
-        not_sent: Whether it is certain that it never saw the request.
-    """
-
-    def __init__(self, reason: str, *, not_sent: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.not_sent = not_sent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Seconds to wait.
-
-    Attributes:
-        connect: For the connection, TLS included.
-        head: From the request to the head of the answer.
-        read: Between two pieces of the body.
-        idle: How long an unused connection is kept.
-    """
-
-    connect: float = 10.0
-    head: float = 600.0
-    read: float = 120.0
-    idle: float = 15.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where connections go to."""
-
-    host: str
-    port: int
-    tls: bool
-
-    @property
-    def authority(self) -> str:
-        """Value of the `host` header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,6 +169,7 @@ class Connection(asyncio.Protocol):
         """
         self._reset()
         self._busy = True
+        self._deadline = self._loop.time() + self._timeouts.total
         if self._transport is None or self.closed:
             raise UpstreamFailure("UPSTREAM_CLOSED", not_sent=True)
         self._transport.write(data)
@@ -317,6 +274,7 @@ class Connection(asyncio.Protocol):
         self._queued = self._size = 0
         self._complete = self._until_close = self._reusable = self._interim = False
         self._busy = self.touched = False
+        self._deadline = 0.0
 
     def _fail(self, reason: str) -> None:
         self._failure = UpstreamFailure(reason)
@@ -334,7 +292,8 @@ class Connection(asyncio.Protocol):
     async def _wait(self, seconds: float, ready: Callable[[], bool]) -> None:
         """Waits until something is ready or the connection has failed."""
         try:
-            async with asyncio.timeout(seconds):
+            left = self._deadline - self._loop.time()
+            async with asyncio.timeout(min(seconds, left)):
                 while not ready() and self._failure is None:
                     self._news.clear()
                     await self._news.wait()

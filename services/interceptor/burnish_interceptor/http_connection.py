@@ -115,8 +115,8 @@ class Connection(asyncio.Protocol):
                 self._head_bytes += len(data)
                 if self._head_bytes > MAX_HEAD_BYTES:
                     raise Refused(431)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self._refuse(cause.status if isinstance(cause, Refused) else 400)
@@ -175,8 +175,10 @@ class Connection(asyncio.Protocol):
         request = self._request
         request.method = self._parser.get_method().decode("latin-1")
         request.target = self._target.decode("latin-1")
-        request.keep_alive = self._parser.should_keep_alive()
+        if self._parser.should_upgrade():
+            return
         request.chunked_reply = self._parser.get_http_version() == "1.1"
+        request.keep_alive = request.chunked_reply and self._parser.should_keep_alive()
         length = request.headers.get("content-length", "0")
         coding = request.headers.get("transfer-encoding")
         if coding is not None and coding.strip().lower() != "chunked":
@@ -204,6 +206,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Hands the request over, or queues it behind the one that is being answered."""
+        if self._parser.should_upgrade():
+            return
         self._request.body = b"".join(self._body)
         self._waiting.append(self._request)
         self._new_request()
@@ -270,6 +274,21 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._body: list[bytes] = []
         self._size = self._header_count = self._header_bytes = self._head_bytes = 0
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Reads a request that offers another protocol, such as h2c, as if it did not.
+
+        The parser stops behind the head of such a request, so a fresh one is given that head anew.
+        """
+        request = self._request
+        if request.method == "CONNECT":
+            self._refuse(405)
+            return
+        offer = ("upgrade", "connection", "http2-settings")
+        lines = [f"{k}: {v}" for k, v in request.headers.items() if k not in offer]
+        head = "\r\n".join([f"{request.method} {self._target.decode('latin-1')} HTTP/1.1", *lines])
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(f"{head}\r\n\r\n".encode("latin-1") + rest)
 
     def _next(self) -> None:
         if self._waiting and not self._busy:

@@ -101,6 +101,13 @@ class OnlineCalls:
             BurnishError: The policy could not be asked.
         """
         policy = await self._policies.policy(call.policy)
+        if policy.synchronous or policy.learning_baseline:
+            # Its calls have a budget, which only the ledger can hold.
+            raise CallRefused(
+                app_error.invalid(
+                    "this policy serves rollout URLs only", status=403, code="policy_offline"
+                )
+            )
         outgoing = await self._outgoing(policy, call)
         asked = Asked(
             request_id=call.request_id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from burnish.errors import FailedPrecondition
-from burnish_interceptor.http_client import Origin
+from burnish_interceptor.http_origin import Origin
 from burnish_interceptor.policy import Model
 from burnish_runtime.settings import Secret, ServiceSettings
 

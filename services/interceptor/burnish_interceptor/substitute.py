@@ -68,8 +68,11 @@ def passed_through(
 def substituted(request: ChatRequest, *, stage: Stage, prompt: StagePrompt) -> Outgoing:
     """Returns the request with a candidate's prompt for a stage.
 
+    Without patterns, an instruction that names no wildcard goes out as it is, braces and all.
+
     Raises:
-        WildcardUnbound: The stage works by patterns and a required wildcard was not found.
+        WildcardUnbound: The stage works by patterns, or the instruction names a wildcard, and a
+            required one was not found.
     """
     roles = [message.role for message in request.messages]
     system = next((i for i, role in enumerate(roles) if role in SYSTEM_ROLES), None)
@@ -137,11 +140,14 @@ def _instruction(
     request: ChatRequest, stage: Stage, prompt: StagePrompt
 ) -> tuple[str | None, dict[str, str]]:
     bindings = bindings_of(request, stage)
-    if stage.mode is Mode.SYSTEM or prompt.instruction is None:
+    if prompt.instruction is None:
+        return None, bindings or {}
+    pattern = template.parse(prompt.instruction, names=stage.wildcards)
+    if stage.mode is Mode.SYSTEM and not pattern.names:
         return prompt.instruction, bindings or {}
     if bindings is None:
         raise WildcardUnbound
-    return template.parse(prompt.instruction, names=stage.wildcards).render(bindings), bindings
+    return pattern.render(bindings), bindings
 
 
 def _message(role: str, text: str) -> bytes:

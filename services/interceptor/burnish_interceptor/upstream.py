@@ -11,8 +11,9 @@ import orjson
 from burnish_interceptor import app_error, rebuild
 from burnish_interceptor.app_error import AppError
 from burnish_interceptor.calls import Problem, StoredReply
-from burnish_interceptor.http_client import Client, Reply, UpstreamFailure
+from burnish_interceptor.http_client import Client, Reply
 from burnish_interceptor.http_exchange import Exchange
+from burnish_interceptor.http_origin import UpstreamFailure
 from burnish_interceptor.providers import Target
 from burnish_interceptor.stream import AnswerStream
 

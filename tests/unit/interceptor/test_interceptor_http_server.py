@@ -155,6 +155,25 @@ async def test_a_client_that_expects_it_is_told_to_go_on():
         assert (await reader.readuntil(b"POST:hello")).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("cut", [40, 120, 133, 136])
+async def test_an_offer_of_another_protocol_is_not_taken_up(cut):
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAA\r\n"
+    message = POST + offer + b"content-length: 5\r\n\r\nhello"
+    async with serving() as (_, address), connected(address) as (reader, writer):
+        for _ in range(2):
+            writer.write(message[:cut])
+            await writer.drain()
+            await asyncio.sleep(0.01)
+            writer.write(message[cut:])
+            assert (await reader.readuntil(b"POST:hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_connect_is_refused():
+    async with serving() as (_, address):
+        reply = await talk(address, b"CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert statuses(reply) == [405]
+
+
 async def test_connections_are_kept_or_closed_as_the_client_says():
     async with serving() as (_, address):
         async with connected(address) as (reader, writer):

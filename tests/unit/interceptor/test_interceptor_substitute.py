@@ -128,6 +128,14 @@ def test_patterns_bind_and_the_instruction_is_rendered_with_the_values():
     assert out.bindings == {"bank": "bank X", "query": "{odd} value"}
 
 
+def test_a_plain_instruction_goes_out_as_it_is_unless_it_names_a_wildcard():
+    messages = chat(("system", "Classify."), USER)
+    assert contents(put_on(messages, text="{{as}} {is}"))[0][1] == "{{as}} {is}"
+    assert contents(put_on(messages, text="On {query}: {is}"))[0][1] == "On where: {is}"
+    with pytest.raises(substitute.WildcardUnbound):
+        put_on(chat(("system", "Classify."), ("user", "where")), text="On {query}")
+
+
 def test_a_pattern_that_does_not_bind_puts_nothing_on_the_wire():
     with pytest.raises(substitute.WildcardUnbound):
         put_on(chat(("system", "Classify."), ("user", "where")), mode=Mode.PATTERN)

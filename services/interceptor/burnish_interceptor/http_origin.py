@@ -1,0 +1,53 @@
+"""Where the HTTP client connects to, how long it waits, and how it fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class UpstreamFailure(Exception):
+    """The other side gave no whole answer.
+
+    Attributes:
+        reason: UPPER_SNAKE_CASE.
+        not_sent: Whether it is certain that it never saw the request.
+    """
+
+    def __init__(self, reason: str, *, not_sent: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.not_sent = not_sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds to wait.
+
+    Attributes:
+        connect: For the connection, TLS included.
+        head: From the request to the head of the answer.
+        read: Between two pieces of the body.
+        idle: How long an unused connection is kept.
+        total: For the whole exchange.
+    """
+
+    connect: float = 10.0
+    head: float = 600.0
+    read: float = 120.0
+    idle: float = 15.0
+    total: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where connections go to."""
+
+    host: str
+    port: int
+    tls: bool
+
+    @property
+    def authority(self) -> str:
+        """Value of the `host` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
