@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # has no stubs
+from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from burnish.errors import DOMAIN, BurnishError, Code, Unavailable, error_from_code

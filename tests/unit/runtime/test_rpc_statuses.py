@@ -5,7 +5,7 @@ import itertools
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # has no stubs
+from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 from hypothesis import given
 from hypothesis import strategies as st
