@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # has no stubs
+from google.rpc import error_details_pb2, status_pb2
 
 from burnish.api.job.v1 import (
     job_event_pb2,
