@@ -13,7 +13,11 @@ from burnish_interceptor.testing import completion, events
 
 CANARY = "the walrus decides"
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.just(CANARY),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.just(CANARY),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(["id", "usage", "choices", "message", "object", "system_fingerprint",
