@@ -5,13 +5,13 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from burnish import templates
 from burnish.api.interceptor.v1 import interceptor_service_pb2 as interceptor_v1
 from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
 from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.types.v1 import candidate_pb2, model_pb2, rollout_pb2
 from burnish.errors import Internal
 from burnish.resources import PolicyName
-from burnish_interceptor import template
 from burnish_interceptor.calls import (
     Call,
     CallRecord,
@@ -198,7 +198,7 @@ def _stage(message: policy_v1.StagePolicy) -> Stage:
     return Stage(
         stage_id=pattern.stage_id,
         messages=tuple(
-            MessagePattern(role=one.role, pattern=template.parse(one.pattern))
+            MessagePattern(role=one.role, pattern=templates.parse(one.pattern))
             for one in pattern.messages
         ),
         optional=optional,

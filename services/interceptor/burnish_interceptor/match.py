@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from burnish_interceptor import template
+from burnish import templates
+from burnish.templates import Wildcard
 from burnish_interceptor.policy import MessagePattern, Stage
-from burnish_interceptor.template import Wildcard
 
 MIN_RATIO = 0.6
 MIN_MARGIN = 0.1
@@ -147,7 +147,7 @@ class Recogniser:
 
 def overlap(pattern: MessagePattern, text: str, optional: frozenset[str]) -> Overlap:
     """Compares a pattern with a text; what its wildcards stand for does not count."""
-    if template.bind(pattern.pattern, text, optional=optional) is not None:
+    if templates.bind(pattern.pattern, text, optional=optional) is not None:
         count = len(literal_tokens(pattern))
         return Overlap(count, 2 * count)
     wanted, gaps = _tokens_and_gaps(pattern)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from burnish_interceptor.template import Pattern
+from burnish.templates import Pattern
 
 
 class Mode(enum.Enum):

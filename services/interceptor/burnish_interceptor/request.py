@@ -88,13 +88,13 @@ class ChatRequest:
 
 
 def text_of(content: object) -> str:
-    """Returns the text of a message's content: the string, or its text parts line by line."""
+    """Returns the text of a message's content: the string, or its text parts joined."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         return ""
     texts = [part.get("text") for part in content if isinstance(part, dict)]
-    return "\n".join(text for text in texts if isinstance(text, str))
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _messages(data: dict[str, Any]) -> tuple[Message, ...]:

@@ -14,11 +14,12 @@ from types import MappingProxyType
 
 import orjson
 
-from burnish_interceptor import match, splice, template
+from burnish import templates
+from burnish.templates import Pattern
+from burnish_interceptor import match, splice
 from burnish_interceptor.match import SYSTEM_ROLES
 from burnish_interceptor.policy import Demo, Mode, Model, Stage, StagePrompt
 from burnish_interceptor.request import ChatRequest
-from burnish_interceptor.template import Pattern
 
 DEFAULT_OUTPUT_TOKENS = 4096
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -68,11 +69,10 @@ def passed_through(
 def substituted(request: ChatRequest, *, stage: Stage, prompt: StagePrompt) -> Outgoing:
     """Returns the request with a candidate's prompt for a stage.
 
-    Without patterns, an instruction that names no wildcard goes out as it is, braces and all.
+    Without patterns the instruction goes out as it is, braces and all.
 
     Raises:
-        WildcardUnbound: The stage works by patterns, or the instruction names a wildcard, and a
-            required one was not found.
+        WildcardUnbound: The stage works by patterns and a required wildcard was not found.
     """
     roles = [message.role for message in request.messages]
     system = next((i for i, role in enumerate(roles) if role in SYSTEM_ROLES), None)
@@ -106,7 +106,7 @@ def demo_messages(stage: Stage, demo: Demo) -> list[bytes]:
     if pattern is None or not pattern.names & known:
         text = "\n".join(demo.bindings.values())
     else:
-        lines = template.lines_with(pattern, known)
+        lines = templates.lines_with(pattern, known)
         values = {name: demo.bindings.get(name, "") for name in lines.names}
         text = lines.render(values).strip()
     return [_message("user", text), *demo.messages]
@@ -133,7 +133,7 @@ def _bound(
         return {}
     if index is None:
         return dict.fromkeys(pattern.names, "") if pattern.names <= optional else None
-    return template.bind(pattern, request.messages[index].text, optional=optional)
+    return templates.bind(pattern, request.messages[index].text, optional=optional)
 
 
 def _instruction(
@@ -142,11 +142,11 @@ def _instruction(
     bindings = bindings_of(request, stage)
     if prompt.instruction is None:
         return None, bindings or {}
-    pattern = template.parse(prompt.instruction, names=stage.wildcards)
-    if stage.mode is Mode.SYSTEM and not pattern.names:
+    if stage.mode is Mode.SYSTEM:
         return prompt.instruction, bindings or {}
     if bindings is None:
         raise WildcardUnbound
+    pattern = templates.parse(prompt.instruction, names=stage.wildcards)
     return pattern.render(bindings), bindings
 
 

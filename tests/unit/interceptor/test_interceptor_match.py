@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish_interceptor import match, template
+from burnish import templates
+from burnish_interceptor import match
 from burnish_interceptor.match import Message, Recogniser
 from burnish_interceptor.policy import MessagePattern, Mode, Model, Stage
 from burnish_interceptor.stages import CallSite, StageFinder
@@ -20,7 +21,7 @@ def stage(stage_id, *messages) -> Any:
     return Stage(
         stage_id=stage_id,
         messages=tuple(
-            MessagePattern(role=role, pattern=template.parse(text)) for role, text in messages
+            MessagePattern(role=role, pattern=templates.parse(text)) for role, text in messages
         ),
         optional=frozenset(),
         mode=Mode.SYSTEM,

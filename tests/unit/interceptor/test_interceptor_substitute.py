@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish_interceptor import splice, substitute, template
+from burnish import templates
+from burnish_interceptor import splice, substitute
 from burnish_interceptor.policy import Demo, MessagePattern, Mode, Model, Stage, StagePrompt
 from burnish_interceptor.request import BadRequest, ChatRequest
 
@@ -26,8 +27,8 @@ def stage(
     return Stage(
         stage_id="s",
         messages=(
-            MessagePattern(role="system", pattern=template.parse(system)),
-            MessagePattern(role="user", pattern=template.parse(user)),
+            MessagePattern(role="system", pattern=templates.parse(system)),
+            MessagePattern(role="user", pattern=templates.parse(user)),
         ),
         optional=frozenset(),
         mode=mode,
@@ -128,12 +129,9 @@ def test_patterns_bind_and_the_instruction_is_rendered_with_the_values():
     assert out.bindings == {"bank": "bank X", "query": "{odd} value"}
 
 
-def test_a_plain_instruction_goes_out_as_it_is_unless_it_names_a_wildcard():
-    messages = chat(("system", "Classify."), USER)
-    assert contents(put_on(messages, text="{{as}} {is}"))[0][1] == "{{as}} {is}"
-    assert contents(put_on(messages, text="On {query}: {is}"))[0][1] == "On where: {is}"
-    with pytest.raises(substitute.WildcardUnbound):
-        put_on(chat(("system", "Classify."), ("user", "where")), text="On {query}")
+def test_without_patterns_an_instruction_goes_out_as_it_is_braces_and_all():
+    text = "{{as}} {is} {query}"
+    assert contents(put_on(chat(("system", "Classify."), USER), text=text))[0][1] == text
 
 
 def test_a_pattern_that_does_not_bind_puts_nothing_on_the_wire():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish_interceptor import template
-from burnish_interceptor.template import Wildcard
+from burnish import templates
+from burnish.templates import Wildcard
 
 NAMES = st.sampled_from(["query", "context", "labels", "a_b"])
 # Literals and values over disjoint alphabets, so that what stands for what is never in doubt.
@@ -26,21 +26,21 @@ VALUES = st.text(alphabet="xyz 01é", max_size=8)
     ],
 )
 def test_the_grammar(text, parts):
-    assert template.parse(text).parts == parts
+    assert templates.parse(text).parts == parts
 
 
 def test_names_that_are_not_wildcards_of_the_stage_are_literal():
-    parsed = template.parse("Answer {query} as {format}", names={"query"})
+    parsed = templates.parse("Answer {query} as {format}", names={"query"})
     assert parsed.render({"query": "q"}) == "Answer q as {format}"
 
 
 @given(st.lists(st.tuples(LITERALS, NAMES), min_size=1, max_size=4), LITERALS, st.data())
 def test_what_was_rendered_binds_to_the_same_values(pairs, tail, data):
     used = {name: data.draw(VALUES) for _, name in pairs}
-    text = "".join(template.escape(literal) + "{" + name + "}" for literal, name in pairs)
-    pattern = template.parse(text + template.escape(tail))
+    text = "".join(templates.escape(literal) + "{" + name + "}" for literal, name in pairs)
+    pattern = templates.parse(text + templates.escape(tail))
     rendered = pattern.render(used)
-    bound = template.bind(pattern, rendered)
+    bound = templates.bind(pattern, rendered)
     assert bound is not None
     assert pattern.render(bound) == rendered
     assert bound == used
@@ -48,15 +48,15 @@ def test_what_was_rendered_binds_to_the_same_values(pairs, tail, data):
 
 @given(st.text(max_size=60))
 def test_an_escaped_text_stands_for_itself(text):
-    pattern = template.parse(template.escape(text))
+    pattern = templates.parse(templates.escape(text))
     assert pattern.render({}) == text
-    assert template.bind(pattern, text) == {}
+    assert templates.bind(pattern, text) == {}
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_binding_never_breaks_on_any_text(pattern, text):
-    parsed = template.parse(pattern)
-    bound = template.bind(parsed, text)
+    parsed = templates.parse(pattern)
+    bound = templates.bind(parsed, text)
     if bound is not None:
         assert parsed.render(bound).strip() == text.strip()
 
@@ -77,20 +77,20 @@ def test_binding_never_breaks_on_any_text(pattern, text):
     ],
 )
 def test_binding_is_by_literals_and_anchored(pattern, text, bound):
-    assert template.bind(template.parse(pattern), text) == bound
+    assert templates.bind(templates.parse(pattern), text) == bound
 
 
 def test_a_line_of_optional_wildcards_may_be_missing():
-    pattern = template.parse("Query: {query}\nContext: {context}\nEnd")
-    assert template.bind(pattern, "Query: x\nEnd", optional={"context"}) == {
+    pattern = templates.parse("Query: {query}\nContext: {context}\nEnd")
+    assert templates.bind(pattern, "Query: x\nEnd", optional={"context"}) == {
         "query": "x",
         "context": "",
     }
-    assert template.bind(pattern, "Query: x\nEnd") is None
-    assert template.bind(pattern, "Context: x\nEnd", optional={"context"}) is None
+    assert templates.bind(pattern, "Query: x\nEnd") is None
+    assert templates.bind(pattern, "Context: x\nEnd", optional={"context"}) is None
 
 
 def test_only_lines_with_a_bound_wildcard_are_kept():
-    pattern = template.parse("Labels:\n- a\n- b\n\nQuery: {query}\nLang: {lang}\nAnswer:")
-    kept = template.lines_with(pattern, {"query"})
+    pattern = templates.parse("Labels:\n- a\n- b\n\nQuery: {query}\nLang: {lang}\nAnswer:")
+    kept = templates.lines_with(pattern, {"query"})
     assert kept.render({"query": "two\nlines"}) == "Query: two\nlines"
