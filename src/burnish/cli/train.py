@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from burnish.cli.lines import RULE, header
 from burnish.cli.output import (
     BUDGET_EXHAUSTED,
     FAILED,
@@ -183,6 +182,7 @@ async def _submit_and_follow(
     backend: Backend, loaded: LoadedJob, options: TrainOptions, output: Output
 ) -> int:
     from burnish.cli.follow import Follower
+    from burnish.cli.lines import header
     from burnish.jobs import CreateOptions
 
     job = await backend.client.jobs.create(
@@ -225,6 +225,8 @@ async def finish(job: AsyncJob, folder: Path, output: Output, *, gate: bool = Fa
 
 def summary(snapshot: JobSnapshot, outcome: JobOutcome) -> list[str]:
     """Returns the closing lines of a job."""
+    from burnish.cli.lines import RULE
+
     title = "Optimization Complete" if snapshot.state == "succeeded" else "Optimization Ended"
     best = outcome.best.score if outcome.best is not None else None
     iterations = {trial.iteration for trial in outcome.history}
