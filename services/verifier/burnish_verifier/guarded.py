@@ -27,6 +27,7 @@ from burnish_verifier.graph import Graph, from_json, to_json
 _log = structlog.get_logger("burnish.verifier")
 _CPU_SECONDS = 0.5
 _GRACE_SECONDS = 60.0
+_CHILDREN_PER_REQUEST = 2
 _LINE_LIMIT = 64 * 1024 * 1024
 _KEPT_VARIABLES = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
@@ -50,16 +51,11 @@ class GuardedRunner:
         )
         async with self._turn:
             line = b""
-            try:
-                async with asyncio.timeout(_GRACE_SECONDS + 2 * _CPU_SECONDS * len(evidence)):
-                    line = await self._ask(request.encode() + b"\n")
-            except TimeoutError:
-                _log.warning("guarded_process_silent", rollouts=len(evidence))
-            finally:
-                # An answer still under way would be taken for that of the next request.
-                if not line.endswith(b"\n"):
-                    await self._end()
-        if not line.endswith(b"\n"):
+            for _ in range(_CHILDREN_PER_REQUEST):
+                line = await self._answer(request.encode() + b"\n", rollouts=len(evidence))
+                if line:
+                    break
+        if not line:
             lost = Failed(
                 reason="CHECK_PROCESS_DIED",
                 message="the process that evaluates guarded checks died; try again",
@@ -73,6 +69,20 @@ class GuardedRunner:
         async with self._turn:
             await self._end()
 
+    async def _answer(self, line: bytes, *, rollouts: int) -> bytes:
+        """Returns one whole answer, or nothing when the child died or stayed silent."""
+        answer = b""
+        try:
+            async with asyncio.timeout(_GRACE_SECONDS + 2 * _CPU_SECONDS * rollouts):
+                answer = await self._ask(line)
+        except TimeoutError:
+            _log.warning("guarded_process_silent", rollouts=rollouts)
+        finally:
+            # An answer still under way would be taken for that of the next request.
+            if not answer.endswith(b"\n"):
+                await self._end()
+        return answer if answer.endswith(b"\n") else b""
+
     async def _ask(self, line: bytes) -> bytes:
         child = await self._running()
         if child.stdin is None or child.stdout is None:
@@ -80,7 +90,8 @@ class GuardedRunner:
         try:
             child.stdin.write(line)
             await child.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, RuntimeError):
+            # uvloop answers a pipe that is closed already with a RuntimeError.
             return b""
         return await child.stdout.readline()
 
