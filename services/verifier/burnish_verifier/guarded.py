@@ -27,7 +27,7 @@ from burnish_verifier.graph import Graph, from_json, to_json
 _log = structlog.get_logger("burnish.verifier")
 _CPU_SECONDS = 0.5
 _GRACE_SECONDS = 60.0
-_CHILDREN_PER_REQUEST = 2
+_STARTS_PER_REQUEST = 2
 _LINE_LIMIT = 64 * 1024 * 1024
 _KEPT_VARIABLES = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
@@ -50,11 +50,7 @@ class GuardedRunner:
             }
         )
         async with self._turn:
-            line = b""
-            for _ in range(_CHILDREN_PER_REQUEST):
-                line = await self._answer(request.encode() + b"\n", rollouts=len(evidence))
-                if line:
-                    break
+            line = await self._answer(request.encode() + b"\n", rollouts=len(evidence))
         if not line:
             lost = Failed(
                 reason="CHECK_PROCESS_DIED",
@@ -84,16 +80,20 @@ class GuardedRunner:
         return answer if answer.endswith(b"\n") else b""
 
     async def _ask(self, line: bytes) -> bytes:
-        child = await self._running()
-        if child.stdin is None or child.stdout is None:
-            return b""
-        try:
-            child.stdin.write(line)
-            await child.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError, RuntimeError):
-            # uvloop answers a pipe that is closed already with a RuntimeError.
-            return b""
-        return await child.stdout.readline()
+        for _ in range(_STARTS_PER_REQUEST):
+            child = await self._running()
+            if child.stdin is None or child.stdout is None:
+                return b""
+            try:
+                child.stdin.write(line)
+                await child.stdin.drain()
+            except (BrokenPipeError, ConnectionResetError, RuntimeError):
+                # Gone before it read a word: a fresh one is no worse off. uvloop answers a pipe
+                # that is closed already with a RuntimeError.
+                await self._end()
+                continue
+            return await child.stdout.readline()
+        return b""
 
     async def _running(self) -> asyncio.subprocess.Process:
         if self._child is None or self._child.returncode is not None:
