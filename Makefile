@@ -1,10 +1,11 @@
-# Everything a developer or a user runs. `make demo` and `make test` set up what is missing.
+# Everything a developer or a user runs. `make demo` and `make test` set up what is missing, and need
+# no network once that is done.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format protos lint-protos setup clean
+.PHONY: demo test check format protos lint-protos lock setup clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m examples.intents.demo
@@ -28,12 +29,17 @@ protos:
 lint-protos:
 	scripts/lint_protos.sh
 
+lock:
+	scripts/lock.sh
+
 setup: $(STAMP)
 
+# The stamp holds what was installed, so that a checkout that only touches files costs nothing.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
-	touch $@
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@cat $^ | cksum | cmp -s - $@ || \
+	    $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@cat $^ | cksum > $@
 
 clean:
-	rm -rf $(VENV) .venv-codegen dist .burnish .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-* dist .burnish .pytest_cache .mypy_cache .ruff_cache
