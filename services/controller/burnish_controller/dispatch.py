@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from google.protobuf import json_format
 
 from burnish.api.types import v1 as types_v1
+from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext
 from burnish_controller.ledger.calls import Call, CallState, Scope
@@ -93,22 +94,22 @@ class Dispatcher:
             async with gate:
                 if job.cancelled:
                     return
-                scope = _scope(job, batch, rollout_id, before.get(rollout_id, []))
+                scope = Scope(scope_id=rollout_id, job_id=job.job_id, closing=batch.closing)
+                await services.ledger.open_scope(scope, before=rollout_id in before)
                 finished[rollout_id] = await self._one(job, batch, cell, scope, scorer)
 
         try:
             async with asyncio.TaskGroup() as group:
                 for rollout_id, cell in missing:
                     group.create_task(guarded(rollout_id, cell))
-        except* ResultMismatch as mismatches:
-            raise mismatches.exceptions[0] from None
+        except ExceptionGroup as failures:
+            raise _first_reason(failures.exceptions) from None
         return [finished[one] for one in ids if one in finished]
 
     async def _one(
         self, job: JobContext, batch: Batch, cell: types_v1.Cell, scope: Scope, scorer: Scorer
     ) -> FinishedRollout:
         services = self._services
-        services.ledger.open_scope(scope)
         try:
             attempt, returned, failure = await self._attempts(job, cell, scope)
         finally:
@@ -124,7 +125,7 @@ class Dispatcher:
             result.environment_reward = returned.environment_reward
         reward = None
         if failure is None:
-            scored = await scorer.score(result)
+            scored = await _scored(scorer, result)
             if scored.HasField("failure"):
                 result.failure.CopyFrom(scored.failure)
             else:
@@ -224,13 +225,22 @@ def call_failure(job: JobContext, scope: Scope, attempt: int) -> types_v1.Failur
     return None
 
 
-def _scope(job: JobContext, batch: Batch, rollout_id: str, before: list[Call]) -> Scope:
-    return Scope(
-        scope_id=rollout_id,
-        job_id=job.job_id,
-        closing=batch.closing,
-        calls={call.key: call for call in before},
-    )
+async def _scored(scorer: Scorer, result: types_v1.RolloutResult) -> verifier_v1.ScoredRollout:
+    """Has a rollout scored, again when the verifier says that the failure may pass."""
+    delay = _FIRST_DELAY
+    scored = await scorer.score(result)
+    for _ in range(MAX_ATTEMPTS - 1):
+        if not (scored.HasField("failure") and scored.failure.retryable):
+            break
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, _MAX_DELAY)
+        scored = await scorer.score(result)
+    return scored
+
+
+def _first_reason(errors: Sequence[Exception]) -> Exception:
+    """Returns the error to end a batch with: a mix-up of the app's before anything else."""
+    return next((error for error in errors if isinstance(error, ResultMismatch)), errors[0])
 
 
 def _failure(returned: AppResult) -> types_v1.Failure | None:
