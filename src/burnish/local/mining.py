@@ -34,10 +34,12 @@ class Miner:
         self.rows = tuple(rows)
         self.labels = tuple(dict.fromkeys(row.label for row in rows))
         self._counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
+        self._texts: dict[str, list[str]] = {label: [] for label in self.labels}
         self._sizes: Counter[str] = Counter()
         self._whole_rows = {" ".join(words(row.text)) for row in rows}
         for row in rows:
             self._sizes[row.label] += 1
+            self._texts[row.label].append(row.text)
             self._counts[row.label].update(ngrams(row.text))
         self._totals: Counter[str] = Counter()
         self._ranked: dict[tuple[str, int], list[str]] = {}
@@ -79,9 +81,9 @@ class Miner:
         """Returns parts of typical rows, each of 4 to 9 words and shorter than its row."""
         weights = {term: 1.0 / (1 + place) for place, term in enumerate(self.terms(label, 16))}
         ranked: list[tuple[float, str]] = []
-        for row in self.rows:
-            row_words = words(row.text)
-            if row.label != label or len(row_words) < 6:
+        for text in self._texts[label]:
+            row_words = words(text)
+            if len(row_words) < 6:
                 continue
             size = min(9, max(4, len(row_words) * 7 // 10))
             for start in range(len(row_words) - size + 1):
@@ -104,7 +106,7 @@ class Miner:
 
     def quotes(self, label: str, count: int) -> tuple[str, ...]:
         """Returns whole typical rows of a label, none much longer than its shorter half."""
-        texts = sorted((row.text for row in self.rows if row.label == label), key=len)
+        texts = sorted(self._texts[label], key=len)
         short = texts[: max(count, (len(texts) + 1) // 2)]
         weights = {term: 1.0 / (1 + place) for place, term in enumerate(self.terms(label, 16))}
         ranked = [

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from burnish.local.chat import BadChatRequest, ChatRequest
 from burnish.local.completion import Choice, TokenChance, cut
+from burnish.local.demos import Turn
 from burnish.local.judge import judge
-from burnish.local.prompt import Source, Turn, cut_query
+from burnish.local.prompt import Source, cut_query
 from burnish.local.proposer import propose
 from burnish.local.reader import LocalReader, Reading
 

@@ -4,15 +4,16 @@ The prompt is everything in a request but the query, so one reading serves every
 prompt. Labels and evidence come from the messages, tools and response format alone.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from burnish.local.answer import AnswerForm, choose_form, described, enum_of
-from burnish.local.labels import LabelList, find_label_lists, is_identifier
-from burnish.local.query import FIELD_WORDS, HOLE, split_query
+from burnish.local.demos import Turn, free_answer, json_object, take_demos, written_demos
+from burnish.local.label_names import LabelList, is_identifier
+from burnish.local.labels import find_label_lists
+from burnish.local.query import HOLE, split_query
 from burnish.local.text import stems
 
 _BULLET: Final = re.compile(r"^\s*(?:[-*\u2022+\u2013>#]+|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)])\s+")
@@ -25,31 +26,7 @@ _QUOTED: Final = re.compile(
     r"[\"\u201c]([^\"\u201c\u201d]+)[\"\u201d]|(?<!\w)'([^'\n]+)'(?!\w)|`([^`]+)`"
 )
 _IF: Final = re.compile(r"\b(?:if|when|whenever)\b(.*)", re.IGNORECASE)
-_OUT_WORDS: Final = (
-    r"labels?|intent|category|class|answer|output|response|prediction|topic|tag|queue|sentiment|expected|"
-    r"department|type|a|result|classification"
-)
-_WRITTEN_DEMO: Final = re.compile(
-    rf"^[ \t>*#_-]*(?:[\w']+[ \t]+){{0,2}}(?:{FIELD_WORDS})[*_ \t]*:[*_ \t]*([^\n]+)\n"
-    rf"[ \t>*#_-]*(?:[\w']+[ \t]+){{0,2}}(?:{_OUT_WORDS})[*_ \t]*:[*_ \t]*([^\n]+)$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_ARROW_DEMO: Final = re.compile(
-    r"^[ \t>*-]*(?:\d+[.)][ \t]+)?[\"\u201c]?([^\n]{4,}?)[\"\u201d]?[ \t]*"
-    r"(?:=>|->|\u2192)[ \t]*([^\n]+)$",
-    re.MULTILINE,
-)
-_JSON_DEMO: Final = re.compile(r"^[ \t>*-]*(\{.*\})[ \t]*,?$", re.MULTILINE)
 _LONG_QUOTE_WORDS: Final = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """One chat message as the reader sees it; `calls` are the argument texts of its tool calls."""
-
-    role: str
-    text: str
-    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +66,6 @@ class Source:
     response_format: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Demo:
-    query: str
-    answer: Turn
-
-
 def cut_query(turns: Sequence[Turn]) -> tuple[str, tuple[Turn, ...]]:
     """Returns the query of the last user turn, and the turns with `HOLE` in its place."""
     for position in range(len(turns) - 1, -1, -1):
@@ -107,16 +78,16 @@ def cut_query(turns: Sequence[Turn]) -> tuple[str, tuple[Turn, ...]]:
 
 def read_prompt(source: Source) -> Prompt:
     """Reads a prompt; finding no labels is not an error, the prompt then has none."""
-    chat_demos, texts = _take_demos(source.turns)
+    chat_demos, texts = take_demos(source.turns)
     schemas = _schemas(source)
     instructions = "\n\n".join([*texts, *(described(schema) for schema in schemas)])
-    without_demos, written = _written_demos(instructions)
+    without_demos, written = written_demos(instructions)
     options = next((found for schema in schemas if (found := enum_of(schema))), [])
     labels, notes = _find_labels(options, without_demos)
     demos = [*chat_demos, *written]
     if not labels:
         labels = tuple(
-            dict.fromkeys(answer for demo in demos if (answer := _free_answer(demo.answer)))
+            dict.fromkeys(answer for demo in demos if (answer := free_answer(demo.answer)))
         )
     names = _Names(labels)
     evidence = [Evidence(label=i, text=_spoken(name)) for i, name in enumerate(labels)]
@@ -158,44 +129,6 @@ def _schemas(source: Source) -> list[Mapping[str, Any]]:
     return found
 
 
-def _take_demos(turns: Sequence[Turn]) -> tuple[list[_Demo], list[str]]:
-    demos: list[_Demo] = []
-    texts: list[str] = []
-    for position, turn in enumerate(turns):
-        after = turns[position + 1] if position + 1 < len(turns) else None
-        if turn.role == "user" and after is not None and after.role == "assistant":
-            demos.append(_Demo(query=split_query(turn.text).query, answer=after))
-        elif turn.role in ("system", "developer", "user"):
-            texts.append(turn.text)
-    return demos, texts
-
-
-def _written_demos(text: str) -> tuple[str, list[_Demo]]:
-    demos: list[_Demo] = []
-
-    def take(query: str, answer: str) -> str:
-        query = query.strip().strip("\"'\u201c\u201d")
-        demos.append(_Demo(query=query, answer=Turn(role="assistant", text=answer.strip())))
-        return ""
-
-    def take_json(match: re.Match[str]) -> str:
-        pair = _json_object(match[1])
-        texts = [value for value in pair.values() if isinstance(value, str)]
-        return take(texts[0], texts[1]) if len(texts) == 2 and len(pair) == 2 else match[0]
-
-    text = _WRITTEN_DEMO.sub(lambda match: take(match[1], match[2]), text)
-    text = _ARROW_DEMO.sub(lambda match: take(match[1], match[2]), text)
-    return _JSON_DEMO.sub(take_json, text), [demo for demo in demos if HOLE not in demo.query]
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _find_labels(
     options: Sequence[tuple[str, str]], text: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -231,14 +164,6 @@ def _spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _free_answer(turn: Turn) -> str:
-    for text in (*turn.calls, turn.text):
-        values = [value for value in _json_object(text).values() if isinstance(value, str)]
-        if values:
-            return values[0]
-    return turn.text.strip() if len(turn.text.split()) <= 8 else ""
-
-
 class _Names:
     """Finds labels mentioned in text, the longest name first."""
 
@@ -266,7 +191,7 @@ class _Names:
     def of_answer(self, turn: Turn) -> int | None:
         """Returns the label that a demonstration answers with, or None."""
         texts = [*turn.calls, turn.text]
-        values = [str(value) for text in texts for value in _json_object(text).values()]
+        values = [str(value) for text in texts for value in json_object(text).values()]
         for value in [*values, *texts]:
             found = self._position.get(value.strip(), self._loose.get(self._plain(value)))
             if found is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from burnish.local.labels import find_label_lists
+from burnish.local.markup import elements
 
 # Stands in the surroundings where the query was; cannot occur in a chat message that means
 # anything.
@@ -25,9 +26,7 @@ _QUALIFIERS: Final = (
     "inbound|support|following|given|target|test|final|chat|search|raw|original|text|sms|news|"
     "product|movie|now|here|is|caller|caller's|member|guest|patient|student|employee"
 )
-_TAG: Final = re.compile(
-    rf"<((?:[a-z]+[_-])?(?:{FIELD_WORDS}))(?:\s[^<>]*)?>(.*?)</\1>", re.IGNORECASE | re.DOTALL
-)
+_QUERY_TAG: Final = re.compile(rf"(?:[a-z]+[_-])?(?:{FIELD_WORDS})", re.IGNORECASE)
 _FIELD: Final = re.compile(
     rf"^[ \t>#*_-]*(?:(?:{_QUALIFIERS})[ \t]+){{0,3}}(?:{FIELD_WORDS})(?:[ \t]*\([^)\n]*\))?"
     r"[*_ \t]*:[*_ \t]*",
@@ -72,9 +71,9 @@ class SplitMessage:
 
 def split_query(text: str) -> SplitMessage:
     """Takes a user message apart; with no recognisable wrapping the whole message is the query."""
-    tagged = _last(_TAG, text)
-    if tagged is not None:
-        return _cut(text, tagged.start(2), tagged.end(2))
+    tagged = [each for each in elements(text) if _QUERY_TAG.fullmatch(each.tag)]
+    if tagged:
+        return _cut(text, tagged[-1].start, tagged[-1].end)
     # The last field wins: earlier ones belong to worked examples written into the same message.
     found = [match for match in (_last(_FIELD, text), _last(_REQUEST, text)) if match is not None]
     if found:

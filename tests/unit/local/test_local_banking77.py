@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from burnish.datasets import Banking77Source, balanced, load_banking77
+from burnish.local.demos import Turn
 from burnish.local.mining import Miner, Row
-from burnish.local.prompt import Source, Turn, cut_query
+from burnish.local.prompt import Source, cut_query
 from burnish.local.reader import LocalReader
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "banking77"

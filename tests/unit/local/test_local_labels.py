@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from burnish.local.demos import Turn
 from burnish.local.labels import find_label_lists
-from burnish.local.prompt import Source, Turn, read_prompt
+from burnish.local.prompt import Source, read_prompt
 
 LABELS = [
     "parcel_late", "parcel_lost", "parcel_damaged", "wrong_item", "refund_missing?", "Return_label",

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from burnish.datasets import load_rows
-from burnish.local.prompt import Source, Turn, cut_query
+from burnish.local.demos import Turn
+from burnish.local.prompt import Source, cut_query
 from burnish.local.proposer import propose
 from burnish.local.reader import LocalReader
 
