@@ -31,7 +31,7 @@ from burnish_search.model import (
     WorkClosed,
     WorkSuggested,
 )
-from burnish_search.problems import ChangeInvalid, StudyInvalid
+from burnish_search.problems import ChangeInvalid
 from burnish_search.study import Study
 
 _MOST_SEEDS = 1_000_000
@@ -40,12 +40,10 @@ _MOST_TOLD = 10_000
 _KIND_BY_PREFIX = {"ins_": Kind.INSTRUCTION, "dem_": Kind.DEMO_SET}
 
 
-def study_spec(study: search_v1.Study) -> StudySpec:
-    """Reads what a study is created with; raises StudyInvalid with every problem."""
+def study_spec(study: search_v1.Study) -> tuple[StudySpec, list[str]]:
+    """Reads what a study is created with, and every problem of it but its settings'."""
     problems: list[str] = []
     stage_ids = tuple(study.stage_ids)
-    if not study.algorithm:
-        problems.append("`algorithm` is empty; give one that ListAlgorithms names")
     if not stage_ids or len(stage_ids) > _MOST_STAGES:
         problems.append(f"`stage_ids` has {len(stage_ids)} stages; give 1 to {_MOST_STAGES}")
     if len(set(stage_ids)) < len(stage_ids) or "" in stage_ids:
@@ -64,9 +62,7 @@ def study_spec(study: search_v1.Study) -> StudySpec:
         validation=_seeds("validation_pool", study.validation_pool, problems),
         max_cell_count=study.max_cell_count or None,
     )
-    if problems:
-        raise StudyInvalid(study.name, problems)
-    return spec
+    return spec, problems
 
 
 def settings(struct: struct_pb2.Struct) -> Mapping[str, object]:
@@ -305,7 +301,6 @@ def _seeds(field: str, pool: model_pb2.SeedPool, problems: list[str]) -> tuple[i
         return ()
     seeds = tuple(itertools.chain(pool.seeds, *ranges))
     if len(set(seeds)) < len(seeds):
-        problems.append(
-            f"`{field}` names {len(seeds) - len(set(seeds))} seeds twice; name each once"
-        )
+        repeated = len(seeds) - len(set(seeds))
+        problems.append(f"`{field}` repeats {repeated} of its seeds; name each once")
     return seeds

@@ -8,11 +8,16 @@ from burnish.errors import FailedPrecondition, InvalidArgument, NotFound
 
 
 class StudyInvalid(InvalidArgument):
-    """A study, its settings or its pools cannot be used. Lists every problem."""
+    """A study, its settings or its pools cannot be used.
+
+    Attributes:
+        problems: Every problem, each with the place, the value and the remedy.
+    """
 
     default_reason = "STUDY_INVALID"
 
     def __init__(self, name: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
         super().__init__(
             f"study `{name}`: " + "; ".join(problems),
             metadata={"study": name, "problem_count": str(len(problems))},

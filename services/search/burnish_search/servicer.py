@@ -168,7 +168,7 @@ class SearchServicer(search_v1.SearchServiceServicer):
 
     def _build(self, message: search_v1.Study) -> Study:
         StudyName.parse(message.name)
-        study = self._studies.build(convert.study_spec(message))
+        study = self._studies.build(*convert.study_spec(message))
         for warning in study.warnings:
             _log.warning("setting_has_no_effect", study=message.name, detail=warning)
         return study

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -46,19 +46,29 @@ class Studies(Generic[_M]):
         self._capacity = capacity
         self._held: OrderedDict[str, Held[_M]] = OrderedDict()
 
-    def build(self, spec: StudySpec) -> Study:
+    def build(self, spec: StudySpec, problems: Sequence[str] = ()) -> Study:
         """Builds a study at revision 0, without keeping it.
 
+        Args:
+            spec: What it is created with.
+            problems: What is known to be wrong with it.
+
         Raises:
-            StudyInvalid: The algorithm is not installed, or its settings cannot be used.
+            StudyInvalid: The algorithm is not installed, its settings cannot be used, or there
+                were problems before; lists all of them.
         """
         algorithm = self.algorithms.get(spec.algorithm)
         if algorithm is None:
             known = ", ".join(f"`{name}`" for name in self.algorithms)
-            raise StudyInvalid(
-                spec.name, [f"algorithm `{spec.algorithm}` is not installed; there are {known}"]
-            )
-        return Study(spec, algorithm(spec))
+            missing = f"algorithm `{spec.algorithm}` is not installed; there are {known}"
+            raise StudyInvalid(spec.name, [missing, *problems])
+        try:
+            built = algorithm(spec)
+        except StudyInvalid as error:
+            raise StudyInvalid(spec.name, [*problems, *error.problems]) from error
+        if problems:
+            raise StudyInvalid(spec.name, problems)
+        return Study(spec, built)
 
     def keep(self, study: Study, message: _M) -> None:
         """Keeps a study, in place of one of the same name."""

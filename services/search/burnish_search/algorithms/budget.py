@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from burnish_search.algorithms.settings import SearchSettings
 from burnish_search.history import History
 
-_FINAL_SHARE = 3  # A third of a tight budget goes to the final re-score.
+_FINAL_SHARE = 2  # Half of a tight budget goes to the final re-score.
 _LEAST_MINIBATCHES = 4  # A budget that would not pay so many whole ones gets smaller ones.
 
 
@@ -64,7 +64,7 @@ class Allowance:
             batch = min(batch, max(total // _LEAST_MINIBATCHES, 1))
             if finalists:
                 most = min(settings.top_k_size or validation_count, validation_count)
-                reserve = finalists * min(most, max(total // (_FINAL_SHARE * finalists), 1))
+                reserve = finalists * min(most, total // (_FINAL_SHARE * finalists))
             minibatches = min(minibatches, max(cell_count - reserve, 0) // batch)
         return cls(
             batch_size=batch,

@@ -195,15 +195,10 @@ class MinibatchSearch(ABC):
             candidate = self.choose(history, ask, pending, fits)
             if candidate is None:
                 break
-            block = self.block(done + place)
-            rows = self._minibatches.draw(block, size, asked=asked(candidate))
+            rows = self._minibatches.draw(done + place, size, asked=asked(candidate))
             planned.setdefault(candidate.candidate_id, set()).update(rows)
             plans.append(self._trial(history, candidate, TrialKind.MINIBATCH, rows, place=place))
         return EvaluationPlan(trials=tuple(plans)) if plans else None
-
-    def block(self, trial: int) -> int:
-        """Returns which minibatch a trial is observed on."""
-        return trial
 
     def _top_k(self, history: History, allowance: Allowance) -> Plan:
         """Plans the re-score of the top k, or the end when nothing is left to observe."""
@@ -229,8 +224,8 @@ class MinibatchSearch(ABC):
         *,
         place: int = 0,
     ) -> TrialPlan:
-        last = max(history.minibatch_count + place, 0)
-        iteration = last // self.settings.num_evaluations_per_iteration
+        position = history.minibatch_count + place
+        iteration = position // self.settings.num_evaluations_per_iteration
         return TrialPlan(candidate=candidate, kind=kind, rows=tuple(rows), iteration=iteration)
 
     def _unasked(

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from burnish_search import estimate
 from burnish_search.algorithms.minibatches import RowKey
-from burnish_search.algorithms.pooling import Pooled
+from burnish_search.algorithms.pooling import Array, Pooled
 from burnish_search.history import History
 from burnish_search.model import Candidate, Estimate, Pool, Ranked, TrialKind
+
+# Linear algebra may differ in the last digits from machine to machine; a ranking must not.
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +34,7 @@ def incumbent(history: History, *, row_count: int | None = None) -> Incumbent | 
     if not rows:
         return None
     pooled = Pooled(rows, list(history.candidates.values()))
-    means, _ = pooled.posterior(pooled.candidates)
+    means, _ = _posterior(pooled, pooled.candidates)
     baseline = history.space.baseline().candidate_id
     mean, _, candidate = max(
         (
@@ -54,7 +59,7 @@ def finalists(history: History, *, count: int) -> list[Candidate]:
     known.setdefault(promising.candidate_id, promising)
     known.pop(history.space.baseline().candidate_id, None)
     candidates = list(known.values())
-    means, _ = pooled.posterior(candidates)
+    means, _ = _posterior(pooled, candidates)
     order = sorted(range(len(candidates)), key=lambda place: -float(means[place]))
     return [candidates[place] for place in order[:count]]
 
@@ -70,7 +75,7 @@ def ranked(history: History) -> list[Ranked]:
         return [Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)]
     pooled = Pooled(history.rows, list(history.candidates.values()))
     candidates = list({c.candidate_id: c for c in [baseline, *pooled.candidates]}.values())
-    means, deviations = pooled.posterior(candidates)
+    means, deviations = _posterior(pooled, candidates)
     final = {t.candidate.candidate_id for t in history.trials if t.kind is TrialKind.TOP_K}
     final |= {baseline.candidate_id} if final else set()
     validation: dict[str, list[float]] = {}
@@ -110,6 +115,11 @@ def reached(history: History, target: float, *, rows: Sequence[RowKey]) -> bool:
         for candidate_id, values in rewards.items()
         if wanted <= history.asked(candidate_id)
     )
+
+
+def _posterior(pooled: Pooled, candidates: Sequence[Candidate]) -> tuple[Array, Array]:
+    means, deviations = pooled.posterior(candidates)
+    return np.round(means, _DIGITS), np.round(deviations, _DIGITS)
 
 
 _UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)

@@ -7,7 +7,7 @@ new sampler is seeded for every ask, so that a mirror built from scratch gives t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from burnish_search.model import Candidate, TrialState
 if TYPE_CHECKING:
     import optuna
 
-_DRAWS = 4
+_DRAWS = 2
 _STARTUP_TRIALS = 1  # Coverage of the space is not left to the sampler.
 
 
@@ -32,6 +32,7 @@ class TpeMirror:
         self._study: optuna.Study | None = None
         self._distributions: dict[str, optuna.distributions.BaseDistribution] = {}
         self._names: list[str] = []
+        self._places: list[dict[str, int]] = []
         self._count = 0
         self._numbers: list[int] = []
         self._told: list[bool] = []
@@ -45,7 +46,9 @@ class TpeMirror:
         pending: Sequence[Candidate],
         fits: Callable[[Candidate], bool],
     ) -> Candidate | None:
-        """Draws a candidate, an unseen one rather than a repeat; None when no draw fits.
+        """Draws a candidate, an unseen one rather than a repeat.
+
+        Returns None when no draw fits, and when there is nothing to go by.
 
         Args:
             history: What was observed.
@@ -54,7 +57,7 @@ class TpeMirror:
             fits: Whether a candidate may be taken.
         """
         study = self._follow(history)
-        study.sampler = self._optuna.samplers.TPESampler(
+        sampler = self._optuna.samplers.TPESampler(
             n_startup_trials=_STARTUP_TRIALS,
             n_ei_candidates=self._n_candidates,
             seed=seed,
@@ -68,10 +71,16 @@ class TpeMirror:
         held = [self._append(study, candidate, TrialState.ACTIVE, None) for candidate in pending]
         repeat = None
         for _ in range(_DRAWS):
-            probe = study.ask(self._distributions)
-            study.tell(probe, state=failed)
+            probe = study.ask()
             self._count += 1
-            candidate = history.space.candidate(self._choices(history, probe.params))
+            # The sampler is asked by itself: a study's own ask compares the distributions of all
+            # past trials first, which takes longer than the draw.
+            trial = study.get_trials(deepcopy=False)[-1]
+            params = sampler.sample_relative(study, trial, self._distributions)
+            study.tell(probe, state=failed)
+            if not params:  # Nothing was measured yet.
+                break
+            candidate = history.space.candidate(self._choices(history, params))
             if fits(candidate):
                 if candidate.candidate_id not in seen:
                     repeat = candidate
@@ -110,8 +119,12 @@ class TpeMirror:
         self._space_revision = history.space.revision
         self._numbers, self._told, self._open_from, self._count = [], [], 0, 0
         self._names = [slot.name for slot in history.space.slots]
+        self._places = [
+            {option: place for place, option in enumerate(options)}
+            for options in history.space.options
+        ]
         self._distributions = {
-            slot.name: self._optuna.distributions.CategoricalDistribution(options)
+            slot.name: self._optuna.distributions.CategoricalDistribution(range(len(options)))
             for slot, options in zip(history.space.slots, history.space.options, strict=True)
             if len(options) > 1
         }
@@ -135,8 +148,10 @@ class TpeMirror:
                     TrialState.FAILED: states.FAIL,
                 }[state],
                 params={
-                    name: choice
-                    for name, choice in zip(self._names, candidate.choices, strict=True)
+                    name: places[choice]
+                    for name, places, choice in zip(
+                        self._names, self._places, candidate.choices, strict=True
+                    )
                     if name in self._distributions
                 },
                 distributions=self._distributions,
@@ -146,9 +161,9 @@ class TpeMirror:
         self._count += 1
         return self._count - 1
 
-    def _choices(self, history: History, params: dict[str, str]) -> list[str]:
+    def _choices(self, history: History, params: Mapping[str, int]) -> list[str]:
         return [
-            params[slot.name] if slot.name in params else options[0]
+            options[params.get(slot.name, 0)]
             for slot, options in zip(history.space.slots, history.space.options, strict=True)
         ]
 
