@@ -10,7 +10,7 @@ import orjson
 
 from burnish_interceptor import splice
 from burnish_interceptor.match import Message
-from burnish_interceptor.splice import Span
+from burnish_interceptor.splice import Member, Span
 
 MAX_MESSAGES = 2000
 MAX_TOOLS = 128
@@ -28,7 +28,7 @@ class ChatRequest:
         body: The bytes as they came.
         messages: Role and text of each message.
         spans: Where each message stands in `body`.
-        names: Names of the top-level members.
+        members: The top-level members.
         model: Model that the app names, or empty.
         stream: Whether the app wants events.
         include_usage: Whether the app asked for usage in the stream.
@@ -40,7 +40,7 @@ class ChatRequest:
     body: bytes
     messages: tuple[Message, ...]
     spans: tuple[Span, ...]
-    names: frozenset[str]
+    members: tuple[Member, ...]
     model: str
     stream: bool
     include_usage: bool
@@ -73,7 +73,7 @@ class ChatRequest:
             body=body,
             messages=messages,
             spans=tuple(splice.items(body, at)),
-            names=frozenset(data),
+            members=tuple(members),
             model=_typed(data, "model", str) or "",
             stream=bool(_typed(data, "stream", bool)),
             include_usage=options.get("include_usage") is True,

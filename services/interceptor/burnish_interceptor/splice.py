@@ -7,12 +7,12 @@ take JSON that a parser has accepted already, and only find where its values sta
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
-_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]')
+_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]')
 _SPACE = b" \t\r\n"
 
 
@@ -30,9 +30,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of an object: its name, and where its value stands."""
+    """A member of an object: its name, where it stands, and where its value does."""
 
     name: str
+    whole: Span
     value: Span
 
 
@@ -71,29 +72,31 @@ def members(text: bytes, start: int = 0) -> list[Member]:
         if name is None:
             raise ValueError("not a JSON object")
         colon = text.index(b":", name.end())
-        found.append(Member(str(orjson.loads(name.group())), _trimmed(text, colon + 1, item.end)))
+        found.append(
+            Member(str(orjson.loads(name.group())), item, _trimmed(text, colon + 1, item.end))
+        )
     return found
 
 
-def replaced(text: bytes, changes: Mapping[str, bytes | None]) -> bytes:
-    """Returns a JSON object with some top-level members changed.
+def replaced(text: bytes, changes: Mapping[str, bytes | None], *, known: Sequence[Member]) -> bytes:
+    """Returns a JSON object with some of its members changed.
 
     Args:
         text: A JSON object without repeated names.
         changes: New value as JSON by name, added at the end when it is not there; None removes.
+        known: The object's members, from `members`.
     """
     left = dict(changes)
     pieces = []
-    for item, member in zip(items(text), members(text), strict=True):
+    for member in known:
         if member.name not in changes:
-            pieces.append(item.of(text))
+            pieces.append(member.whole.of(text))
             continue
         value = left.pop(member.name, None)
         if value is not None:
-            pieces.append(text[item.start : member.value.start] + value)
-    pieces += [
-        orjson.dumps(name) + b":" + value for name, value in left.items() if value is not None
-    ]
+            pieces.append(text[member.whole.start : member.value.start] + value)
+    added = ((name, value) for name, value in left.items() if value is not None)
+    pieces += [orjson.dumps(name) + b":" + value for name, value in added]
     return b"{" + b",".join(pieces) + b"}"
 
 

@@ -164,13 +164,14 @@ def _outgoing(
     if model.temperature is not None:
         changes["temperature"] = orjson.dumps(model.temperature)
     limit = model.max_output_tokens or request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
-    sent = [name for name in _LIMITS if name in request.names]
+    names = {member.name for member in request.members}
+    sent = [name for name in _LIMITS if name in names]
     default = _LIMITS[0] if model.provider in _NEW_LIMIT_PROVIDERS else _LIMITS[1]
     changes |= dict.fromkeys(sent or [default], orjson.dumps(limit))
     if request.stream and not request.include_usage:
         changes["stream_options"] = orjson.dumps(request.stream_options | {"include_usage": True})
     return Outgoing(
-        body=splice.replaced(request.body, changes),
+        body=splice.replaced(request.body, changes, known=request.members),
         model=model,
         max_output_tokens=limit * request.choices,
         bindings=bindings,

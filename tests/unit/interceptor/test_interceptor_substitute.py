@@ -174,7 +174,8 @@ def test_replacing_members_equals_replacing_keys(data, indent, remove):
     text = json.dumps(data, indent=indent or None, ensure_ascii=bool(indent % 2)).encode()
     name = next(iter(data), "new")
     expected = {k: v for k, v in data.items() if k != name} if remove else data | {name: [7]}
-    changed = splice.replaced(text, {name: None if remove else b"[7]"})
+    change = {name: None if remove else b"[7]"}
+    changed = splice.replaced(text, change, known=splice.members(text))
     assert json.loads(changed) == expected
 
 
