@@ -59,7 +59,7 @@ class AsyncClient:
             max_attempts=1 + max(0, min(max_retries, _GRPC_MAX_RETRIES))
         )
         self._channel: grpc.aio.Channel | None = None
-        self.jobs = AsyncJobs(self._connected, timeout=timeout, patience=patience)
+        self.jobs = AsyncJobs(self.channel, timeout=timeout, patience=patience)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,7 +78,8 @@ class AsyncClient:
         if channel is not None:
             await channel.close()
 
-    def _connected(self) -> grpc.aio.Channel:
+    def channel(self) -> grpc.aio.Channel:
+        """Returns the channel, opened at the first call."""
         if self._channel is None:
             self._channel = rpc.connect(
                 self.connection.target, token=self.connection.token, options=self._options

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 from google.protobuf.json_format import ParseDict
 
+from burnish import templates
 from burnish.api.job.v1 import job_spec_pb2
 from burnish.api.proposer.v1 import proposer_service_pb2
 from burnish.api.types.v1 import candidate_pb2, model_pb2, rollout_pb2
@@ -25,7 +25,6 @@ from burnish.search_settings import algorithm_settings
 
 LOCAL_META_MODEL = "local-proposer"
 
-_BRACES = re.compile(r"\{\{|\}\}|\{[A-Za-z_][A-Za-z0-9_]*\}|[{}]")
 _WILDCARDS = {
     "REQUIRED": candidate_pb2.WILDCARD_KIND_REQUIRED,
     "OPTIONAL": candidate_pb2.WILDCARD_KIND_OPTIONAL,
@@ -73,26 +72,15 @@ def seed_pool(seeds: Sequence[int]) -> model_pb2.SeedPool:
     return model_pb2.SeedPool(seeds=seeds)
 
 
-def literal_braces(text: str) -> str:
-    """Returns a pattern in which every brace that is no `{wildcard}` is doubled."""
-
-    def piece(match: re.Match[str]) -> str:
-        found = match.group(0)
-        return found * 2 if found in {"{", "}"} else found
-
-    return _BRACES.sub(piece, text)
-
-
 def _stage(stage: ResolvedStage) -> job_spec_pb2.StageSpec:
     messages = [(one.role, one.pattern) for one in stage.messages]
     if stage.baseline_instruction is not None:
         own = [i for i, (role, _) in enumerate(messages) if role in _INSTRUCTION_ROLES]
         if not own:
             messages.insert(0, ("system", stage.baseline_instruction))
-    patterns = [(role, literal_braces(text)) for role, text in messages]
     bound_by_instruction = any(
-        re.search(r"(?<!\{)\{[A-Za-z_]", text)
-        for role, text in patterns
+        templates.parse(text, names=stage.wildcards or None).names
+        for role, text in messages
         if role in _INSTRUCTION_ROLES
     )
     spec = job_spec_pb2.StageSpec(
@@ -100,7 +88,7 @@ def _stage(stage: ResolvedStage) -> job_spec_pb2.StageSpec:
             stage_id=stage.stage_id,
             module_id=stage.module_id,
             messages=[
-                candidate_pb2.MessagePattern(role=role, pattern=text) for role, text in patterns
+                candidate_pb2.MessagePattern(role=role, pattern=text) for role, text in messages
             ],
             wildcards={name: _WILDCARDS[kind] for name, kind in stage.wildcards.items()},
             mode=(

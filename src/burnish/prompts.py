@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from burnish import templates
 from burnish.errors import InvalidArgument
-
-_PIECES = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 ChatMessage = dict[str, object]
 
@@ -91,10 +89,10 @@ class StagePrompt:
     def demo_query(self, demo: PromptDemo) -> str:
         """Returns a demo's user turn: the lines of the user pattern that hold one of its values."""
         user = next((text for role, text in reversed(self.pattern) if role == "user"), "")
-        lines = [line for line in user.split("\n") if set(names_in(line)) & set(demo.bindings)]
-        if not lines:
+        shown = templates.lines_with(templates.parse(user), demo.bindings.keys())
+        if not shown.parts:
             return "\n".join(demo.bindings.values())
-        return "\n".join(render(line, demo.bindings, leave_unbound=True) for line in lines)
+        return shown.render({**dict.fromkeys(shown.names, ""), **demo.bindings})
 
     def _turn(self, role: str, text: str, values: Mapping[str, str]) -> ChatMessage:
         return {"role": role, "content": self._render(text, values)}
@@ -174,35 +172,24 @@ class Prompt:
 
 def names_in(pattern: str) -> list[str]:
     """Returns the wildcards of a pattern in the order they stand."""
-    return [match.group(1) for match in _PIECES.finditer(pattern) if match.group(1)]
+    parts = templates.parse(pattern).parts
+    return [part.name for part in parts if isinstance(part, templates.Wildcard)]
 
 
-def render(pattern: str, values: Mapping[str, str], *, leave_unbound: bool = False) -> str:
-    """Puts values into a pattern; `{{` and `}}` are literal braces.
-
-    Args:
-        pattern: Text with `{wildcard}` placeholders.
-        values: Value of each wildcard.
-        leave_unbound: Leaves a wildcard without a value as it stands.
+def render(pattern: str, values: Mapping[str, str]) -> str:
+    """Puts values into a pattern; `{{` and `}}` are literal braces (see `burnish.templates`).
 
     Raises:
         WildcardUnbound: A wildcard has no value.
     """
-
-    def piece(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name is None:
-            return match.group(0)[0]
-        if name in values:
-            return values[name]
-        if leave_unbound:
-            return match.group(0)
-        raise WildcardUnbound(
-            f"wildcard `{name}` has no value; give one by `{name}=...`",
-            metadata={"wildcard": name},
-        )
-
-    return _PIECES.sub(piece, pattern)
+    parsed = templates.parse(pattern)
+    for name in names_in(pattern):
+        if name not in values:
+            raise WildcardUnbound(
+                f"wildcard `{name}` has no value; give one by `{name}=...`",
+                metadata={"wildcard": name},
+            )
+    return parsed.render(values)
 
 
 def _tool_answer(call: object) -> str:

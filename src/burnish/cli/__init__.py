@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from burnish.cli import job, train, up
+from burnish.cli import configs, doctor, estimate, evaluate, init, job, local, task, train, up
 
 app = typer.Typer(
     name="burnish",
@@ -13,9 +13,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (up, train):
+for module in (up, init, evaluate, train, estimate, doctor):
     app.registered_commands += module.app.registered_commands
 app.add_typer(job.app, name="job")
+app.add_typer(task.app, name="task")
+app.add_typer(configs.app, name="config")
+app.add_typer(local.app, name="local")
 
 
 def main() -> None:

@@ -1,0 +1,59 @@
+"""`burnish config ...`: looks at job files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from burnish.cli.output import USAGE, JsonOption, Output, QuietOption, handled
+from burnish.cli.train import parse_overrides
+
+app = typer.Typer(help="Job files.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Job files."""
+
+
+@app.command()
+@handled
+def check(
+    config: Annotated[Path, typer.Argument(help="The job file (TOML).")],
+    set_values: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
+    ] = None,
+    dataset_size: Annotated[
+        int | None, typer.Option(min=1, help="Rows of the app's data, to draw missing pools.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the job as it is settled.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Check a job file: every problem with its place and its fix, without reaching the app."""
+    from burnish.config import ConfigError, PromptLearningConfig
+    from burnish.config.resolve import resolve_job
+
+    output = Output(json=as_json, quiet=quiet)
+    try:
+        loaded = PromptLearningConfig.from_path(config, overrides=parse_overrides(set_values or []))
+        job = resolve_job(loaded, dataset_size=dataset_size)
+    except ConfigError as error:
+        output.data(
+            {
+                "valid": False,
+                "problems": [
+                    {"path": one.path, "value": one.value, "message": one.message, "fix": one.fix}
+                    for one in error.problems
+                ],
+            },
+            text="\n".join(f"✗ {problem}" for problem in error.problems),
+        )
+        output.say(f"{config}: {len(error.problems)} problems")
+        raise typer.Exit(USAGE) from None
+    for warning in job.warnings:
+        output.say(f"warning: {warning}")
+    document = {"valid": True, "warnings": list(job.warnings), "job": job.to_dict()}
+    output.data(document, text=None if show else f"{config}: valid ({job.algorithm})")

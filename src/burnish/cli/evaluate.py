@@ -1,0 +1,124 @@
+"""`burnish eval`: runs the app's own prompt over some seeds and keeps the calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from burnish.cli.output import FAILED, OK, JsonOption, Output, QuietOption, handled
+from burnish.cli.train import BackendOption, TokenOption, parse_overrides
+from burnish.cli.up import StateDirOption
+
+if TYPE_CHECKING:
+    from burnish.api.job.v1 import job_spec_pb2
+    from burnish.embedded import Backend
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOptions:
+    """What a run of `burnish eval` was asked for.
+
+    Attributes:
+        key: Key of the task app.
+        traces: Where the calls go.
+        timeout: Most seconds.
+    """
+
+    key: str
+    traces: Path
+    timeout: float
+
+
+@app.command(name="eval")
+@handled
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="The job file (TOML) to take app and model from.")],
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds: 0-49 or 1,5,9; the validation pool when not given.")
+    ] = None,
+    traces: Annotated[
+        Path, typer.Option("--traces", help="Every model call, one JSON object a line.")
+    ] = Path("traces.jsonl"),
+    task_url: Annotated[
+        str | None, typer.Option("--task-url", help="Task app; replaces the file's.")
+    ] = None,
+    task_app_key: Annotated[
+        str | None, typer.Option("--key", help="Key of the task app; ENVIRONMENT_API_KEY.")
+    ] = None,
+    set_values: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Most seconds.")] = 3600.0,
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    state_dir: StateDirOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure the app's own prompt on some seeds, and keep the calls."""
+    from burnish.embedded import BackendChoice, open_backend
+    from burnish.evaluation import evaluation_spec, parse_seeds
+    from burnish.job_loading import load_job
+
+    output = Output(json=as_json, quiet=quiet)
+
+    async def run() -> int:
+        loaded = await load_job(
+            config,
+            overrides=parse_overrides(set_values or []),
+            task_app_url=task_url,
+            task_app_api_key=task_app_key,
+        )
+        pools = loaded.resolved.pools
+        chosen = parse_seeds(seeds) if seeds is not None else pools.validation or pools.online or ()
+        spec = evaluation_spec(loaded.spec, chosen)
+        options = EvalOptions(key=loaded.task_app_api_key, traces=traces, timeout=timeout)
+        choice = BackendChoice(target=backend, token=token, state_dir=state_dir)
+        async with open_backend(choice) as opened:
+            return await opened.guard(_measure(opened, spec, options, output))
+
+    code = asyncio.run(run())
+    if code != OK:
+        raise typer.Exit(code)
+
+
+async def _measure(
+    backend: Backend, spec: job_spec_pb2.JobSpec, options: EvalOptions, output: Output
+) -> int:
+    from burnish.evaluation import rollout_calls
+    from burnish.jobs import CreateOptions
+
+    job = await backend.client.jobs.create(
+        spec, options=CreateOptions(task_app_api_key=options.key)
+    )
+    output.say(f"Job ID: {job.job_id}")
+    end = await job.wait(timeout=options.timeout)
+    outcome = await job.result()
+    if end.state != "succeeded" or outcome.baseline is None:
+        reason, message = end.failure or ("NO_RESULT", f"the job ended as {end.state}")
+        output.say(f"error: {reason}: {message}")
+        output.data({"job": end.plain}, text=f"{job.job_id} {end.state}")
+        return FAILED
+    calls = await rollout_calls(backend.client, spec, job.name, outcome)
+    text = "".join(json.dumps(call, ensure_ascii=False) + "\n" for call in calls)
+    await asyncio.to_thread(options.traces.write_text, text, encoding="utf-8")
+    reward = outcome.baseline.validation
+    output.data(
+        {
+            "job_id": job.job_id,
+            "reward": None if reward is None else asdict(reward),
+            "unscored_by_reason": dict(outcome.unscored_by_reason),
+            "usage_by_role": {role: asdict(used) for role, used in outcome.usage_by_role.items()},
+            "traces": str(options.traces),
+            "call_count": len(calls),
+        },
+        text=f"reward  {reward or 'none'}\ncalls   {len(calls)} in {options.traces}",
+    )
+    return OK
