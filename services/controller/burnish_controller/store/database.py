@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,15 +63,26 @@ async def open_database(state_dir: Path) -> Database:
 
 def insert_or_ignore(connection: Connection, table: Table) -> Insert:
     """Returns an insert that leaves a row of the same key as it is."""
-    if connection.dialect.name == "postgresql":
+    return _insert_or_ignore(connection.dialect.name, table)
+
+
+def insert_or_replace(connection: Connection, table: Table, *, values: Sequence[str]) -> Insert:
+    """Returns an insert that replaces the named columns of a row of the same key."""
+    return _insert_or_replace(connection.dialect.name, table, tuple(values))
+
+
+# Built once each: putting such a statement together costs more than running it.
+@cache
+def _insert_or_ignore(dialect: str, table: Table) -> Insert:
+    if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
-def insert_or_replace(connection: Connection, table: Table, *, values: list[str]) -> Insert:
-    """Returns an insert that replaces the named columns of a row of the same key."""
+@cache
+def _insert_or_replace(dialect: str, table: Table, values: tuple[str, ...]) -> Insert:
     keys = [column.name for column in table.primary_key.columns]
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         pg = postgresql.insert(table)
         return pg.on_conflict_do_update(
             index_elements=keys, set_={name: pg.excluded[name] for name in values}
