@@ -1,0 +1,1 @@
+"""Benchmarks: scripts that print a table beside a floor or a peer, in one run."""
