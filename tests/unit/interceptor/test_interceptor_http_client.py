@@ -41,11 +41,11 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(script: Any, *, tls: Any = None) -> Any:
+async def wire(script: Any, *, tls: Any = None, patience: float = 20.0) -> Any:
     served = Wire(script)
     server = await asyncio.start_server(served.serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
-    client = Client(timeouts=Timeouts(connect=5, head=1, read=1))
+    client = Client(timeouts=Timeouts(connect=20, head=patience, read=patience))
     try:
         yield served, client, Origin(host="127.0.0.1", port=port, tls=tls is not None)
     finally:
@@ -164,7 +164,8 @@ async def test_a_pooled_connection_that_answered_a_byte_is_not_repeated():
     ],
 )  # fmt: skip
 async def test_an_answer_that_is_broken_slow_or_endless_is_a_failure(reply, reason):
-    async with wire(always(reply)) as (_, client, origin):
+    patience = 0.3 if reason == "UPSTREAM_TIMEOUT" else 20.0
+    async with wire(always(reply), patience=patience) as (_, client, origin):
         with pytest.raises(UpstreamFailure) as caught:
             await ask(client, origin)
         assert caught.value.reason == reason
@@ -177,7 +178,7 @@ async def test_a_slow_answer_on_a_pooled_connection_is_not_asked_for_twice():
             writer.write(OK)
         return True
 
-    async with wire(script) as (served, client, origin):
+    async with wire(script, patience=1.0) as (served, client, origin):
         await ask(client, origin)
         with pytest.raises(UpstreamFailure, match="UPSTREAM_TIMEOUT"):
             await ask(client, origin)
