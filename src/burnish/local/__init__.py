@@ -5,6 +5,13 @@ classifies by the words of the prompt, the proposer mines labelled rows, the jud
 checks.
 """
 
+from importlib.util import find_spec
+
+from burnish.errors import MissingExtra
+
+if find_spec("numpy") is None:
+    raise MissingExtra(package="numpy", extra="local")
+
 from burnish.local.models import JUDGE, MODEL_IDS, PROPOSER, READER
 from burnish.local.server import LocalServer, LocalServerOptions, start_local_server
 

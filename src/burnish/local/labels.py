@@ -33,7 +33,8 @@ _WRAPPED: Final = re.compile(r"(?:[^\n]*,[ \t]*\n)*[^\n]+")
 _WORD: Final = r"(?!(?:and|or)\b)[\w/-]+"
 _ENUMERATION: Final = re.compile(
     r"\b(?:one of|either|between|among|as|into|are)\s+"
-    rf"((?:{_WORD}(?: {_WORD}){{0,2}}, )*{_WORD}(?: {_WORD})?,? (?:and|or) {_WORD}(?: {_WORD})?)",
+    rf"((?:{_WORD}(?: {_WORD}){{0,2}}, ){{0,150}}{_WORD}(?: {_WORD})?,? "
+    rf"(?:and|or) {_WORD}(?: {_WORD})?)",
     re.IGNORECASE,
 )
 _SAY: Final = (
@@ -48,12 +49,12 @@ _USE_WHEN: Final = re.compile(
     rf"\b{_SAY}\s+{_NAME}\s+(?:only\s+)?(?:when|if|for|where|whenever|in case)\b", re.IGNORECASE
 )
 _WHEN_USE: Final = re.compile(
-    rf"\b(?:if|when|whenever|for)\b[^.;\n]{0, 160}?,\s*(?:then\s+)?{_SAY}\s+{_NAME}\s*(?=[.;\n]|$)",
+    rf"\b(?:if|when|whenever|for)\b[^.;\n]{{0,160}}?,\s*(?:then\s+)?{_SAY}\s+{_NAME}\s*(?=[.;\n]|$)",
     re.IGNORECASE,
 )
 _MEANS: Final = re.compile(
-    rf"^\s*{_NAME}\s+(?:means|covers|is for|is when|is used|applies|refers to|describes|includes)"
-    r"\b",
+    rf"^[ \t]{{0,12}}{_NAME}\s+"
+    r"(?:means|covers|is for|is when|is used|applies|refers to|describes|includes)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -28,14 +28,14 @@ _QUALIFIERS: Final = (
 )
 _QUERY_TAG: Final = re.compile(rf"(?:[a-z]+[_-])?(?:{FIELD_WORDS})", re.IGNORECASE)
 _FIELD: Final = re.compile(
-    rf"^[ \t>#*_-]*(?:(?:{_QUALIFIERS})[ \t]+){{0,3}}(?:{FIELD_WORDS})(?:[ \t]*\([^)\n]*\))?"
-    r"[*_ \t]*:[*_ \t]*",
+    rf"^[ \t>#*_-]*+(?:(?:{_QUALIFIERS})[ \t]+){{0,3}}(?:{FIELD_WORDS})(?:[ \t]*\([^)\n]*\))?"
+    r"[*_ \t]{0,8}:[*_ \t]{0,8}",
     re.IGNORECASE | re.MULTILINE,
 )
 _REQUEST: Final = re.compile(
-    r"^[ \t]*(?:please[ \t]+|now[ \t]+)?(?:classify|label|categori[sz]e|tag|read|here is|"
+    r"^[ \t]{0,12}(?:please[ \t]+|now[ \t]+)?(?:classify|label|categori[sz]e|tag|read|here is|"
     r"here's|given|route|identify|determine|what|which|assign|sort|decide|predict|find|analy[sz]e|consider)\b"
-    rf"[^\n:]{{0,100}}\b(?:{FIELD_WORDS}|this|following)[*_ \t]*:[*_ \t]*",
+    rf"[^\n:]{{0,100}}\b(?:{FIELD_WORDS}|this|following)[*_ \t]*+:[*_ \t]*+",
     re.IGNORECASE | re.MULTILINE,
 )
 _END: Final = re.compile(
@@ -53,7 +53,7 @@ _END: Final = re.compile(
     re.IGNORECASE,
 )
 _IMPERATIVE: Final = re.compile(
-    r"\s*(?:please\s+)?(?:classify|choose|reply|answer|return|select|pick|respond|output|determine|"
+    r"\s{0,20}(?:please\s+)?(?:classify|choose|reply|answer|return|select|pick|respond|output|determine|"
     r"identify|label|categori[sz]e|use the|call the|assign|which of)\b",
     re.IGNORECASE,
 )
