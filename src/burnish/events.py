@@ -35,6 +35,7 @@ _TYPES = {
     "baseline_learned": "prompt.learning.baseline.learned",
     "baseline_evaluated": "prompt.learning.validation.scored",
     "bootstrap_completed": "{algorithm}.bootstrap.complete",
+    "proposal_completed": "{algorithm}.proposal.complete",
     "proposal_refused": "{algorithm}.instruction.refused",
     "iteration_started": "{algorithm}.iteration.start",
     "iteration_completed": "{algorithm}.iteration.complete",

@@ -73,6 +73,15 @@ class EventLines:
                 ]
             case "component_added":
                 return self._component(event.component_added)
+            case "proposal_completed":
+                proposed = event.proposal_completed
+                refused_too = (
+                    f", {proposed.refused_count} refused" if proposed.refused_count else ""
+                )
+                return [
+                    f"  Total instructions: {proposed.accepted_count}{refused_too} "
+                    f"({proposed.description})"
+                ]
             case "proposal_refused":
                 refused = event.proposal_refused
                 return [f"  - refused: {refused.reason} ({refused.message})"]

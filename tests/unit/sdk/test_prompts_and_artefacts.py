@@ -1,0 +1,136 @@
+"""Prompts as people use them, and the files that a job leaves."""
+
+import json
+
+import pytest
+
+from burnish.api.job.v1 import job_event_pb2, job_service_pb2, job_spec_pb2
+from burnish.artefacts import write_artefacts
+from burnish.errors import InvalidArgument
+from burnish.prompts import Prompt, PromptDemo, StagePrompt, WildcardUnbound
+from burnish.report import render_report
+from burnish.results import outcome, snapshot
+from burnish.testing.fake_story import BASELINE_TEXT, WINNER_TEXT, scripted_result
+
+OUTCOME = outcome(scripted_result())
+SNAPSHOT = snapshot(
+    job_service_pb2.Job(
+        name="jobs/pl_1",
+        state=job_event_pb2.JOB_STATE_SUCCEEDED,
+        spec=job_spec_pb2.JobSpec(algorithm="mipro"),
+        warnings=["small"],
+    )
+)
+
+
+def winner() -> Prompt:
+    assert OUTCOME.best is not None
+    return OUTCOME.best.prompt
+
+
+def test_messages_hold_instruction_demos_and_the_row_in_the_order_they_are_sent():
+    assert winner().messages(query="lost card") == [
+        {"role": "system", "content": WINNER_TEXT},
+        {"role": "user", "content": "Query: When will my card arrive?"},
+        {"role": "assistant", "content": "card_arrival"},
+        {"role": "user", "content": "Intents: a, b\nQuery: lost card"},
+    ]
+
+
+def test_a_missing_value_is_named():
+    with pytest.raises(WildcardUnbound, match="wildcard `query` has no value"):
+        winner().messages()
+
+
+def test_an_optional_wildcard_may_be_left_out_and_the_instruction_is_rendered_when_it_has_some():
+    stage = StagePrompt(
+        stage_id="main",
+        instruction="Be {tone}.",
+        pattern=(("system", "Be {tone}."), ("user", "{q} {hint}")),
+        optional_wildcards=frozenset({"hint"}),
+        renders_instruction=True,
+    )
+    assert stage.messages({"tone": "kind", "q": "hi"}) == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "hi "},
+    ]
+
+
+def test_a_demo_that_answers_by_tool_call_has_its_argument_for_a_label():
+    call = {"function": {"name": "classify", "arguments": json.dumps({"intent": "age_limit"})}}
+    demo = PromptDemo(
+        bindings={"q": "x"}, messages=[{"role": "assistant", "content": None, "tool_calls": [call]}]
+    )
+    assert demo.label == "age_limit"
+
+
+def test_a_diff_shows_what_the_winner_adds():
+    assert OUTCOME.baseline is not None
+    diff = winner().diff(OUTCOME.baseline.prompt)
+    assert f"-{BASELINE_TEXT}" in diff
+    assert "+- card_arrival: where is my card" in diff
+    assert winner().diff(winner()) == ""
+
+
+def test_a_program_of_several_stages_needs_the_stages_name():
+    stages = tuple(StagePrompt(stage_id=name, instruction=name) for name in ("draft", "label"))
+    prompt = Prompt(candidate_id="c", stages=stages)
+    assert prompt.text == "[draft]\ndraft\n\n[label]\nlabel"
+    assert prompt.messages("label") == [{"role": "system", "content": "label"}]
+    with pytest.raises(InvalidArgument, match="name one of `draft`, `label`"):
+        prompt.messages()
+
+
+def test_the_winner_file_has_the_shape_that_scripts_read(tmp_path):
+    written = write_artefacts(tmp_path, SNAPSHOT, OUTCOME)
+    best = json.loads(written["best_prompt"].read_text())
+    assert best["instruction"] == {"role": "system", "content": WINNER_TEXT}
+    assert best["content"] == WINNER_TEXT
+    assert best["demonstrations"] == [
+        {"query": "When will my card arrive?", "label": "card_arrival"}
+    ]
+    assert best["stages"][0]["stage_id"] == "main"
+    demos = json.loads(written["selected_demos"].read_text())
+    assert demos[0]["messages"] == [{"role": "assistant", "content": "card_arrival"}]
+    history = json.loads(written["score_history"].read_text())
+    assert [trial["score"] for trial in history["trials"]] == [0.45, 0.65]
+    metadata = json.loads(written["job_metadata"].read_text())
+    assert (metadata["job_id"], metadata["best_score"], metadata["best_reward"]) == (
+        "pl_1",
+        0.65,
+        0.65,
+    )
+    assert (tmp_path / "mipro_results_pl_1.txt").read_text() == written["report"].read_text()
+
+
+def test_a_job_without_a_winner_leaves_what_is_known_and_no_prompt(tmp_path):
+    empty = outcome(type(scripted_result())())
+    written = write_artefacts(tmp_path, SNAPSHOT, empty)
+    assert "best_prompt" not in written
+    assert json.loads(written["job_metadata"].read_text())["best_score"] is None
+
+
+def test_the_report_compares_baseline_and_winner_on_the_same_rows_with_interval_and_verdict():
+    report = render_report(SNAPSHOT, OUTCOME)
+    assert "| baseline | 0.4400 | [0.3400, 0.5400] (95%) | 100 |" in report
+    assert "| winner | 0.6400 | [0.5400, 0.7400] (95%) | 100 |" in report
+    assert "| difference (paired) | +0.2000 | [+0.1000, +0.3000] (95%) | 100 |" in report
+    assert "**The prompt got better: +0.20 on 100 held-out rows.**" in report
+    assert "| task | 40 | 900 | 100 | 0.0125 |" in report
+    assert "| proposer | 2 | 300 | 80 | unknown |" in report
+    assert WINNER_TEXT in report
+    assert "- small" in report
+    assert "local-proposer, mined from 70 rows" in report
+
+
+def test_a_report_without_held_out_rows_says_so():
+    result = scripted_result()
+    result.best.ClearField("test")
+    assert "No test pool was run" in render_report(SNAPSHOT, outcome(result))
+
+
+def test_a_prompt_with_a_fence_in_it_cannot_end_the_fence_of_the_report():
+    result = scripted_result()
+    result.components[1].instruction.text = "```\nanswer\n```"
+    report = render_report(SNAPSHOT, outcome(result))
+    assert "````text" in report
