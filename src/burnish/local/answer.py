@@ -35,6 +35,13 @@ _BARE: Final = re.compile(
 _ONLY_LABEL: Final = re.compile(
     rf"\b{_ANSWER}\s+(?:name\s+)?(?:only|alone|and nothing)\b", re.IGNORECASE
 )
+_BARE_ONLY: Final = re.compile(
+    rf"\b{_TELL}\b[^.\n]{{0,40}}\b(?:only|and nothing else)\s*(?:[.!\n]|$)", re.IGNORECASE
+)
+_NO_PROSE: Final = re.compile(
+    r"\b(?:do not|don't|never|no)\s+(?:explain|explanations?|add anything|preamble)\b",
+    re.IGNORECASE,
+)
 _CUE: Final = re.compile(
     rf"(?:^|\n)[ \t*#>_-]*(?:[\w'-]+[ \t]+){{0,2}}{_ANSWER}[ \t*_]*:[ \t*_]*\s*\Z", re.IGNORECASE
 )
@@ -88,7 +95,7 @@ def choose_form(
 
 def asks_for_label(text: str) -> bool:
     """Tells whether a prompt says to answer with a label and nothing around it."""
-    if _CUE.search(text) or _ONLY_LABEL.search(text):
+    if any(each.search(text) for each in (_CUE, _ONLY_LABEL, _BARE_ONLY, _NO_PROSE)):
         return True
     for sentence in re.split(r"(?<=[.!?])\s|\n", text):
         told = _BARE.search(sentence)

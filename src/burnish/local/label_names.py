@@ -7,7 +7,7 @@ from typing import Final
 
 _HEAD_WORDS: Final = (
     r"labels?|intents?|categor(?:y|ies)|class(?:es)?|options?|topics?|choices?|queues?|tags?|types?|"
-    r"departments?|sentiments?|emotions?|genres?|languages?|buckets?|routes?|teams?|codes?|targets?|"
+    r"departments?|priorit(?:y|ies)|severit(?:y|ies)|levels?|statuse?s?|ratings?|sentiments?|emotions?|genres?|languages?|buckets?|routes?|teams?|codes?|targets?|"
     r"kinds?|domains?|groups?|sections?|values|answers?|names?|outcomes?|classifications?"
 )
 HEADING: Final = re.compile(rf"\b(?:{_HEAD_WORDS})\b", re.IGNORECASE)
@@ -19,6 +19,8 @@ _MARKED: Final = re.compile(
 _NAMED: Final = re.compile(
     r"^(.{1,60}?)(?:\s*:\s+|\s+[-\u2013\u2014]{1,2}\s+|\s*[=-]>\s*|\s*\u2192\s*|\s+=\s+|\t+)(\S.*)$"
 )
+_NAME_KEY: Final = re.compile(r"^(?:name|label|id|intent|category|class|value):\s+(?=\S+$)")
+_ENUMERATOR: Final = re.compile(r"^\(?\w{1,2}[).]\s+")
 _BRACKETED: Final = re.compile(r"^(\S+)\s+\((.+)\)\.?$")
 _IDENTIFIER: Final = re.compile(
     r"^(?=.*[A-Za-z])(?:[\w.&/-]*(?:_|\d|[a-z][A-Z]|-|/)[\w.&/?!-]*|[A-Z]{2,})$"
@@ -81,12 +83,12 @@ def is_name(name: str) -> bool:
         return False
     if name[-1] in ".:;,!" or not any(char.isalnum() for char in name):
         return False
-    return not any(mark in name for mark in ("{", "}", "<", ">", "\x00"))
+    return not any(mark in name for mark in ("{", "}", "<", ">", '"', "\x00"))
 
 
 def split_item(item: str) -> tuple[str, str]:
     """Splits one list item into the name and the text beside it."""
-    item = item.strip()
+    item = _NAME_KEY.sub("", item.strip())
     marked = _MARKED.match(item.rstrip(","))
     if marked is not None:
         name = next(group for group in marked.groups()[:6] if group is not None)
@@ -117,7 +119,8 @@ def split_inline(value: str) -> list[str]:
         items = [*items[:-1], *pair]
     else:
         items = [*items[:-1], last]
-    return [item.strip().strip("`*\"'").strip() for item in items if item.strip()]
+    bare = (_ENUMERATOR.sub("", item.strip()) for item in items)
+    return [item.strip("`*\"'").strip() for item in bare if item.strip()]
 
 
 def _short_as(others: Sequence[str], pair: Sequence[str]) -> bool:

@@ -32,7 +32,7 @@ _INLINE: Final = re.compile(r"^([^\n:(\[]{0,120}?)[ \t]*[:(][ \t]*(?=\S)", re.MU
 _WRAPPED: Final = re.compile(r"(?:[^\n]*,[ \t]*\n)*[^\n]+")
 _WORD: Final = r"(?!(?:and|or)\b)[\w/-]+"
 _ENUMERATION: Final = re.compile(
-    r"\b(?:one of|either|between|among|as|into|are)\s+"
+    r"\b(?:one of|either|between|among|as|into|are|is it|is this|is)\s+"
     rf"((?:{_WORD}(?: {_WORD}){{0,2}}, ){{0,150}}{_WORD}(?: {_WORD})?,? "
     rf"(?:and|or) {_WORD}(?: {_WORD})?)",
     re.IGNORECASE,
@@ -71,23 +71,38 @@ def _lines(text: str) -> Iterator[LabelList]:
     """Yields runs of lines of one kind; blank lines do not end a run of bullets or of notes."""
     run: list[tuple[str, str]] = []
     raw: list[str] = []
-    kind, heading, before = "", "", ""
+    kind, heading, before, depth = "", "", "", 0
     for line in text.splitlines():
         bullet = BULLET.match(line)
-        item = line.strip() if bullet is None else bullet[1]
+        item = _item(line) if bullet is None else bullet[1]
         pair = split_item(item)
         here = _line_kind(line, pair, is_bullet=bullet is not None)
         if not line.strip() and kind in ("bullet", "described"):
             continue
+        if kind and bullet is None and line.strip() and _indent(line) > depth:
+            # A deeper line without a bullet goes on with the item above it.
+            continue
         if here != kind:
             yield from _run(run, raw, kind, heading)
-            run, raw, kind, heading = [], [], here, before
+            run, raw, kind, heading, depth = [], [], here, before, _indent(line)
         if here:
             run.append(pair)
             raw.append(item)
         if line.strip():
             before = line.strip()
     yield from _run(run, raw, kind, heading)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _item(line: str) -> str:
+    """Returns a line as a list item; of a table's row the first two cells."""
+    if not line.lstrip().startswith("|"):
+        return line.strip()
+    cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+    return ": ".join(cells[:2])
 
 
 def _ends(line: str) -> bool:
@@ -97,8 +112,11 @@ def _ends(line: str) -> bool:
 def _line_kind(line: str, pair: tuple[str, str], *, is_bullet: bool) -> str:
     if is_bullet:
         return "bullet"
-    if not line.strip() or _ends(line) or line.lstrip().startswith(("#", "<", "|", "{", "[")):
+    if not line.strip() or _ends(line) or line.lstrip().startswith(("#", "<", "{", "[")):
         return ""
+    if line.lstrip().startswith("|"):
+        # The rule under a table's head ends the run that the head would begin.
+        return "" if set(line) <= set("|-: \t") else "table"
     name, note = pair
     if not is_name(name) or name.lower() in NOT_LABELS:
         return ""
@@ -118,8 +136,8 @@ def _run(
     if kind == "bare" and not titled and heading and not _is_heading(heading):
         # Short lines under a line of prose are a list only if they look like codes.
         run = [(name, note) for name, note in run if is_identifier(name)]
-    floor = {"bullet": 1.6, "described": 2.2}.get(kind, 1.9)
-    bonus = titled + (1.0 if kind == "bullet" else 0.0)
+    floor = {"bullet": 1.5, "described": 2.2, "table": 1.5}.get(kind, 1.9)
+    bonus = titled + (1.0 if kind in ("bullet", "table") else 0.0)
     yield from make_list(run, kind=kind, bonus=bonus, floor=floor)
 
 
@@ -154,6 +172,7 @@ def _prose(text: str) -> Iterator[LabelList]:
 
 
 def _enumerations(text: str) -> Iterator[LabelList]:
+    text = re.sub(r"<(\w+)>", r"\1", re.sub(r"\s*\([^()\n]*\)", "", text))
     for match in _ENUMERATION.finditer(text):
         pairs = [(item, "") for item in split_inline(match[1])]
         yield from make_list(pairs, kind="enumeration", bonus=1.0, floor=1.0)

@@ -17,6 +17,7 @@ from burnish.local.query import HOLE, split_query
 from burnish.local.text import stems
 
 _BULLET: Final = re.compile(r"^\s*(?:[-*\u2022+\u2013>#]+|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)])\s+")
+_NAME_KEY: Final = re.compile(r"^(?:name|label|id|intent|category|class|value):\s+(?=\S+$)")
 _SEPARATOR: Final = re.compile(r"^[`*\"'_\])]*\s*(?:[:=|\u2013\u2014\u2192-]+>?|\()\s*")
 _SENTENCE: Final = re.compile(r"(?<=[.!?;])\s+(?=[A-Z\"'`*])")
 _CONTRAST: Final = re.compile(
@@ -140,7 +141,7 @@ def _find_labels(
     # A guide to a few labels may be better written than the list of all of them: among the good
     # lists the longest counts, and lists of the same make that share no label are parts of one
     # list.
-    good = [each for each in lists if each.score >= lists[0].score - 2.5]
+    good = [each for each in lists if each.score >= lists[0].score - 2.4]
     main = max(good, key=lambda each: (len(each.names), each.score))
     names = dict(zip(main.names, main.notes, strict=True))
     for each in good:
@@ -211,7 +212,7 @@ class _Names:
 
     def leading(self, line: str) -> tuple[int, str] | None:
         """Returns the label that a line begins with and the text after its separator."""
-        start = line.lstrip("`*\"'_[( ")
+        start = _NAME_KEY.sub("", line).lstrip("`*\"'_[(| ")
         for end in range(min(len(start), 80), 0, -1):
             label = self._position.get(start[:end])
             if label is None or (end < len(start) and (start[end].isalnum() or start[end] == "_")):

@@ -104,6 +104,37 @@ PLAIN = {
         "- a_one: some text\n- b_two: other text",
         ["a_one", "b_two", "c_three", "d_four"],
     ),
+    "spam or ham": ("Decide whether the e-mail is spam or ham.", ["spam", "ham"]),
+    "notes in brackets": (
+        "Classify news into World (international affairs), Sports, Business, or Sci/Tech.",
+        ["World", "Sports", "Business", "Sci/Tech"],
+    ),
+    "levels": ("Priorities:\n1) Low - can wait\n2) High - today", ["Low", "High"]),
+    "table": (
+        "## Departments\n| name | when |\n|---|---|\n| cardiology | heart |\n| skin | rash |",
+        ["cardiology", "skin"],
+    ),
+    "letters": (
+        "Categories: (a) billing, (b) technical, (c) account",
+        ["billing", "technical", "account"],
+    ),
+    "yaml": (
+        "intents:\n  - name: play_music\n    description: start a song\n  - name: set_alarm\n"
+        "    description: wake someone",
+        ["play_music", "set_alarm"],
+    ),
+    "indented notes": (
+        "Intents:\nplay_music\n  e.g. play some jazz\nset_alarm\n  e.g. wake me at 7",
+        ["play_music", "set_alarm"],
+    ),
+    "columns": (
+        "Valid outputs:\n  play_music      Start a song\n  set_alarm       Wake the user",
+        ["play_music", "set_alarm"],
+    ),
+    "angle brackets": (
+        "Label each as <positive>, <negative> or <neutral>.",
+        ["positive", "negative", "neutral"],
+    ),
     "other language": (
         "Kategorien (labels):\n- lieferung_spaet\n- r\u00fcckgabe\n- \u00e4rger",
         ["lieferung_spaet", "r\u00fcckgabe", "\u00e4rger"],
