@@ -109,6 +109,7 @@ class Plan:
         reference: Training rows that the proposer sees besides; None is all the others.
         validation: Rows that the last candidates are compared on.
         test: Held-out rows; None is all of them.
+        test_split: Split that they come from.
         rollouts: Most rollouts before the closing test.
         instructions: Instructions to propose.
         demo_sets: Demo sets, the empty one included.
@@ -122,10 +123,11 @@ class Plan:
     """
 
     bootstrap: int = 60
-    online: int = 100
+    online: int = 60
     reference: int | None = None
     validation: int = 40
     test: int | None = None
+    test_split: str = "test"
     rollouts: int = 300
     instructions: int = 6
     demo_sets: int = 6
@@ -158,7 +160,7 @@ def pools(info: TaskInfo, plan: Plan, *, seed: int) -> dict[str, list[int]]:
         "online": train[plan.bootstrap : scored],
         "reference": train[scored:shown],
         "validation": validation[: plan.validation],
-        "test": list(splits["test"])[: plan.test],
+        "test": list(splits[plan.test_split])[: plan.test],
     }
 
 

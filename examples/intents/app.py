@@ -1,9 +1,11 @@
 """A task app for any labelled file: one model call that names the intent of a message.
 
-    python -m examples.intents.app --train train.csv --test test.csv --text-column text \
-        --label-column category
+    python -m examples.intents.app --train train.csv --test test.csv \
+        --text-column text --label-column category
 
-Seeds: the rows of `--train` first, then those of `--test`; `/task_info` tells where each split is.
+Seeds are rows: those of `--train` first, then `--validation`, then `--test`; `/task_info` tells
+where each split is. Files are .csv, .tsv, .jsonl or .ndjson. Without any, the app serves the
+support messages that come with the project.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.datasets import Columns, LabelledRow, load_rows
+from burnish.datasets import Columns, LabelledRow, load_rows, shuffled
 from burnish.task_app import Example, Result, Rollout, Split, TaskApp, serve
 
 SHIPPED = Path(__file__).parent / "data" / "support.jsonl"
 SPLITS = ("train", "validation", "test")
+LABEL_PLACES = ("user", "system")
 INSTRUCTION = (
     "You classify customer messages. Choose the one intent that fits the message best."
     " Reply with only the name of the intent."
@@ -48,14 +51,21 @@ class Data:
 
 
 def shipped_data() -> Data:
-    """Returns the support intents that come with the project."""
+    """Returns the support messages that come with the project."""
     rows = load_rows(SHIPPED)
     return Data.of([(name, [row for row in rows if row.split == name]) for name in SPLITS])
 
 
-def make_app(data: Data, *, task: str = "intents") -> TaskApp:
-    """Returns the app: the user's program, which knows nothing of Burnish but its base URL."""
-    listed = "\n".join(f"{n}. {label}" for n, label in enumerate(data.labels, start=1))
+def make_app(data: Data, *, task: str = "intents", labels_in: str = LABEL_PLACES[0]) -> TaskApp:
+    """Returns the app: the user's program, which knows nothing of Burnish but its base URL.
+
+    Args:
+        data: The rows.
+        task: Id of the task.
+        labels_in: Message that lists the labels, `user` or `system`.
+    """
+    listed = "Intents:\n" + "\n".join(f"{n}. {name}" for n, name in enumerate(data.labels, 1))
+    in_system, in_user = ("", f"\n\n{listed}") if labels_in == "user" else (f"\n\n{listed}", "")
     app = TaskApp(
         id=task,
         description="Names the intent of a customer's message.",
@@ -68,38 +78,46 @@ def make_app(data: Data, *, task: str = "intents") -> TaskApp:
     async def classify(task: Rollout) -> Result:
         reply = await task.chat(
             [
-                {"role": "system", "content": INSTRUCTION},
-                {"role": "user", "content": f"Message: {task.row.text}\n\nIntents:\n{listed}"},
+                {"role": "system", "content": INSTRUCTION + in_system},
+                {"role": "user", "content": f"Message: {task.row.text}{in_user}"},
             ]
         )
-        answer = reply.text.strip()
         return Result(
-            reward=float(answer == task.row.label),
-            output={"answer": answer},
+            reward=float(reply.text == task.row.label),
+            output={"answer": reply.text},
             reference={"answer": task.row.label},
         )
 
     return app
 
 
+def read_data(options: argparse.Namespace) -> Data:
+    """Returns the data that the command line asks for."""
+    columns = Columns(text=options.text_column, label=options.label_column)
+    files = {"train": options.train, "validation": options.validation, "test": options.test}
+    given = {name: path for name, path in files.items() if path is not None}
+    if not given:
+        return shipped_data()
+    # Files are often sorted by label, and a range of seeds should not be one label.
+    return Data.of(
+        [(name, shuffled(load_rows(path, columns=columns), seed=0)) for name, path in given.items()]
+    )
+
+
 def main() -> None:
     """Serves the app."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--train", type=Path, help="labelled rows to learn from")
+    parser.add_argument("--validation", type=Path, help="labelled rows to compare candidates on")
     parser.add_argument("--test", type=Path, help="labelled rows to be judged on")
     parser.add_argument("--text-column", default="text")
     parser.add_argument("--label-column", default="label")
-    parser.add_argument("--port", type=int, default=8101)
-    parser.add_argument("--ready-file", type=Path)
+    parser.add_argument("--labels-in", choices=LABEL_PLACES, default=LABEL_PLACES[0])
+    parser.add_argument("--port", type=int, default=8101, help="0 takes a free one")
+    parser.add_argument("--ready-file", type=Path, help="told the address once it listens")
     options = parser.parse_args()
-    data = shipped_data()
-    if options.train is not None:
-        columns = Columns(text=options.text_column, label=options.label_column)
-        parts = [("train", load_rows(options.train, columns=columns))]
-        if options.test is not None:
-            parts.append(("test", load_rows(options.test, columns=columns)))
-        data = Data.of(parts)
-    serve(make_app(data), port=options.port, ready_file=options.ready_file)
+    app = make_app(read_data(options), labels_in=options.labels_in)
+    serve(app, port=options.port, ready_file=options.ready_file)
 
 
 if __name__ == "__main__":
