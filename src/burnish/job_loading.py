@@ -122,6 +122,12 @@ def _with_default_model(job: ResolvedJob) -> ResolvedJob:
 async def _with_pools(job: ResolvedJob, api_key: str) -> ResolvedJob:
     if job.pools.complete or job.online is not None or job.task_app_url is None:
         return job
+    pools = job.pools
+    others = (pools.bootstrap, pools.online, pools.test, pools.reference)
+    if pools.validation is None and None not in others:
+        # It is the online pool then, whatever the size of the data.
+        seeds = [seed for pool in others for seed in pool or ()]
+        return derive_pools(job, max(seeds, default=0) + 1)
     from burnish.task_probe import ask_task_info
 
     info = await ask_task_info(job.task_app_url, api_key=api_key or None)
