@@ -28,6 +28,7 @@ from burnish_controller.progress import ProgressReporter
 from burnish_controller.registry import JobRegistry
 from burnish_controller.results import ResultBuilder
 from burnish_controller.secrets import SecretBox
+from burnish_controller.states import JobStates
 from burnish_controller.store.database import Database, open_database
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
@@ -91,6 +92,7 @@ class ControllerApp:
         )
         phases = PhaseServices(
             jobs=jobs,
+            states=JobStates(jobs=jobs, events=events),
             events=events,
             space=space,
             rollouts=rollouts,
@@ -190,8 +192,8 @@ def _required(settings: ServiceSettings) -> str:
     return settings.token_key
 
 
-def _price(model: types_v1.ModelSpec) -> types_v1.Price | None:
-    found = price_of(model)
+def _price(model: types_v1.ModelSpec, read: int | None) -> types_v1.Price | None:
+    found = price_of(model, input_tokens=read)
     if found is None:
         return None
     return types_v1.Price(

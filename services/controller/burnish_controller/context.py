@@ -67,11 +67,6 @@ class JobContext:
         return not self.stages
 
     @property
-    def policy_name(self) -> str:
-        """Name of the job's policy."""
-        return f"policies/{self.job_id}"
-
-    @property
     def concurrency(self) -> int:
         """Most rollouts in flight."""
         return self.spec.max_concurrency or DEFAULT_CONCURRENCY
@@ -104,18 +99,7 @@ class JobContext:
 
     def policy(self) -> policy_v1.Policy:
         """Returns what interceptors are told."""
-        policy = policy_v1.Policy(
-            name=self.policy_name,
-            version=1 if self.learning else 2,
-            job=self.job.name,
-            stages=self.stages,
-            synchronous_traces=True,
-            learning_baseline=self.learning,
-        )
-        if self.learning:
-            stage = policy.stages.add(model=self.spec.policy_model)
-            stage.template.stage_id = LEARNT_STAGE
-        return policy
+        return policy_of(self.job, self.stages)
 
     def rollout_id(self, cell: types_v1.Cell) -> str:
         """Returns the id of a cell's rollout."""
@@ -165,6 +149,23 @@ class JobContext:
         if not cap:
             return 0
         return max(1, cap - len(self.pools.validation) - len(self.bootstrap_seeds()))
+
+
+def policy_of(job: job_v1.Job, stages: Sequence[policy_v1.StagePolicy]) -> policy_v1.Policy:
+    """Returns what interceptors are told of a job; without stages they learn its baseline."""
+    learning = not stages
+    policy = policy_v1.Policy(
+        name=f"policies/{job.name.removeprefix('jobs/')}",
+        version=1 if learning else 2,
+        job=job.name,
+        stages=stages,
+        synchronous_traces=True,
+        learning_baseline=learning,
+    )
+    if learning:
+        stage = policy.stages.add(model=job.spec.policy_model)
+        stage.template.stage_id = LEARNT_STAGE
+    return policy
 
 
 def baseline_components(stages: Sequence[policy_v1.StagePolicy]) -> list[types_v1.Component]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish import templates
 from burnish.api.types import v1 as types_v1
 from burnish_controller.context import JobContext
 from burnish_controller.learning import SentCall, SentMessage
@@ -20,9 +21,12 @@ def sent_call(rollout_id: str, call: Call) -> SentCall | None:
     """Returns what an app sent in one call; None when it was not a chat request."""
     if call.trace is None:
         return None
-    body = json.loads(call.trace.app_request)
-    messages = body.get("messages")
-    if not isinstance(messages, list):
+    try:
+        body = json.loads(call.trace.app_request)
+    except ValueError:
+        return None
+    messages = body.get("messages") if isinstance(body, dict) else None
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
         return None
     return SentCall(
         rollout_id=rollout_id,
@@ -67,9 +71,14 @@ def reply_message(call: Call) -> Mapping[str, Any] | None:
     """Returns the assistant's message of a finished call, put together when it was streamed."""
     if call.state is not CallState.DONE or call.reply is None or call.reply.status != 200:
         return None
-    if "event-stream" in call.reply.content_type:
-        return _streamed_message(call.reply.body)
-    choices = json.loads(call.reply.body).get("choices") or []
+    try:
+        if "event-stream" in call.reply.content_type:
+            return _streamed_message(call.reply.body)
+        body = json.loads(call.reply.body)
+    except ValueError:
+        # Cut off, or no JSON at all: the app may have made something of it, a demo cannot.
+        return None
+    choices = body.get("choices") if isinstance(body, dict) else None
     message = choices[0].get("message") if choices else None
     return message if isinstance(message, dict) else None
 
@@ -148,8 +157,6 @@ def message_text(message: Mapping[str, Any]) -> str:
 
 def user_wildcards(job: JobContext, stage_id: str) -> list[str]:
     """Returns the wildcards of a stage's user patterns, in order."""
-    from burnish import templates
-
     names: list[str] = []
     for stage in job.stages:
         if stage.template.stage_id != stage_id:

@@ -19,7 +19,7 @@ from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
 from burnish.errors import BurnishError, Internal
 from burnish_controller.offline import CHILDREN, offline_job
 
-WORKFLOW_CONTRACT_VERSION = "1"
+WORKFLOW_CONTRACT_VERSION = "2"
 QUEUE = "jobs"
 QUEUE_POLL_SECONDS = 0.1
 
@@ -95,7 +95,10 @@ class DurableEngine:
         @DBOS.workflow(name="part")
         async def part(job_id: str, name: str, arguments: list[str | int]) -> str:
             flow = _Flow(runner, job_id, part)
-            return await CHILDREN[name](flow, *arguments)
+            try:
+                return _kept(await CHILDREN[name](flow, *arguments))
+            except JobFailed as failure:
+                return _kept_failure(failure.reason, failure.message)
 
         @DBOS.workflow(name="job")
         async def job(job_id: str) -> None:
@@ -125,37 +128,41 @@ class _Flow:
 
     async def step(self, name: str, *arguments: str | int) -> str:
         """Runs a step; a failure is kept like any result, and read again as the same failure."""
-        kept = await DBOS.run_step_async({"name": name}, self._run, name, list(arguments))
-        outcome = json.loads(kept)
-        if "reason" in outcome:
-            raise JobFailed(outcome["message"], reason=outcome["reason"])
-        return str(outcome["value"])
+        return _read(await DBOS.run_step_async({"name": name}, self._run, name, list(arguments)))
 
     async def child(self, name: str, *arguments: str | int) -> str:
         """Runs a part as a workflow with an id of its own."""
         suffix = "/".join(str(argument) for argument in arguments)
         with SetWorkflowID(f"{self._job_id}/{name}/{suffix}"):
-            try:
-                return await self._part(self._job_id, name, list(arguments))
-            except BurnishError:
-                raise
-            except Exception as error:
-                raise _revived(error) from error
+            return _read(await self._part(self._job_id, name, list(arguments)))
 
     async def _run(self, name: str, arguments: list[str | int]) -> str:
         try:
             value = await self._runner.run_step(self._job_id, name, arguments)
         except BurnishError as error:
             _log.warning("step failed", job=self._job_id, step=name, reason=error.reason)
-            return json.dumps({"reason": error.reason, "message": error.message})
+            return _kept_failure(error.reason, error.message)
         except Exception:  # a boundary: a bug of ours fails its job, not the controller
             _log.exception("step broke", job=self._job_id, step=name)
-            return json.dumps(
-                {"reason": "INTERNAL", "message": f"step `{name}` broke; see the controller's log"}
-            )
-        return json.dumps({"value": value})
+            return _kept_failure("INTERNAL", f"step `{name}` broke; see the controller's log")
+        return _kept(value)
 
 
-def _revived(error: Exception) -> JobFailed:
-    """Returns the failure of a part that was read back from the engine's tables."""
-    return JobFailed(str(error) or "a part of the job failed", reason="JOB_PART_FAILED")
+def _kept(value: str) -> str:
+    return json.dumps({"value": value})
+
+
+def _kept_failure(reason: str, message: str) -> str:
+    return json.dumps({"reason": reason, "message": message})
+
+
+def _read(kept: str) -> str:
+    """Returns the value that was kept.
+
+    Raises:
+        JobFailed: A failure was kept; it is read with its reason however often.
+    """
+    outcome = json.loads(kept)
+    if "reason" in outcome:
+        raise JobFailed(outcome["message"], reason=outcome["reason"])
+    return str(outcome["value"])

@@ -23,8 +23,8 @@ from burnish_controller.peers import CALL_SECONDS, Peers
 from burnish_controller.registry import AppConnector, JobRegistry
 from burnish_controller.results import ResultBuilder
 from burnish_controller.secrets import SecretBox
-from burnish_controller.store.events import EventLog
-from burnish_controller.store.jobs import FINAL_STATES, JobStore
+from burnish_controller.store.events import FINAL_STATES, EventLog
+from burnish_controller.store.jobs import JobStore
 from burnish_controller.validation import check_spec
 
 _JOB_ID = re.compile(r"[a-z][a-z0-9_-]{3,62}")
@@ -97,11 +97,11 @@ class JobServicer(job_v1.JobServiceServicer):
             raise JobExists(
                 f"`{stored.name}` is another job; choose another id", metadata={"job": stored.name}
             )
-        created = job_v1.StateChanged(to_state=job_v1.JOB_STATE_PENDING)
         stored_id = JobName.parse(stored.name).id
-        await services.events.append(
-            stored_id, "state/pending", job_v1.JobEvent(message="created", state_changed=created)
-        )
+        event = job_v1.JobEvent(message="created")
+        event.state_changed.to_state = job_v1.JOB_STATE_PENDING
+        if await services.events.last(stored_id) is None:
+            await services.events.append_state(stored_id, event)
         if stored.state not in FINAL_STATES:
             await services.engine.start(stored_id)
         return job_v1.CreateJobResponse(job=stored)
@@ -153,12 +153,14 @@ class JobServicer(job_v1.JobServiceServicer):
         job_id = JobName.parse(request.name).id
         await self._services.jobs.get(job_id)
         log = self._services.events
+        last = await log.last(job_id)
+        if last is not None and _ends(last) and request.after_sequence >= last.sequence:
+            return
         async for event in log.follow(
             job_id, after=request.after_sequence, heartbeat=_HEARTBEAT_SECONDS
         ):
             yield job_v1.WatchJobResponse(event=event)
-            ended = event is not None and event.state_changed.to_state in FINAL_STATES
-            if ended or (event is None and await self._over(job_id, request.after_sequence)):
+            if event is not None and _ends(event):
                 return
 
     async def GetJobResult(
@@ -167,11 +169,6 @@ class JobServicer(job_v1.JobServiceServicer):
         """Returns what a job found."""
         result = await self._services.results.build(JobName.parse(request.name).id)
         return job_v1.GetJobResultResponse(result=result)
-
-    async def _over(self, job_id: str, after: int) -> bool:
-        """Whether a watcher that began after the last event of an ended job can leave."""
-        job = await self._services.jobs.get(job_id)
-        return job.state in FINAL_STATES and after >= job.last_sequence
 
     async def _check_peers(self, job_id: str, request: job_v1.CreateJobRequest) -> None:
         """Has the search judge its settings and the app say that it is well."""
@@ -197,6 +194,10 @@ class JobServicer(job_v1.JobServiceServicer):
             await app.check()
         finally:
             await app.close()
+
+
+def _ends(event: job_v1.JobEvent) -> bool:
+    return event.state_changed.to_state in FINAL_STATES
 
 
 def _page_size(asked: int) -> int:

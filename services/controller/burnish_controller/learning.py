@@ -6,7 +6,7 @@ beginning and at their end is literal, and what lies between is a wildcard.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from burnish import templates
@@ -57,10 +57,13 @@ def learn(rollouts: Sequence[Sequence[SentCall]]) -> list[LearntStage]:
         rollouts: Calls of each rollout, in order; at least two rollouts with a call.
     """
     groups: dict[tuple[object, ...], list[SentCall]] = {}
+    places: dict[tuple[object, ...], int] = {}
     for calls in rollouts:
         for position, call in enumerate(calls):
-            groups.setdefault(_signature(call, position), []).append(call)
-    merged = _merge(groups)
+            signature = _signature(call, position)
+            groups.setdefault(signature, []).append(call)
+            places.setdefault(signature, position)
+    merged = _merge(groups, places)
     names = ["main"] if len(merged) == 1 else [f"stage_{n}" for n in range(len(merged))]
     return [_stage(name, calls) for name, calls in zip(names, merged, strict=True)]
 
@@ -87,18 +90,24 @@ def _signature(call: SentCall, position: int) -> tuple[object, ...]:
     return (roles, system) if system else (roles, position)
 
 
-def _merge(groups: dict[tuple[object, ...], list[SentCall]]) -> list[list[SentCall]]:
-    """Joins groups whose system text varies by seed: each then has one rollout alone."""
+def _merge(
+    groups: Mapping[tuple[object, ...], list[SentCall]], places: Mapping[tuple[object, ...], int]
+) -> list[list[SentCall]]:
+    """Joins groups whose system text varies by seed: each then has one rollout alone.
+
+    They are joined where the shape and the place in the rollout are the same.
+    """
     merged: list[list[SentCall]] = []
-    by_roles: dict[object, list[SentCall]] = {}
+    by_place: dict[object, list[SentCall]] = {}
     total = len({call.rollout_id for calls in groups.values() for call in calls})
-    for (roles, _), calls in groups.items():
+    for signature, calls in groups.items():
+        place = (signature[0], places[signature])
         if len({call.rollout_id for call in calls}) > 1 or total == 1:
             merged.append(calls)
-        elif roles in by_roles:
-            by_roles[roles].extend(calls)
+        elif place in by_place:
+            by_place[place].extend(calls)
         else:
-            by_roles[roles] = calls
+            by_place[place] = calls
             merged.append(calls)
     return merged
 

@@ -31,36 +31,35 @@ class Durable(Protocol):
 
 
 async def offline_job(flow: Durable) -> None:
-    """Check, baseline, bootstrap, propose, search, test."""
-    await _enter(flow, job_v1.JOB_PHASE_CHECK)
+    """Check, baseline, bootstrap, propose, search, test. Entering a phase may end the job."""
+    if not await _enter(flow, job_v1.JOB_PHASE_CHECK):
+        return
     await flow.step("check_app")
-    await _enter(flow, job_v1.JOB_PHASE_BASELINE)
+    if not await _enter(flow, job_v1.JOB_PHASE_BASELINE):
+        return
     await flow.step("learn_baseline")
     await flow.step("evaluate_baseline")
-    if await _cancelled(flow):
+    if not await _enter(flow, job_v1.JOB_PHASE_BOOTSTRAP):
         return
-    await _enter(flow, job_v1.JOB_PHASE_BOOTSTRAP)
     await flow.child("bootstrap")
-    if await _cancelled(flow):
+    if not await _enter(flow, job_v1.JOB_PHASE_PROPOSE):
         return
-    await _enter(flow, job_v1.JOB_PHASE_PROPOSE)
     await flow.step("propose")
-    await _enter(flow, job_v1.JOB_PHASE_SEARCH)
+    if not await _enter(flow, job_v1.JOB_PHASE_SEARCH):
+        return
     await flow.step("open_space")
     reason, first = "", 0
     while not reason:
         reason = await flow.child("search", first)
         first += ASKS_PER_ROUND
     await flow.step("end_search", reason)
-    if await _cancelled(flow):
+    if not await _enter(flow, job_v1.JOB_PHASE_TEST):
         return
-    await _enter(flow, job_v1.JOB_PHASE_TEST)
     winner = await flow.step("choose_winner")
     await flow.child("test", winner)
-    if await _cancelled(flow):
-        return
     await flow.step("conclude", winner)
-    await _enter(flow, job_v1.JOB_PHASE_COMPLETE)
+    if not await _enter(flow, job_v1.JOB_PHASE_COMPLETE):
+        return
     await flow.step("succeed")
 
 
@@ -102,10 +101,6 @@ CHILDREN: dict[str, Callable[..., Awaitable[str]]] = {
 }
 
 
-async def _enter(flow: Durable, phase: job_v1.JobPhase.ValueType) -> None:
-    await flow.step("enter_phase", Phase.Name(phase))
-
-
-async def _cancelled(flow: Durable) -> bool:
-    """Whether the job was asked to stop; asked between phases, and kept like any other answer."""
-    return await flow.step("cancelled_here") == "yes"
+async def _enter(flow: Durable, phase: job_v1.JobPhase.ValueType) -> bool:
+    """Whether the job goes on; the answer is kept like any other."""
+    return await flow.step("enter_phase", Phase.Name(phase)) != "cancelled"

@@ -46,8 +46,8 @@ class PolicyServicer(policy_v1.PolicyServiceServicer):
         self, request: policy_v1.GetPolicyRequest, context: _Context
     ) -> policy_v1.GetPolicyResponse:
         """Returns a job's policy."""
-        job = await self._registry.context(PolicyName.parse(request.name).id)
-        return policy_v1.GetPolicyResponse(policy=job.policy())
+        policy = await self._registry.policy(PolicyName.parse(request.name).id)
+        return policy_v1.GetPolicyResponse(policy=policy)
 
     async def GetCandidate(
         self, request: policy_v1.GetCandidateRequest, context: _Context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from burnish.api.job import v1 as job_v1
@@ -54,7 +55,11 @@ def _range_fault(name: str, pool: types_v1.SeedPool) -> str | None:
     for one in pool.ranges:
         if one.step < 0:
             return f"`{name}` has a range with step {one.step}; use a step of at least 1"
-        size += max(0, one.end - one.start)
+        if one.end <= one.start:
+            return (
+                f"`{name}` has a range from {one.start} to {one.end}, which is empty; raise its end"
+            )
+        size += len(range(one.start, one.end, max(1, one.step)))
     if size > MAX_POOL_SIZE:
         return f"`{name}` has {size} seeds; use at most {MAX_POOL_SIZE}"
     return None
@@ -62,8 +67,8 @@ def _range_fault(name: str, pool: types_v1.SeedPool) -> str | None:
 
 def _seed_faults(name: str, seeds: Sequence[int]) -> list[str]:
     problems = []
-    if len(set(seeds)) != len(seeds):
-        repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})[:5]
+    repeated = sorted(seed for seed, count in Counter(seeds).items() if count > 1)
+    if repeated:
         problems.append(f"`{name}` repeats seeds ({_some(repeated)}); give each once")
     if any(seed < 0 for seed in seeds):
         problems.append(f"`{name}` has the seed {min(seeds)}; seeds start at 0")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Set
 
-from burnish import rpc
 from burnish.api.job import v1 as job_v1
+from burnish.api.policy import v1 as policy_v1
 from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import FailedPrecondition
-from burnish_controller.context import JobContext, pools_of, stages_of
+from burnish_controller.context import JobContext, policy_of, pools_of, stages_of
+from burnish_controller.peers import CALL_SECONDS, patiently
 from burnish_controller.phases.base import PhaseServices
 from burnish_controller.phases.baseline import hold_for_test
 from burnish_controller.secrets import SecretBox
-from burnish_controller.steps import JobSteps, end_job
-from burnish_controller.store.jobs import FINAL_STATES
+from burnish_controller.states import is_final, name_of
+from burnish_controller.steps import JobSteps
+from burnish_controller.store.events import FINAL_STATES
 from burnish_controller.task_apps import TaskAppClient
 
 AppConnector = Callable[[str, str | None], TaskAppClient]
@@ -37,61 +40,76 @@ class JobRegistry:
         self._secrets = secrets
         self._connect = connect
         self._contexts: dict[str, JobContext] = {}
-        self._building = asyncio.Lock()
+        self._building: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def context(self, job_id: str) -> JobContext:
-        """Returns a job's context."""
+        """Returns the context of a job that has not ended.
+
+        Raises:
+            JobNotRunning: It has.
+        """
         known = self._contexts.get(job_id)
         if known is not None:
             return known
-        async with self._building:
+        async with self._building[job_id]:
             if job_id not in self._contexts:
                 self._contexts[job_id] = await self._build(job_id)
             return self._contexts[job_id]
+
+    async def policy(self, job_id: str) -> policy_v1.Policy:
+        """Returns a job's policy, also when the job has ended."""
+        known = self._contexts.get(job_id)
+        if known is not None:
+            return known.policy()
+        job = await self._services.jobs.get(job_id)
+        return policy_of(job, stages_of(job.spec, await self._services.jobs.templates(job_id)))
 
     async def run_step(self, job_id: str, name: str, arguments: list[str | int]) -> str:
         """Runs one step of a job."""
         context = await self.context(job_id)
         result = await JobSteps(self._services, context).run(name, *arguments)
-        if context.job.state in FINAL_STATES:
+        if is_final(context.job):
             await self._forget(job_id)
         return result
 
     async def fail(self, job_id: str, reason: str, message: str) -> None:
-        """Ends a job that cannot go on."""
-        context = await self.context(job_id)
-        if context.job.state not in FINAL_STATES:
-            context.job.failure.CopyFrom(types_v1.Failure(reason=reason, message=message))
-            context.job.termination_reason = job_v1.TERMINATION_REASON_ERROR
-            await end_job(self._services, context, job_v1.JOB_STATE_FAILED)
+        """Ends a job that cannot go on; one that was asked to stop has stopped."""
+        job = await self._services.jobs.get(job_id)
+        if job.state == job_v1.JOB_STATE_CANCELLING:
+            await self._services.states.cancel(job)
+        elif not is_final(job):
+            await self._services.states.fail(job, types_v1.Failure(reason=reason, message=message))
         await self._forget(job_id)
 
     async def request_pause(self, job_id: str) -> job_v1.Job:
         """Asks a job to pause at the end of the batch in hand."""
-        context = await self._running(job_id)
+        context = await self.context(job_id)
+        _require(context.job, not_in={*FINAL_STATES, job_v1.JOB_STATE_CANCELLING})
         if context.may_run.is_set():
             context.may_run.clear()
-            await self._move(context, job_v1.JOB_STATE_PAUSING)
+            await self._services.states.move(context.job, job_v1.JOB_STATE_PAUSING)
         return context.job
 
     async def request_resume(self, job_id: str) -> job_v1.Job:
         """Lets a paused job go on."""
-        context = await self._running(job_id)
+        context = await self.context(job_id)
+        _require(context.job, not_in=FINAL_STATES)
         if not context.may_run.is_set():
-            if context.job.state == job_v1.JOB_STATE_PAUSING:
-                await self._move(context, job_v1.JOB_STATE_RUNNING)
             context.may_run.set()
+            await self._services.states.move(context.job, job_v1.JOB_STATE_RUNNING)
         return context.job
 
     async def request_cancel(self, job_id: str) -> job_v1.Job:
         """Asks a job to stop; one that has ended already is left as it is."""
         job = await self._services.jobs.get(job_id)
-        if job.state in FINAL_STATES:
+        if is_final(job):
             return job
         context = await self.context(job_id)
+        if is_final(context.job) or context.cancelled:
+            return context.job
         context.cancelled = True
         context.may_run.set()
-        await self._move(context, job_v1.JOB_STATE_CANCELLING)
+        await self._services.states.move(context.job, job_v1.JOB_STATE_CANCELLING)
         return context.job
 
     async def close(self) -> None:
@@ -102,6 +120,7 @@ class JobRegistry:
     async def _build(self, job_id: str) -> JobContext:
         services = self._services
         job = await services.jobs.get(job_id)
+        _require(job, not_in=FINAL_STATES)
         sealed = await services.jobs.secret(job_id)
         key = None if sealed is None else self._secrets.open(sealed)
         context = JobContext(
@@ -116,43 +135,30 @@ class JobRegistry:
             context.may_run.set()
         if job.spec.scoring.HasField("verifier_graph"):
             context.graph = await self._graph(job.spec.scoring.verifier_graph)
-        if job.phase > job_v1.JOB_PHASE_BASELINE and job.state not in FINAL_STATES:
+        if job.phase > job_v1.JOB_PHASE_BASELINE:
             await hold_for_test(services, context)
         return context
 
     async def _graph(self, graph: verifier_v1.VerifierGraph) -> str:
-        with rpc.translated():
-            response = await self._services.peers.verifier.CreateVerifierGraph(
-                verifier_v1.CreateVerifierGraphRequest(verifier_graph=graph), timeout=30
-            )
+        request = verifier_v1.CreateVerifierGraphRequest(verifier_graph=graph)
+        verifier = self._services.peers.verifier
+        response = await patiently(
+            lambda: verifier.CreateVerifierGraph(request, timeout=CALL_SECONDS)
+        )
         return response.verifier_graph.name
 
-    async def _running(self, job_id: str) -> JobContext:
-        job = await self._services.jobs.get(job_id)
-        if job.state in FINAL_STATES:
-            name = job_v1.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
-            raise JobNotRunning(
-                f"`{job.name}` has {name}; it can no longer be paused or resumed",
-                metadata={"job": job.name, "state": name},
-            )
-        return await self.context(job_id)
-
-    async def _move(self, context: JobContext, state: job_v1.JobState.ValueType) -> None:
-        before = context.job.state
-        context.job.state = state
-        await self._services.jobs.save(context.job)
-        name = job_v1.JobState.Name(state)
-        last = (await self._services.jobs.get(context.job_id)).last_sequence
-        await self._services.events.append(
-            context.job_id,
-            f"state/{name}/{last}/{id(context)}/{context.job.progress.rollouts_completed}",
-            job_v1.JobEvent(
-                message=name.removeprefix("JOB_STATE_").lower(),
-                state_changed=job_v1.StateChanged(from_state=before, to_state=state),
-            ),
-        )
-
     async def _forget(self, job_id: str) -> None:
+        self._building.pop(job_id, None)
+        self._services.ledger.forget(job_id)
         context = self._contexts.pop(job_id, None)
         if context is not None:
             await context.app.close()
+
+
+def _require(job: job_v1.Job, *, not_in: Set[job_v1.JobState.ValueType]) -> None:
+    if job.state in not_in:
+        name = name_of(job.state)
+        raise JobNotRunning(
+            f"`{job.name}` is {name}; it can no longer be paused, resumed or worked on",
+            metadata={"job": job.name, "state": name},
+        )

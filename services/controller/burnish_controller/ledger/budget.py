@@ -29,6 +29,10 @@ class Amount:
         usd = None if self.usd is None or other.usd is None else self.usd + other.usd
         return Amount(self.tokens + other.tokens, usd)
 
+    def __sub__(self, other: Amount) -> Amount:
+        usd = None if self.usd is None or other.usd is None else max(0.0, self.usd - other.usd)
+        return Amount(self.tokens - other.tokens, usd)
+
 
 NOTHING = Amount(0, 0.0)
 
@@ -134,11 +138,13 @@ class Account:
 
     def release(self, role: str, worst: Amount) -> None:
         """Lets go of a reservation: the call was certainly not paid."""
-        held = self._reserved[role]
-        usd = None if held.usd is None or worst.usd is None else max(0.0, held.usd - worst.usd)
-        self._reserved[role] = Amount(held.tokens - worst.tokens, usd)
+        self._reserved[role] = self._reserved[role] - worst
         if self._reserved[role].tokens <= 0:
             self._reserved[role] = NOTHING
+
+    def take_back(self, role: str, lost: Amount) -> None:
+        """Takes a possibly paid call off the books: what became of it is known after all."""
+        self._booked[role] = self._booked[role] - lost
 
     def _role_refusal(self, role: str, worst: Amount) -> Refusal | None:
         cap = self.caps.usd_by_role.get(role)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -29,9 +30,10 @@ class Call:
     """One call of one scope. Its key is (scope, request hash, ordinal).
 
     Attributes:
+        sequence: Sequence of the request that reserved it, among its client's.
         lost: Booked for tries of this call that were possibly paid.
         lost_calls: How many such tries there were.
-        waiters: Set when the call ends.
+        ended: Set when the call ends.
     """
 
     scope: str
@@ -42,6 +44,7 @@ class Call:
     position: int
     attempt: int
     client_id: str
+    sequence: int
     model: types_v1.ModelSpec
     state: CallState
     worst: Amount
@@ -67,6 +70,11 @@ class Call:
         """The key within the scope."""
         return (self.request_hash, self.ordinal)
 
+    @property
+    def asker(self) -> tuple[str, int]:
+        """Client and sequence of the request that reserved it."""
+        return (self.client_id, self.sequence)
+
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
@@ -74,7 +82,7 @@ class Scope:
 
     Attributes:
         closing: Whether it belongs to the closing test.
-        calls: By (request hash, ordinal).
+        calls: By (request hash, ordinal); filled by `take_up` when there were any before.
         counts: How often each hash was begun, by (attempt, request hash).
         refused: Reasons of calls refused, by attempt.
         begun: Key that was given to each request, by client id and sequence.
@@ -87,6 +95,15 @@ class Scope:
     counts: dict[tuple[int, str], int] = field(default_factory=dict)
     refused: dict[int, list[str]] = field(default_factory=dict)
     begun: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+
+    def take_up(self, calls: Iterable[Call]) -> None:
+        """Takes over calls made before; requests repeated from then keep their keys."""
+        for call in calls:
+            self.calls[call.key] = call
+            slot = (call.attempt, call.request_hash)
+            self.counts[slot] = max(self.counts.get(slot, 0), call.ordinal + 1)
+            if call.state is CallState.OPEN:
+                self.begun[call.asker] = call.key
 
     def ordinal(self, request: ledger_v1.BeginCall) -> int:
         """Gives a begun call its ordinal: how often its hash was begun before in its attempt."""

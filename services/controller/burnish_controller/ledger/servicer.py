@@ -42,6 +42,8 @@ class CallLedgerServicer(ledger_v1.CallLedgerServiceServicer):
             )
             while (answer := await answers.get()) is not None:
                 yield answer
+            # Tells of a reader that broke; one that was read to its end has nothing to tell.
+            await reader
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)

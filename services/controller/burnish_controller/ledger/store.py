@@ -15,9 +15,9 @@ from burnish_controller.store.tables import calls
 from burnish_controller.store.writer import Writer
 
 _CHANGING = [
-    "state", "client_id", "attempt", "worst_tokens", "worst_usd", "input_tokens", "output_tokens",
-    "cost_usd", "estimated", "lost_calls", "lost_tokens", "lost_usd", "stage_id", "reply", "trace",
-    "failure",
+    "state", "client_id", "begin_sequence", "attempt", "worst_tokens", "worst_usd", "input_tokens",
+    "output_tokens", "cost_usd", "estimated", "lost_calls", "lost_tokens", "lost_usd", "stage_id",
+    "reply", "trace", "failure",
 ]  # fmt: skip
 
 
@@ -110,6 +110,7 @@ class Sums:
 
 
 def _row(call: Call, *, tenant: str) -> dict[str, object]:
+    priced = call.model.HasField("price")
     return {
         "tenant": tenant,
         "scope": call.scope,
@@ -120,8 +121,11 @@ def _row(call: Call, *, tenant: str) -> dict[str, object]:
         "position": call.position,
         "attempt": call.attempt,
         "client_id": call.client_id,
+        "begin_sequence": call.sequence,
         "state": call.state.value,
         "model": f"{call.model.provider}/{call.model.model}",
+        "input_price": call.model.price.input_usd_per_million if priced else None,
+        "output_price": call.model.price.output_usd_per_million if priced else None,
         "worst_tokens": call.worst.tokens,
         "worst_usd": call.worst.usd,
         "input_tokens": call.input_tokens,
@@ -139,7 +143,11 @@ def _row(call: Call, *, tenant: str) -> dict[str, object]:
 
 
 def _call(row: RowMapping) -> Call:
-    provider, _, model = row["model"].partition("/")
+    provider, _, name = row["model"].partition("/")
+    model = types_v1.ModelSpec(provider=provider, model=name)
+    if row["input_price"] is not None:
+        model.price.input_usd_per_million = row["input_price"]
+        model.price.output_usd_per_million = row["output_price"]
     return Call(
         scope=row["scope"],
         request_hash=row["request_hash"],
@@ -149,7 +157,8 @@ def _call(row: RowMapping) -> Call:
         position=row["position"],
         attempt=row["attempt"],
         client_id=row["client_id"],
-        model=types_v1.ModelSpec(provider=provider, model=model),
+        sequence=row["begin_sequence"],
+        model=model,
         state=CallState(row["state"]),
         worst=Amount(row["worst_tokens"], row["worst_usd"]),
         input_tokens=row["input_tokens"],

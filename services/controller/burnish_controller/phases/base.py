@@ -15,6 +15,7 @@ from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
 from burnish_controller.progress import ProgressReporter
+from burnish_controller.states import JobStates
 from burnish_controller.statistics import Interval, mean_interval
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
@@ -36,6 +37,7 @@ class PhaseServices:
     """What the phases work with."""
 
     jobs: JobStore
+    states: JobStates
     events: EventLog
     space: SpaceStore
     rollouts: RolloutStore
@@ -63,6 +65,17 @@ def chunks(batch: Batch) -> list[Batch]:
         Batch(phase=batch.phase, cells=batch.cells[start : start + CHUNK], closing=batch.closing)
         for start in range(0, len(batch.cells), CHUNK)
     ]
+
+
+async def positions(services: PhaseServices, job: JobContext) -> dict[str, int]:
+    """Returns the position of every component among those of its stage and kind, from 0."""
+    counts: Counter[tuple[str, str | None]] = Counter()
+    found = {}
+    for component in await services.space.components(job.job_id):
+        kind = (component.stage_id, component.WhichOneof("content"))
+        found[component.component_id] = counts[kind]
+        counts[kind] += 1
+    return found
 
 
 def observation(rollout: FinishedRollout) -> types_v1.Observation:

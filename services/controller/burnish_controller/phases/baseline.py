@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import FailedPrecondition
@@ -10,6 +12,7 @@ from burnish_controller.demos import sent_call
 from burnish_controller.dispatch import Batch
 from burnish_controller.learning import LearntStage, learn
 from burnish_controller.ledger.budget import NOTHING, Amount
+from burnish_controller.phases import gate
 from burnish_controller.phases.base import (
     PhaseServices,
     cells,
@@ -78,12 +81,14 @@ async def evaluate_baseline(services: PhaseServices, job: JobContext) -> None:
     components = job.baseline_components()
     await services.space.add_components(job.job_id, components)
     await services.space.add_candidates(job.job_id, [baseline])
+    await _announce(services, job, components)
     batch = Batch(
         phase="baseline",
         cells=cells(baseline.candidate_id, types_v1.POOL_VALIDATION, job.pools.validation),
     )
     done = []
     for part in chunks(batch):
+        await gate.wait_while_paused(services, job)
         done += await services.dispatcher.run(job, part)
     if job.cancelled:
         return
@@ -107,6 +112,22 @@ async def evaluate_baseline(services: PhaseServices, job: JobContext) -> None:
         ),
     )
     await services.progress.report(job, "baseline")
+
+
+async def _announce(
+    services: PhaseServices, job: JobContext, components: Sequence[types_v1.Component]
+) -> None:
+    for component in components:
+        empty = component.WhichOneof("content") == "demo_set"
+        what = "no demos" if empty else "the app's own instruction"
+        await services.events.append(
+            job.job_id,
+            f"component/{component.component_id}",
+            job_v1.JobEvent(
+                message=f"{what} for stage {component.stage_id}",
+                component_added=job_v1.ComponentAdded(component=component),
+            ),
+        )
 
 
 async def hold_for_test(services: PhaseServices, job: JobContext) -> None:

@@ -16,6 +16,7 @@ from burnish_controller.phases.base import (
     PhaseServices,
     cells,
     chunks,
+    positions,
     report_unscored,
 )
 from burnish_controller.store.rollouts import FinishedRollout
@@ -69,15 +70,18 @@ async def build_demo_sets(services: PhaseServices, job: JobContext) -> None:
     for stage in job.stages:
         if _wants_demos(job, stage.template.stage_id):
             found += await _stage_sets(services, job, stage.template.stage_id, passed, examples)
-    added = await services.space.add_components(job.job_id, found)
-    for position, component in enumerate(found):
+    await services.space.add_components(job.job_id, found)
+    places = await positions(services, job)
+    for component in found:
         await services.events.append(
             job.job_id,
             f"component/{component.component_id}",
             job_v1.JobEvent(
                 message=f"demo set of {len(component.demo_set.demos)} demos"
                 f" for stage {component.stage_id}",
-                component_added=job_v1.ComponentAdded(component=component, index=position),
+                component_added=job_v1.ComponentAdded(
+                    component=component, index=places[component.component_id]
+                ),
             ),
         )
     await services.events.append(
@@ -85,7 +89,7 @@ async def build_demo_sets(services: PhaseServices, job: JobContext) -> None:
         "bootstrap",
         job_v1.JobEvent(
             message=f"{len(passed)} of {len(done)} bootstrap rollouts reached {least:g};"
-            f" {len(added)} demo sets",
+            f" {len(found)} demo sets",
             bootstrap_completed=job_v1.BootstrapCompleted(
                 rollout_count=len(done),
                 passed_count=len(passed),

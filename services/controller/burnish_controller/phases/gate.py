@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 from burnish.api.job import v1 as job_v1
 from burnish_controller.context import JobContext
 from burnish_controller.phases.base import PhaseServices
 
 
-async def wait_while_paused(services: PhaseServices, job: JobContext, key: str) -> None:
+async def wait_while_paused(services: PhaseServices, job: JobContext) -> None:
     """Waits while the job is paused; the time does not count towards its cap."""
-    if job.may_run.is_set():
-        return
-    await _move(services, job, f"{key}/paused", job_v1.JOB_STATE_PAUSED)
-    began = time.time()
-    await job.may_run.wait()
-    paused = await services.jobs.paused_seconds(job.job_id) + time.time() - began
-    await services.jobs.save(job.job, paused_seconds=paused)
-    if not job.cancelled:
-        await _move(services, job, f"{key}/resumed", job_v1.JOB_STATE_RUNNING)
+    while not job.may_run.is_set():
+        await services.states.move(job.job, job_v1.JOB_STATE_PAUSED)
+        await job.may_run.wait()
 
 
 async def cap_reached(
@@ -77,22 +69,4 @@ def _target_reached(job: JobContext) -> bool:
         budget.HasField("target_reward")
         and job.job.HasField("best_reward")
         and job.job.best_reward.mean >= budget.target_reward
-    )
-
-
-async def _move(
-    services: PhaseServices, job: JobContext, key: str, state: job_v1.JobState.ValueType
-) -> None:
-    before = job.job.state
-    if before == state:
-        return
-    job.job.state = state
-    await services.jobs.save(job.job)
-    await services.events.append(
-        job.job_id,
-        f"state/{key}/{time.time_ns()}",
-        job_v1.JobEvent(
-            message=job_v1.JobState.Name(state).removeprefix("JOB_STATE_").lower(),
-            state_changed=job_v1.StateChanged(from_state=before, to_state=state),
-        ),
     )

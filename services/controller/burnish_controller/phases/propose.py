@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.types import v1 as types_v1
-from burnish_controller.context import (
-    JobContext,
-    baseline_instruction,
-    instruction_component,
-    placeholders,
-)
-from burnish_controller.demos import (
-    bindings_text,
-    example_text,
-    message_text,
-    reply_message,
-)
-from burnish_controller.dispatch import output_text, reference_text
-from burnish_controller.ledger.calls import Call, Scope
+from burnish.errors import BurnishError, ResourceExhausted
+from burnish_controller.context import JobContext, instruction_component
+from burnish_controller.ledger.calls import Scope
 from burnish_controller.peers import patiently
-from burnish_controller.phases.base import PhaseServices, estimate
-from burnish_controller.phases.bootstrap import labelled_rows
-from burnish_controller.store.rollouts import FinishedRollout
+from burnish_controller.phases.base import PhaseServices, positions
+from burnish_controller.phases.briefing import proposal_request, summary_request
 
 PROPOSAL_SECONDS = 1800.0
-HISTORY = 20
+NO_MONEY = "BUDGET_EXHAUSTED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What came of one request.
+
+    Attributes:
+        iteration: Iteration of the search that asked.
+        failure: What cut it short; None when it is whole.
+    """
+
+    request: proposer_v1.ProposeInstructionsRequest
+    responses: Sequence[proposer_v1.ProposeInstructionsResponse]
+    iteration: int
+    failure: BurnishError | None
+
+    @property
+    def proposed(self) -> list[proposer_v1.ProposedInstruction]:
+        """The new instructions."""
+        return [one.instruction for one in self.responses if one.instruction.index > 0]
+
+    @property
+    def refusals(self) -> list[proposer_v1.RefusedProposal]:
+        """What the guards refused."""
+        return [one.refusal for one in self.responses if one.HasField("refusal")]
 
 
 async def propose(
@@ -46,10 +61,42 @@ async def propose(
     for stage in job.stages:
         stage_id = stage.template.stage_id
         wanted = not stage_ids or stage_id in stage_ids
-        if wanted and _wants_instructions(job, stage_id) and job.spec.proposer.instruction_count:
-            request = await _request(services, job, stage.template, key=key)
+        if job.cancelled or not wanted or not _wants_instructions(job, stage_id):
+            continue
+        if job.spec.proposer.instruction_count:
+            request = await proposal_request(services, job, stage.template, key=key)
+            request.dataset_summary = await _summary(services, job, request)
             found += await _ask(services, job, request, iteration=iteration)
     return found
+
+
+async def _summary(
+    services: PhaseServices, job: JobContext, proposal: proposer_v1.ProposeInstructionsRequest
+) -> str:
+    """Returns what the rows of a proposal are like; empty without rows, or without the money."""
+    request = summary_request(job, proposal)
+    if request is None:
+        return ""
+
+    async def ask() -> proposer_v1.SummarizeDatasetResponse:
+        request.context.attempt += 1
+        return await services.peers.proposer.SummarizeDataset(request, timeout=PROPOSAL_SECONDS)
+
+    try:
+        async with _paid(services, job, request.context):
+            return (await patiently(ask)).summary
+    except ResourceExhausted as error:
+        if error.reason != NO_MONEY:
+            raise
+        await services.events.append(
+            job.job_id,
+            f"summary/{request.context.request_id}",
+            job_v1.JobEvent(
+                level=job_v1.EVENT_LEVEL_WARNING,
+                message=f"the rows are not summarised: {error.message}",
+            ),
+        )
+        return ""
 
 
 async def _ask(
@@ -59,210 +106,102 @@ async def _ask(
     *,
     iteration: int,
 ) -> list[types_v1.Component]:
-    scope_id = f"proposals/{request.context.request_id}"
-    before = (await services.calls.of_scopes([scope_id])).get(scope_id, [])
-    scope = Scope(
-        scope_id=scope_id,
-        job_id=job.job_id,
-        closing=False,
-        calls={call.key: call for call in before},
-    )
-    services.ledger.open_scope(scope)
-    request.context.attempt = max((call.attempt for call in before), default=0)
+    """Asks for one stage's instructions; what came before a failure is kept, for it is paid."""
+    attempts: list[list[proposer_v1.ProposeInstructionsResponse]] = []
 
-    async def stream() -> list[proposer_v1.ProposeInstructionsResponse]:
+    async def stream() -> None:
         request.context.attempt += 1
-        return [
-            response
-            async for response in services.peers.proposer.ProposeInstructions(
-                request, timeout=PROPOSAL_SECONDS
-            )
-        ]
+        attempts.append([])
+        async for response in services.peers.proposer.ProposeInstructions(
+            request, timeout=PROPOSAL_SECONDS
+        ):
+            attempts[-1].append(response)
 
+    failure: BurnishError | None = None
     try:
-        responses = await patiently(stream)
-    finally:
-        services.ledger.close_scope(scope_id)
-    return await _take(services, job, request, responses, iteration=iteration)
-
-
-async def _take(
-    services: PhaseServices,
-    job: JobContext,
-    request: proposer_v1.ProposeInstructionsRequest,
-    responses: Sequence[proposer_v1.ProposeInstructionsResponse],
-    *,
-    iteration: int,
-) -> list[types_v1.Component]:
-    found: list[types_v1.Component] = []
-    request_id = request.context.request_id
-    refusals = 0
-    completed = job_v1.ProposalCompleted(stage_id=request.stage.stage_id, iteration=iteration)
-    for response in responses:
-        match response.WhichOneof("outcome"):
-            case "instruction" if response.instruction.index > 0:
-                component = instruction_component(
-                    response.instruction.stage_id,
-                    response.instruction.text,
-                    source=types_v1.COMPONENT_SOURCE_PROPOSED,
-                )
-                found.append(component)
-                await _log_component(services, job, component, response.instruction, iteration)
-            case "refusal":
-                await _log_refusal(services, job, f"{request_id}/{refusals}", response.refusal)
-                refusals += 1
-            case "summary":
-                completed.description = response.summary.description
-    completed.accepted_count = len(found)
-    completed.refused_count = refusals
-    await services.events.append(
-        job.job_id,
-        f"proposal/{request_id}",
-        job_v1.JobEvent(
-            message=f"{len(found)} instructions for stage {completed.stage_id}"
-            f" by {completed.description}",
-            proposal_completed=completed,
-        ),
-    )
-    await services.space.add_components(job.job_id, found)
+        async with _paid(services, job, request.context):
+            await patiently(stream)
+    except BurnishError as error:
+        failure = error
+    responses = attempts[-1] if failure is None else max(attempts, key=len, default=[])
+    answer = _Answer(request=request, responses=responses, iteration=iteration, failure=failure)
+    if failure is not None and not answer.proposed and failure.reason != NO_MONEY:
+        raise failure
+    found = await _take(services, job, answer)
+    await _log_completed(services, job, answer)
     return found
 
 
-async def _request(
-    services: PhaseServices, job: JobContext, template: types_v1.PromptTemplate, *, key: str
-) -> proposer_v1.ProposeInstructionsRequest:
-    spec = job.spec.proposer
-    roles = {stage.template.stage_id: stage.role for stage in job.spec.stages}
-    stage_id = template.stage_id
-    request = proposer_v1.ProposeInstructionsRequest(
-        context=proposer_v1.ProposalContext(
-            job=job.job.name,
-            request_id=f"{job.job_id}/{key}/{stage_id}",
-            effort=spec.effort,
-            output_tier=spec.output_tier,
-        ),
-        stage=proposer_v1.StageBrief(
-            stage_id=stage_id,
-            role=roles.get(stage_id, ""),
-            template=template,
-            baseline_instruction=baseline_instruction(template),
-            placeholders=placeholders(template),
-        ),
-        count=spec.instruction_count,
-        retry_limit=spec.retry_limit,
-        random_seed=job.spec.random_seed,
-        guidance=spec.guidance,
-        specification=spec.specification,
-    )
-    if spec.HasField("meta_model"):
-        request.context.meta_model.CopyFrom(spec.meta_model)
-    elif job.spec.policy_model.provider == "local":
-        request.context.meta_model.provider = "local"
-        request.context.meta_model.model = "local-proposer"
-    program = await job.app.program()
-    if program is not None:
-        request.program_description = program.code or program.description
-    await _show_rows(services, job, request)
-    request.history.extend(await _history(services, job, stage_id))
-    return request
+@asynccontextmanager
+async def _paid(
+    services: PhaseServices, job: JobContext, context: proposer_v1.ProposalContext
+) -> AsyncIterator[None]:
+    """Lets the proposer's calls on a request begin, those of earlier attempts replayed."""
+    scope_id = f"proposals/{context.request_id}"
+    before = (await services.calls.of_scopes([scope_id])).get(scope_id, [])
+    context.attempt = max((call.attempt for call in before), default=0)
+    scope = Scope(scope_id=scope_id, job_id=job.job_id, closing=False)
+    await services.ledger.open_scope(scope, before=bool(before))
+    try:
+        yield
+    finally:
+        services.ledger.close_scope(scope_id)
 
 
-async def _show_rows(
-    services: PhaseServices, job: JobContext, request: proposer_v1.ProposeInstructionsRequest
-) -> None:
-    """Shows labelled rows of the bootstrap and reference pools, and what the baseline got wrong."""
-    stage_id = request.stage.stage_id
-    done = await services.rollouts.of_job(job.job_id, phase="bootstrap")
-    done = [one for one in done if one.fused is not None]
-    calls = await services.calls.of_scopes([one.result.rollout_id for one in done])
-    last = {one: _last(calls.get(one, []), stage_id) for one in calls}
-    spec = job.spec.offline.bootstrap
-    least = spec.min_reward if spec.HasField("min_reward") else 0.8
-    rows = []
-    if len(job.stages) == 1:
-        rows = await labelled_rows(job, [*job.pools.bootstrap, *job.pools.reference])
-    wanted = {row.seed: row for row in rows}
-    for row in rows:
-        request.examples.add(input=example_text(row), output=row.output)
-    for one in done:
-        call = last.get(one.result.rollout_id)
-        label = wanted.get(one.result.cell.seed)
-        if call is None or call.trace is None:
-            continue
-        message = reply_message(call)
-        said = message_text(message) if message is not None else output_text(one.result)
-        came = example_text(label) if label is not None else bindings_text(call.trace.bindings)
-        passed = one.fused is not None and one.fused >= least
-        if passed and label is None:
-            request.examples.add(input=came, output=said)
-        elif not passed:
-            expected = label.output if label is not None else reference_text(one.result)
-            if expected:
-                request.failures.add(input=came, expected=expected, actual=said)
-
-
-async def _history(
-    services: PhaseServices, job: JobContext, stage_id: str
-) -> list[proposer_v1.ScoredInstruction]:
-    """Returns what was tried for a stage, best first, pooled over its demo sets."""
-    texts = {
-        one.component_id: one.instruction.text
-        for one in await services.space.components(job.job_id)
-        if one.stage_id == stage_id and one.WhichOneof("content") == "instruction"
-    }
-    chosen = {
-        one.candidate_id: one.stages[stage_id].instruction_id
-        for one in await services.space.candidates(job.job_id)
-        if stage_id in one.stages
-    }
-    pooled: dict[str, list[FinishedRollout]] = {}
-    for phase in ("baseline", "search"):
-        for rollout in await services.rollouts.of_job(job.job_id, phase=phase):
-            instruction = chosen.get(rollout.result.cell.candidate_id)
-            if instruction is not None:
-                pooled.setdefault(instruction, []).append(rollout)
+async def _take(
+    services: PhaseServices, job: JobContext, answer: _Answer
+) -> list[types_v1.Component]:
     found = [
-        proposer_v1.ScoredInstruction(text=texts[one], reward=estimate(rollouts))
-        for one, rollouts in pooled.items()
-        if one in texts and estimate(rollouts) is not None
+        instruction_component(one.stage_id, one.text, source=types_v1.COMPONENT_SOURCE_PROPOSED)
+        for one in answer.proposed
     ]
-    return sorted(found, key=lambda one: (-one.reward.mean, one.text))[:HISTORY]
+    await services.space.add_components(job.job_id, found)
+    places = await positions(services, job)
+    for component, one in zip(found, answer.proposed, strict=True):
+        added = job_v1.ComponentAdded(
+            component=component,
+            index=places[component.component_id],
+            iteration=answer.iteration,
+            author=one.model,
+            rationale=one.rationale,
+        )
+        await services.events.append(
+            job.job_id,
+            f"component/{component.component_id}",
+            job_v1.JobEvent(
+                message=f"instruction {added.index} for stage {one.stage_id} by {one.model}",
+                component_added=added,
+            ),
+        )
+    for number, refusal in enumerate(answer.refusals):
+        await _log_refusal(services, job, f"{answer.request.context.request_id}/{number}", refusal)
+    return found
 
 
-def _last(calls: Sequence[Call], stage_id: str) -> Call | None:
-    for call in reversed(calls):
-        if call.trace is not None and call.trace.stage_id in {stage_id, ""}:
-            return call
-    return None
+async def _log_completed(services: PhaseServices, job: JobContext, answer: _Answer) -> None:
+    stage_id = answer.request.stage.stage_id
+    authors = [one.model for one in answer.proposed]
+    described = [one.summary.description for one in answer.responses if one.HasField("summary")]
+    completed = job_v1.ProposalCompleted(
+        stage_id=stage_id,
+        description=(described or authors or [""])[-1],
+        accepted_count=len(answer.proposed),
+        refused_count=len(answer.refusals),
+        iteration=answer.iteration,
+    )
+    event = job_v1.JobEvent(proposal_completed=completed)
+    event.message = f"{completed.accepted_count} instructions for stage {stage_id}"
+    if completed.description:
+        event.message += f" by {completed.description}"
+    if answer.failure is not None:
+        event.level = job_v1.EVENT_LEVEL_WARNING
+        event.message += f"; cut short ({answer.failure.reason}): {answer.failure.message}"
+    await services.events.append(job.job_id, f"proposal/{answer.request.context.request_id}", event)
 
 
 def _wants_instructions(job: JobContext, stage_id: str) -> bool:
     declared = {stage.template.stage_id: stage.optimise_instruction for stage in job.spec.stages}
     return declared.get(stage_id, True)
-
-
-async def _log_component(
-    services: PhaseServices,
-    job: JobContext,
-    component: types_v1.Component,
-    proposed: proposer_v1.ProposedInstruction,
-    iteration: int,
-) -> None:
-    await services.events.append(
-        job.job_id,
-        f"component/{component.component_id}",
-        job_v1.JobEvent(
-            message=f"instruction {proposed.index} for stage {proposed.stage_id}"
-            f" by {proposed.model}",
-            component_added=job_v1.ComponentAdded(
-                component=component,
-                index=proposed.index,
-                iteration=iteration,
-                author=proposed.model,
-                rationale=proposed.rationale,
-            ),
-        ),
-    )
 
 
 async def _log_refusal(

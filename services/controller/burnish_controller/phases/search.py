@@ -49,7 +49,7 @@ async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> s
     session = services.session(job)
     work = await session.asked(ask_index)
     if work is None:
-        await gate.wait_while_paused(services, job, f"ask/{ask_index}")
+        await gate.wait_while_paused(services, job)
         reason = await gate.cap_reached(services, job) or await _stalled(services, job)
         if reason is not None:
             return job_v1.TerminationReason.Name(reason)

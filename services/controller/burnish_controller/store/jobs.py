@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, case, func, insert, select, update
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import NotFound
 from burnish_controller.store.database import Database
+from burnish_controller.store.events import FINAL_STATES
 from burnish_controller.store.tables import jobs
 from burnish_controller.store.writer import Writer
-
-FINAL_STATES = frozenset(
-    {job_v1.JOB_STATE_SUCCEEDED, job_v1.JOB_STATE_FAILED, job_v1.JOB_STATE_CANCELLED}
-)
 
 
 class JobNotFound(NotFound):
@@ -39,7 +36,8 @@ class JobStore:
     async def create(self, job: job_v1.Job, *, request_id: str, secret: bytes | None) -> job_v1.Job:
         """Stores a new job; a repeat with the same id or the same request returns the first."""
         job_id = job.name.removeprefix("jobs/")
-        job.create_time.FromNanoseconds(time.time_ns())
+        now = time.time_ns()
+        job.create_time.FromNanoseconds(now)
         row = {
             "tenant": self._tenant,
             "job_id": job_id,
@@ -50,30 +48,27 @@ class JobStore:
             "phase": job.phase,
             "data": _dump(_without_spec(job)),
             "templates": None,
-            "create_time": time.time(),
+            "create_time": now / 1e9,
             "paused_seconds": 0.0,
         }
 
-        def work(connection: Connection) -> RowMapping | None:
-            same = (
-                (jobs.c.job_id == job_id)
-                if not request_id
-                else ((jobs.c.job_id == job_id) | (jobs.c.request_id == request_id))
-            )
-            known = (
-                connection.execute(select(jobs).where(jobs.c.tenant == self._tenant, same))
-                .mappings()
-                .first()
-            )
+        def work(connection: Connection) -> str | None:
+            known = connection.execute(self._same(job_id, request_id)).first()
             if known is None:
                 connection.execute(insert(jobs).values(row))
-            return known
+            return None if known is None else str(known.job_id)
 
         known = await self._writer.write(work)
         if known is not None:
-            return await self.get(known["job_id"])
+            return await self.get(known)
         self._cache[job_id] = job
         return job
+
+    async def find(self, *, job_id: str, request_id: str) -> job_v1.Job | None:
+        """Returns the job that a request made before, by either id; None when it is new."""
+        async with self._engine.connect() as connection:
+            known = (await connection.execute(self._same(job_id, request_id))).first()
+        return None if known is None else await self.get(known.job_id)
 
     async def get(self, job_id: str) -> job_v1.Job:
         """Returns the job. It is shared: change it only through `save`.
@@ -89,13 +84,14 @@ class JobStore:
         return self._cache.setdefault(job_id, job)
 
     async def save(self, job: job_v1.Job, **columns: Any) -> None:  # noqa: ANN401 - column values
-        """Stores a changed job, with further columns by name."""
+        """Stores a changed job, with further columns by name. Its pauses are timed by its state."""
         job_id = job.name.removeprefix("jobs/")
         self._cache[job_id] = job
         values = {
             "state": job.state,
             "phase": job.phase,
             "data": _dump(_without_spec(job)),
+            **_pause(job, now=time.time()),
             **columns,
         }
         if job.state in FINAL_STATES:
@@ -144,7 +140,9 @@ class JobStore:
     async def paused_seconds(self, job_id: str) -> float:
         """Returns how long the job has been paused in all."""
         row = await self._row(job_id)
-        return float(row["paused_seconds"])
+        since = row["paused_since"]
+        now = 0.0 if since is None else max(0.0, time.time() - since)
+        return float(row["paused_seconds"]) + now
 
     async def templates(self, job_id: str) -> list[types_v1.PromptTemplate] | None:
         """Returns the templates learnt on the wire, or None while they are not known."""
@@ -162,6 +160,12 @@ class JobStore:
             await self.get(job_id), templates=_dump(job_v1.JobResult(templates=templates))
         )
 
+    def _same(self, job_id: str, request_id: str) -> Select[tuple[str]]:
+        same = jobs.c.job_id == job_id
+        if request_id:
+            same = same | (jobs.c.request_id == request_id)
+        return select(jobs.c.job_id).where(jobs.c.tenant == self._tenant, same)
+
     async def _row(self, job_id: str) -> RowMapping:
         query = select(jobs).where(jobs.c.tenant == self._tenant, jobs.c.job_id == job_id)
         async with self._engine.connect() as connection:
@@ -172,6 +176,14 @@ class JobStore:
                 metadata={"job": f"jobs/{job_id}"},
             )
         return row
+
+
+def _pause(job: job_v1.Job, *, now: float) -> dict[str, object]:
+    since = jobs.c.paused_since
+    if job.state == job_v1.JOB_STATE_PAUSED:
+        return {"paused_since": func.coalesce(since, now)}
+    passed = case((since.is_not(None), now - since), else_=0.0)
+    return {"paused_since": None, "paused_seconds": jobs.c.paused_seconds + passed}
 
 
 def _job(row: RowMapping) -> job_v1.Job:
