@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from burnish import __version__
 from burnish.cli import configs, doctor, estimate, evaluate, init, job, local, task, train, up
 
 app = typer.Typer(
     name="burnish",
     help="Makes prompts better, measured by rewards.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -19,6 +23,18 @@ app.add_typer(job.app, name="job")
 app.add_typer(task.app, name="task")
 app.add_typer(configs.app, name="config")
 app.add_typer(local.app, name="local")
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Make prompts better, measured by rewards."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 def main() -> None:

@@ -199,8 +199,21 @@ async def _submit_and_follow(
     folder.mkdir(parents=True, exist_ok=True)
     log_file = folder / f"{algorithm}_log_{job.job_id}.log"
     with Follower(output, job_id=job.job_id, algorithm=algorithm, log_file=log_file) as follower:
-        await job.wait(timeout=options.poll_timeout, on_update=follower.take)
+        try:
+            await job.wait(timeout=options.poll_timeout, on_update=follower.take)
+        except asyncio.CancelledError:
+            output.say(_left_running(job.job_id, backend))
+            raise
     return await finish(job, folder, output, gate=options.gate)
+
+
+def _left_running(job_id: str, backend: Backend) -> str:
+    if backend.suite is None:
+        return f"The job goes on. Follow it: burnish job watch {job_id}"
+    return (
+        "The job waits in the state directory. Go on with `burnish up` and "
+        f"`burnish job watch {job_id}`"
+    )
 
 
 async def finish(job: AsyncJob, folder: Path, output: Output, *, gate: bool = False) -> int:

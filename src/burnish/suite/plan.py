@@ -24,9 +24,16 @@ _PROVIDER_KEYS = frozenset(
     for name in ("OPENAI", "GROQ", "GOOGLE", "GEMINI", "OPENAI_COMPATIBLE")
     for suffix in ("", "_FILE")
 )
-# Secrets of the user's side: no service needs them from the environment.
+# Secrets of the user's side, and of other suites: no service needs them from the environment.
 _CLIENT_SECRETS = frozenset(
-    {"SYNTH_API_KEY", "ENVIRONMENT_API_KEY", "ENVIRONMENT_API_KEY_ALIASES", "BURNISH_AUTH_TOKEN"}
+    {
+        "SYNTH_API_KEY",
+        "ENVIRONMENT_API_KEY",
+        "DEV_ENVIRONMENT_API_KEY",
+        "ENVIRONMENT_API_KEY_ALIASES",
+        "BURNISH_AUTH_TOKEN",
+        "BURNISH_TOKEN_KEY",
+    }
 )
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
