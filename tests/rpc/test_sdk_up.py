@@ -89,6 +89,33 @@ async def test_up_serves_until_it_is_told_to_stop(tmp_path):
     assert not (tmp_path / "suite.json").exists()
 
 
+@pytest.mark.slow
+async def test_a_suite_that_plain_code_started_ends_with_the_process(tmp_path):
+    script = (
+        "import json, sys\n"
+        "from burnish.session import Session\n"
+        "session = Session()\n"
+        "async def jobs(backend):\n"
+        "    return len((await backend.client.jobs.list()).jobs)\n"
+        "async def pids(backend):\n"
+        "    return [process.pid for process in backend.suite.processes.values()]\n"
+        "print(json.dumps([session.run(jobs), session.run(jobs), session.run(pids)]))\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        env=environment(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (0, "")
+    first, second, started = json.loads(out)
+    assert (first, second, len(started)) == (0, 0, len(SERVICES))
+    assert not any(alive(pid) for pid in started)
+
+
 async def test_an_interrupt_ends_train_with_130_and_leaves_the_job_running(tmp_path):
     config = tmp_path / "job.toml"
     config.write_text(

@@ -136,7 +136,10 @@ class Suite:
         Raises:
             ServiceKeepsDying: A service died too often.
         """
-        await asyncio.gather(*self._tasks)
+        # Not `gather`: a waiter that is cancelled must not end the supervision.
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
 
     async def _start(self) -> None:
         specs = self._planned()
@@ -222,4 +225,5 @@ class Suite:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        await asyncio.to_thread(self.state.unlock)
+        # Not in a thread: at the end of the process no thread can be started any more.
+        self.state.unlock()

@@ -132,6 +132,17 @@ async def test_wait_reports_a_service_that_begins_to_keep_dying(tmp_path):
             await suite.wait()
 
 
+async def test_a_waiter_that_gives_up_does_not_end_the_supervision(tmp_path):
+    async with Suite(tmp_path, specs=fakes(controller="good")) as suite:
+        waiter = asyncio.create_task(suite.wait())
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+        controller = suite.processes["controller"]
+        killed = controller.kill()
+        await until(functools.partial(serves_again, controller, killed))
+
+
 async def test_two_suites_cannot_share_a_state_directory(tmp_path):
     async with Suite(tmp_path, specs=fakes(controller="good")):
         with pytest.raises(SuiteLocked, match="another suite runs in"):
