@@ -36,19 +36,22 @@ class AppStartFailed(RuntimeError):
 
 
 @contextlib.asynccontextmanager
-async def app_process(module: str, *arguments: str, folder: Path) -> AsyncIterator[str]:
+async def app_process(
+    module: str, *arguments: str, folder: Path, log: str = "app.log"
+) -> AsyncIterator[str]:
     """Runs a task app as a process of its own; yields its URL.
 
     Args:
         module: Module to run, such as `examples.intents.app`.
         *arguments: Its arguments.
         folder: Gets the app's log and ready file.
+        log: Name of the log.
 
     Raises:
         AppStartFailed: It did not begin to listen.
     """
-    ready, log = _files(folder)
-    with log.open("wb") as output:
+    ready, log_file = _files(folder, log)
+    with log_file.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", module, "--port", "0", "--ready-file", str(ready), *arguments),
             cwd=ROOT,
@@ -56,17 +59,17 @@ async def app_process(module: str, *arguments: str, folder: Path) -> AsyncIterat
             stderr=output,
         )
         try:
-            yield await _listening(process, ready, log)
+            yield await _listening(process, ready, log_file)
         finally:
             await _stopped(process)
 
 
-def _files(folder: Path) -> tuple[Path, Path]:
+def _files(folder: Path, log: str) -> tuple[Path, Path]:
     """Returns the ready file, which does not exist yet, and the log of an app."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "app.json"
     ready.unlink(missing_ok=True)
-    return ready, folder / "app.log"
+    return ready, folder / log
 
 
 async def _listening(process: asyncio.subprocess.Process, ready: Path, log: Path) -> str:
