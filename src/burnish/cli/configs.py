@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from burnish.cli.options import ConfigArgument, SetOption
 from burnish.cli.output import USAGE, JsonOption, Output, QuietOption, handled
 from burnish.cli.train import parse_overrides
 
@@ -21,10 +21,8 @@ def group() -> None:
 @app.command()
 @handled
 def check(
-    config: Annotated[Path, typer.Argument(help="The job file (TOML).")],
-    set_values: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
-    ] = None,
+    config: ConfigArgument,
+    set_values: SetOption = None,
     dataset_size: Annotated[
         int | None, typer.Option(min=1, help="Rows of the app's data, to draw missing pools.")
     ] = None,

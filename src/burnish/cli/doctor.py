@@ -15,8 +15,8 @@ from typing import Annotated
 
 import typer
 
+from burnish.cli.options import StateDirOption, TaskKeyOption
 from burnish.cli.output import FAILED, JsonOption, Output, handled
-from burnish.cli.up import StateDirOption
 
 app = typer.Typer()
 
@@ -57,9 +57,7 @@ def doctor(
     task_url: Annotated[
         str | None, typer.Option("--task-url", help="Task app to look at, too.")
     ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="Key of the task app; ENVIRONMENT_API_KEY.")
-    ] = None,
+    key: TaskKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at everything that a job needs, and say what to do about what is missing."""

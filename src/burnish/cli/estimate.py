@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from burnish.cli.options import ConfigArgument, SetOption, TaskKeyOption, TaskUrlOption
 from burnish.cli.output import BUDGET_EXHAUSTED, JsonOption, Output, QuietOption, handled
 from burnish.cli.train import parse_overrides
 
@@ -21,16 +21,10 @@ app = typer.Typer()
 @app.command()
 @handled
 def estimate(
-    config: Annotated[Path, typer.Argument(help="The job file (TOML).")],
-    task_url: Annotated[
-        str | None, typer.Option("--task-url", help="Task app; replaces the file's.")
-    ] = None,
-    task_app_key: Annotated[
-        str | None, typer.Option("--key", help="Key of the task app; ENVIRONMENT_API_KEY.")
-    ] = None,
-    set_values: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
-    ] = None,
+    config: ConfigArgument,
+    task_url: TaskUrlOption = None,
+    task_app_key: TaskKeyOption = None,
+    set_values: SetOption = None,
     max_usd: Annotated[
         float | None, typer.Option(help="Exit 4 when it may cost more, or the cost is unknown.")
     ] = None,

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from burnish.cli.options import (
+    BackendOption,
+    SetOption,
+    StateDirOption,
+    TaskKeyOption,
+    TaskUrlOption,
+    TokenOption,
+)
 from burnish.cli.output import FAILED, OK, JsonOption, Output, QuietOption, handled
-from burnish.cli.train import BackendOption, TokenOption, parse_overrides
-from burnish.cli.up import StateDirOption
+from burnish.cli.train import parse_overrides
 
 if TYPE_CHECKING:
     from burnish.api.job.v1 import job_spec_pb2
@@ -46,15 +53,9 @@ def evaluate(
     traces: Annotated[
         Path, typer.Option("--traces", help="Every model call, one JSON object a line.")
     ] = Path("traces.jsonl"),
-    task_url: Annotated[
-        str | None, typer.Option("--task-url", help="Task app; replaces the file's.")
-    ] = None,
-    task_app_key: Annotated[
-        str | None, typer.Option("--key", help="Key of the task app; ENVIRONMENT_API_KEY.")
-    ] = None,
-    set_values: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
-    ] = None,
+    task_url: TaskUrlOption = None,
+    task_app_key: TaskKeyOption = None,
+    set_values: SetOption = None,
     timeout: Annotated[float, typer.Option(help="Most seconds.")] = 3600.0,
     backend: BackendOption = None,
     token: TokenOption = None,

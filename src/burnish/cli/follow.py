@@ -86,8 +86,8 @@ class View:
             )
             table.add_row(
                 "rollouts",
-                f"{progress.rollouts_completed}/{progress.rollouts_planned}  trials "
-                f"{progress.trials_completed}/{progress.trials_planned}  eta {eta}",
+                f"{progress.rollouts_completed}/{progress.rollouts_planned or '?'}  trials "
+                f"{progress.trials_completed}/{progress.trials_planned or '?'}  eta {eta}",
             )
             table.add_row("", ProgressBar(total=1.0, completed=progress.fraction, width=40))
         return Group(Text(), strip, table)

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from burnish.cli.options import (
+    BackendOption,
+    ConfigArgument,
+    GateOption,
+    JobIdOption,
+    SetOption,
+    TaskKeyOption,
+    TaskUrlOption,
+    TokenOption,
+)
 from burnish.cli.output import OK, JsonOption, Output, QuietOption, handled
-from burnish.cli.train import BackendOption, TokenOption, parse_overrides
+from burnish.cli.train import parse_overrides
 
 if TYPE_CHECKING:
     from burnish.client import AsyncClient
@@ -27,17 +37,11 @@ ResultsDirOption = Annotated[Path, typer.Option("--results-dir", help="Where the
 @app.command()
 @handled
 def submit(
-    config: Annotated[Path, typer.Argument(help="The job file (TOML).")],
-    task_url: Annotated[
-        str | None, typer.Option("--task-url", help="Task app; replaces the file's.")
-    ] = None,
-    task_app_key: Annotated[
-        str | None, typer.Option("--key", help="Key of the task app; ENVIRONMENT_API_KEY.")
-    ] = None,
-    job_id: Annotated[str, typer.Option("--job-id", help="Id of the job.")] = "",
-    set_values: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
-    ] = None,
+    config: ConfigArgument,
+    task_url: TaskUrlOption = None,
+    task_app_key: TaskKeyOption = None,
+    job_id: JobIdOption = "",
+    set_values: SetOption = None,
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="Check everything, create nothing.")
     ] = False,
@@ -194,10 +198,10 @@ def cancel(
 @handled
 def results(
     job: JobArgument,
-    results_dir: ResultsDirOption = Path("results"),
-    gate: Annotated[
-        bool, typer.Option("--gate", help="Exit 3 unless the prompt is surely better.")
-    ] = False,
+    results_dir: Annotated[
+        Path, typer.Option("--results-dir", help="Where the results go.")
+    ] = Path("results"),
+    gate: GateOption = False,
     backend: BackendOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from burnish.api.job.v1 import job_event_pb2
 from burnish.api.types.v1 import rollout_pb2
@@ -47,75 +49,31 @@ class EventLines:
 
     def lines(self, event: job_event_pb2.JobEvent) -> list[str]:
         """Returns the lines for the next event; most kinds have one, some none."""
-        match event.WhichOneof("kind"):
-            case "state_changed":
-                return self._state(event.state_changed)
-            case "phase_changed":
-                return self._phase(event.phase_changed)
-            case "progress":
-                return [self._progress(event.progress)]
-            case "baseline_learned":
-                learned = event.baseline_learned
-                stage = learned.template.stage_id
-                return [f"  Prompt of `{stage}` learnt from {learned.call_count} calls"]
-            case "baseline_evaluated":
-                reward = event.baseline_evaluated.reward
-                self._best = reward.mean
-                return [f"  Baseline: {_interval(reward)}"]
-            case "bootstrap_completed":
-                done = event.bootstrap_completed
-                return [
-                    "  Sampling demonstrations...",
-                    f"  - Demo pool size: {done.passed_count} of {done.rollout_count} rollouts "
-                    f"reached {done.min_reward:g}",
-                    f"  - Demo sets: {done.demo_set_count}",
-                    "  ✓ Bootstrap complete",
-                ]
-            case "component_added":
-                return self._component(event.component_added)
-            case "proposal_completed":
-                proposed = event.proposal_completed
-                refused_too = (
-                    f", {proposed.refused_count} refused" if proposed.refused_count else ""
-                )
-                return [
-                    f"  Total instructions: {proposed.accepted_count}{refused_too} "
-                    f"({proposed.description})"
-                ]
-            case "proposal_refused":
-                refused = event.proposal_refused
-                return [f"  - refused: {refused.reason} ({refused.message})"]
-            case "iteration_started":
-                return self._iteration_started(event.iteration_started)
-            case "trial_completed":
-                return self._trial(event)
-            case "iteration_completed":
-                return self._iteration_completed()
-            case "new_incumbent":
-                return self._incumbent(event.new_incumbent)
-            case "full_evaluation_completed":
-                return [f"Full eval: Score={event.full_evaluation_completed.reward.mean:.4f}"]
-            case "top_k_evaluated":
-                ranked = event.top_k_evaluated
-                return [f"  Candidate {ranked.rank}: {_interval(ranked.reward)}"]
-            case "search_ended":
-                reason = enum_name(
-                    job_event_pb2.TerminationReason.DESCRIPTOR, event.search_ended.reason
-                )
-                ended = f"  Search ended: {reason.replace('_', ' ')}"
-                return [*self._iteration_completed(), ended]
-            case "test_evaluated":
-                tested = event.test_evaluated
-                who = "Baseline" if tested.baseline else "Candidate 1"
-                return [f"  {who}: {_interval(tested.reward)}"]
-            case "rollouts_unscored":
-                counts = sorted(event.rollouts_unscored.count_by_reason.items())
-                listed = ", ".join(f"{count} x {reason}" for reason, count in counts)
-                return [f"  Not scored: {listed}"]
-            case "winner_chosen":
-                return [f"  {event.winner_chosen.verdict}"] if event.winner_chosen.verdict else []
-            case _:
-                return []
+        kind = event.WhichOneof("kind")
+        if kind == "trial_completed":
+            return self._trial(event)
+        handlers: dict[str | None, Callable[[Any], list[str]]] = {
+            "state_changed": self._state,
+            "phase_changed": self._phase,
+            "progress": self._progress,
+            "baseline_learned": _learned,
+            "baseline_evaluated": self._baseline,
+            "bootstrap_completed": _bootstrap,
+            "component_added": self._component,
+            "proposal_completed": _proposals,
+            "proposal_refused": _refusal,
+            "iteration_started": self._iteration_started,
+            "iteration_completed": lambda _: self._iteration_completed(),
+            "new_incumbent": self._incumbent,
+            "full_evaluation_completed": _full_evaluation,
+            "top_k_evaluated": _top_k,
+            "search_ended": self._search_ended,
+            "test_evaluated": _test,
+            "rollouts_unscored": _unscored,
+            "winner_chosen": _winner,
+        }
+        handler = handlers.get(kind)
+        return [] if handler is None or kind is None else handler(getattr(event, kind))
 
     def _state(self, changed: job_event_pb2.StateChanged) -> list[str]:
         state = enum_name(job_event_pb2.JobState.DESCRIPTOR, changed.to_state)
@@ -157,8 +115,11 @@ class EventLines:
 
     def _iteration_started(self, started: job_event_pb2.IterationStarted) -> list[str]:
         lines = self._iteration_completed()
-        self._iteration, self._iterations = started.iteration, started.planned_count
-        self._open, self._iteration_best = True, None
+        self._iterations = started.planned_count
+        if 0 < started.planned_count <= started.iteration:
+            # What comes after the planned iterations is the last look at the best of them.
+            return [*lines, "  Evaluating the best candidates once more..."]
+        self._iteration, self._open, self._iteration_best = started.iteration, True, None
         return lines
 
     def _iteration_completed(self) -> list[str]:
@@ -174,7 +135,15 @@ class EventLines:
         self._best = found.reward.mean
         return [f"  New best: {_interval(found.reward)}"]
 
-    def _progress(self, progress: job_event_pb2.JobProgress) -> str:
+    def _baseline(self, evaluated: job_event_pb2.BaselineEvaluated) -> list[str]:
+        self._best = evaluated.reward.mean
+        return [f"  Baseline: {_interval(evaluated.reward)}"]
+
+    def _search_ended(self, ended: job_event_pb2.SearchEnded) -> list[str]:
+        reason = enum_name(job_event_pb2.TerminationReason.DESCRIPTOR, ended.reason)
+        return [*self._iteration_completed(), f"  Search ended: {reason.replace('_', ' ')}"]
+
+    def _progress(self, progress: job_event_pb2.JobProgress) -> list[str]:
         tokens = progress.usage.input_tokens + progress.usage.output_tokens
         parts = [
             f"Progress: {progress.fraction:.0%} complete",
@@ -189,7 +158,7 @@ class EventLines:
             parts.append(f"eta={clock(progress.remaining.ToTimedelta().total_seconds())}")
         if progress.rollouts_unscored:
             parts.append(f"unscored={progress.rollouts_unscored}")
-        return "  " + " ".join(parts)
+        return ["  " + " ".join(parts)]
 
 
 def clock(seconds: float) -> str:
@@ -202,6 +171,52 @@ def clock(seconds: float) -> str:
 def money(usage: rollout_pb2.Usage) -> str:
     """Returns what was spent; `unknown` when a price is."""
     return f"${usage.cost_usd:.4f}" if usage.HasField("cost_usd") else "unknown"
+
+
+def _learned(learned: job_event_pb2.BaselineLearned) -> list[str]:
+    return [f"  Prompt of `{learned.template.stage_id}` learnt from {learned.call_count} calls"]
+
+
+def _bootstrap(done: job_event_pb2.BootstrapCompleted) -> list[str]:
+    return [
+        "  Sampling demonstrations...",
+        f"  - Demo pool size: {done.passed_count} of {done.rollout_count} rollouts "
+        f"reached {done.min_reward:g}",
+        f"  - Demo sets: {done.demo_set_count}",
+        "  ✓ Bootstrap complete",
+    ]
+
+
+def _proposals(done: job_event_pb2.ProposalCompleted) -> list[str]:
+    refused = f", {done.refused_count} refused" if done.refused_count else ""
+    return [f"  Total instructions: {done.accepted_count}{refused} ({done.description})"]
+
+
+def _refusal(refused: job_event_pb2.ProposalRefused) -> list[str]:
+    return [f"  - refused: {refused.reason} ({refused.message})"]
+
+
+def _full_evaluation(done: job_event_pb2.FullEvaluationCompleted) -> list[str]:
+    return [f"Full eval: Score={done.reward.mean:.4f}"]
+
+
+def _top_k(ranked: job_event_pb2.TopKEvaluated) -> list[str]:
+    name = f"Candidate {ranked.rank}" if ranked.rank else "Top candidate"
+    return [f"  {name}: {_interval(ranked.reward)}"]
+
+
+def _test(tested: job_event_pb2.TestEvaluated) -> list[str]:
+    who = "Baseline" if tested.baseline else "Candidate 1"
+    return [f"  {who}: {_interval(tested.reward)}"]
+
+
+def _unscored(unscored: job_event_pb2.RolloutsUnscored) -> list[str]:
+    counts = sorted(unscored.count_by_reason.items())
+    return ["  Not scored: " + ", ".join(f"{count} x {reason}" for reason, count in counts)]
+
+
+def _winner(chosen: job_event_pb2.WinnerChosen) -> list[str]:
+    return [f"  {chosen.verdict}"] if chosen.verdict else []
 
 
 def _interval(estimate: rollout_pb2.Estimate) -> str:

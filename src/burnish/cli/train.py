@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from burnish.cli.options import (
+    BackendOption,
+    GateOption,
+    JobIdOption,
+    ResultsDirOption,
+    SetOption,
+    StateDirOption,
+    TaskKeyOption,
+    TaskUrlOption,
+    TokenOption,
+)
 from burnish.cli.output import (
     BUDGET_EXHAUSTED,
     FAILED,
@@ -20,7 +31,6 @@ from burnish.cli.output import (
     QuietOption,
     handled,
 )
-from burnish.cli.up import StateDirOption
 from burnish.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -32,14 +42,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _TYPES = ("prompt_learning", "prompt")
-
-BackendOption = Annotated[
-    str | None,
-    typer.Option(help="The controller, host:port; BURNISH_TARGET or the suite that runs here."),
-]
-TokenOption = Annotated[
-    str | None, typer.Option(help="Bearer token of the controller; BURNISH_AUTH_TOKEN.")
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +92,8 @@ def train(
     env: Annotated[
         Path | None, typer.Option("--env", help="File of NAME=VALUE lines for the environment.")
     ] = None,
-    task_url: Annotated[
-        str | None, typer.Option("--task-url", help="Task app; replaces the file's.")
-    ] = None,
-    task_app_key: Annotated[
-        str | None, typer.Option("--key", help="Key of the task app; ENVIRONMENT_API_KEY.")
-    ] = None,
+    task_url: TaskUrlOption = None,
+    task_app_key: TaskKeyOption = None,
     backend: BackendOption = None,
     token: TokenOption = None,
     state_dir: StateDirOption = None,
@@ -106,18 +104,10 @@ def train(
     poll_interval: Annotated[
         float, typer.Option(help="Accepted for compatibility: updates are streamed.")
     ] = 5.0,
-    results_dir: Annotated[
-        Path | None, typer.Option(help="Where the results go; the file's folder, else ./results.")
-    ] = None,
-    job_id: Annotated[
-        str, typer.Option("--job-id", help="Id of the job; a second run with it joins the first.")
-    ] = "",
-    set_values: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a value: dotted.key=value.")
-    ] = None,
-    gate: Annotated[
-        bool, typer.Option("--gate", help="Exit 3 unless the prompt is surely better.")
-    ] = False,
+    results_dir: ResultsDirOption = None,
+    job_id: JobIdOption = "",
+    set_values: SetOption = None,
+    gate: GateOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -242,7 +232,7 @@ def summary(snapshot: JobSnapshot, outcome: JobOutcome) -> list[str]:
 
     title = "Optimization Complete" if snapshot.state == "succeeded" else "Optimization Ended"
     best = outcome.best.score if outcome.best is not None else None
-    iterations = {trial.iteration for trial in outcome.history}
+    iterations = {trial.iteration for trial in outcome.history if trial.kind != "top_k"}
     lines = ["", RULE, title, RULE]
     if best is not None:
         lines.append(f"Best Score: {best:.4f}")

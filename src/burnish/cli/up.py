@@ -6,25 +6,17 @@ import asyncio
 import contextlib
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from burnish.cli.options import StateDirOption
 from burnish.cli.output import JsonOption, Output, QuietOption, handled
 
 if TYPE_CHECKING:
     from burnish.suite import Suite
 
 app = typer.Typer()
-
-StateDirOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--state-dir",
-        help="Where the suite keeps everything; BURNISH_STATE_DIR, else ./.burnish.",
-    ),
-]
 
 
 @app.command()

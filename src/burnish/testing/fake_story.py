@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 from burnish.api.job.v1 import job_event_pb2, job_result_pb2
@@ -32,8 +33,6 @@ def story(*, failed: bool) -> list[job_event_pb2.JobEvent]:
         job.JOB_PHASE_BOOTSTRAP,
         job.JOB_PHASE_PROPOSE,
         job.JOB_PHASE_SEARCH,
-        job.JOB_PHASE_TEST,
-        job.JOB_PHASE_COMPLETE,
     ]
 
     def phase(index: int) -> job_event_pb2.JobEvent:
@@ -71,6 +70,12 @@ def story(*, failed: bool) -> list[job_event_pb2.JobEvent]:
     log += [phase(4), event(component_added=_proposed()), phase(5)]
     for iteration, reward in enumerate((0.45, 0.65)):
         log += _iteration(iteration, reward, spent)
+    return [*log, *_closing()]
+
+
+def _closing() -> list[job_event_pb2.JobEvent]:
+    job = job_event_pb2
+    event = job.JobEvent
     tested = [
         job.TestEvaluated(candidate_id="cand_0", baseline=True, reward=estimate(0.44, 100)),
         job.TestEvaluated(candidate_id="cand_1", reward=estimate(0.64, 100)),
@@ -80,19 +85,19 @@ def story(*, failed: bool) -> list[job_event_pb2.JobEvent]:
         test_difference=estimate(0.2, 100),
         verdict="The prompt got better: +0.20 on 100 held-out rows.",
     )
+    phases = [job.JOB_PHASE_SEARCH, job.JOB_PHASE_TEST, job.JOB_PHASE_COMPLETE]
+    moves = [
+        event(phase_changed=job.PhaseChanged(from_phase=before, to_phase=after))
+        for before, after in itertools.pairwise(phases)
+    ]
+    succeeded = job.StateChanged(from_state=job.JOB_STATE_RUNNING, to_state=job.JOB_STATE_SUCCEEDED)
     return [
-        *log,
         event(search_ended=job.SearchEnded(reason=job.TERMINATION_REASON_COMPLETED)),
-        phase(6),
+        moves[0],
         *[event(test_evaluated=one) for one in tested],
         event(winner_chosen=winner),
-        phase(7),
-        event(
-            state_changed=job.StateChanged(
-                from_state=job.JOB_STATE_RUNNING, to_state=job.JOB_STATE_SUCCEEDED
-            ),
-            message="succeeded",
-        ),
+        moves[1],
+        event(state_changed=succeeded, message="succeeded"),
     ]
 
 
@@ -162,32 +167,6 @@ def _iteration(
 
 def scripted_result() -> job_result_pb2.JobResult:
     """Returns what every scripted job found."""
-    demo = candidate_pb2.Demo(
-        bindings={"query": "When will my card arrive?"},
-        messages=[json.dumps({"role": "assistant", "content": "card_arrival"}).encode()],
-        reward=1.0,
-        seed=3,
-        source=candidate_pb2.DEMO_SOURCE_BOOTSTRAPPED,
-    )
-    component = candidate_pb2.Component
-    components = [
-        component(
-            component_id="ins_0",
-            stage_id="main",
-            instruction=candidate_pb2.Instruction(text=BASELINE_TEXT),
-            source=candidate_pb2.COMPONENT_SOURCE_BASELINE,
-        ),
-        component(
-            component_id="ins_1",
-            stage_id="main",
-            instruction=candidate_pb2.Instruction(text=WINNER_TEXT),
-            source=candidate_pb2.COMPONENT_SOURCE_PROPOSED,
-        ),
-        component(component_id="dem_0", stage_id="main", demo_set=candidate_pb2.DemoSet()),
-        component(
-            component_id="dem_1", stage_id="main", demo_set=candidate_pb2.DemoSet(demos=[demo])
-        ),
-    ]
     scores = [(0.44, 0.45), (0.64, 0.65)]
     candidates = [
         job_result_pb2.CandidateResult(
@@ -215,7 +194,7 @@ def scripted_result() -> job_result_pb2.JobResult:
         test_difference=estimate(0.2, 100),
         verdict="The prompt got better: +0.20 on 100 held-out rows.",
         candidates=[candidates[1], candidates[0]],
-        components=components,
+        components=_components(),
         history=[
             job_result_pb2.TrialScore(
                 trial_index=index,
@@ -245,3 +224,32 @@ def scripted_result() -> job_result_pb2.JobResult:
             )
         ],
     )
+
+
+def _components() -> list[candidate_pb2.Component]:
+    demo = candidate_pb2.Demo(
+        bindings={"query": "When will my card arrive?"},
+        messages=[json.dumps({"role": "assistant", "content": "card_arrival"}).encode()],
+        reward=1.0,
+        seed=3,
+        source=candidate_pb2.DEMO_SOURCE_BOOTSTRAPPED,
+    )
+    component = candidate_pb2.Component
+    return [
+        component(
+            component_id="ins_0",
+            stage_id="main",
+            instruction=candidate_pb2.Instruction(text=BASELINE_TEXT),
+            source=candidate_pb2.COMPONENT_SOURCE_BASELINE,
+        ),
+        component(
+            component_id="ins_1",
+            stage_id="main",
+            instruction=candidate_pb2.Instruction(text=WINNER_TEXT),
+            source=candidate_pb2.COMPONENT_SOURCE_PROPOSED,
+        ),
+        component(component_id="dem_0", stage_id="main", demo_set=candidate_pb2.DemoSet()),
+        component(
+            component_id="dem_1", stage_id="main", demo_set=candidate_pb2.DemoSet(demos=[demo])
+        ),
+    ]

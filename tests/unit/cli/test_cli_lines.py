@@ -49,6 +49,16 @@ def test_an_iteration_is_closed_once_with_its_best_score():
     ]
 
 
+def test_the_last_look_at_the_best_is_no_iteration():
+    beyond = job.JobEvent(iteration_started=job.IterationStarted(iteration=2, planned_count=2))
+    over = job.JobEvent(search_ended=job.SearchEnded(reason=job.TERMINATION_REASON_COMPLETED))
+    assert lines_of(beyond, trial(4, 0.5), over) == [
+        "  Evaluating the best candidates once more...",
+        "  [01:01:01] [Trial 4] Score: 0.5000 (Best: 0.5000) N=10",
+        "  Search ended: completed",
+    ]
+
+
 def test_progress_has_every_figure():
     usage = rollout_pb2.Usage(input_tokens=1_500_000, output_tokens=500_000, cost_usd=0.5)
     progress = job.JobProgress(
