@@ -6,9 +6,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from burnish.artefacts import write_artefacts
     from burnish.client import AsyncClient
     from burnish.errors import BurnishError
     from burnish.jobs import AsyncJob, CreateOptions
+    from burnish.optimize_task import OptimizeOptions
+    from burnish.optimizer import OptimizeResult, optimize, optimize_async
+    from burnish.prompt_learning import PromptLearningJob
+    from burnish.prompt_learning_client import (
+        JobPoller,
+        PromptLearningClient,
+        PromptLearningJobPoller,
+    )
+    from burnish.prompt_learning_config import PollOutcome, PromptLearningJobConfig
+    from burnish.prompt_results import PromptResults
     from burnish.prompts import Prompt
     from burnish.results import JobOutcome, JobSnapshot
     from burnish.suite import Suite, SuiteOptions
@@ -26,10 +37,22 @@ _HOMES = {
     "CreateOptions": "burnish.jobs",
     "Job": "burnish.sync",
     "JobOutcome": "burnish.results",
+    "JobPoller": "burnish.prompt_learning_client",
     "JobSnapshot": "burnish.results",
+    "OptimizeOptions": "burnish.optimize_task",
+    "OptimizeResult": "burnish.optimizer",
+    "PollOutcome": "burnish.prompt_learning_config",
     "Prompt": "burnish.prompts",
+    "PromptLearningClient": "burnish.prompt_learning_client",
+    "PromptLearningJob": "burnish.prompt_learning",
+    "PromptLearningJobConfig": "burnish.prompt_learning_config",
+    "PromptLearningJobPoller": "burnish.prompt_learning_client",
+    "PromptResults": "burnish.prompt_results",
     "Suite": "burnish.suite",
     "SuiteOptions": "burnish.suite",
+    "optimize": "burnish.optimizer",
+    "optimize_async": "burnish.optimizer",
+    "write_artefacts": "burnish.artefacts",
 }
 
 __all__ = [
@@ -40,11 +63,23 @@ __all__ = [
     "CreateOptions",
     "Job",
     "JobOutcome",
+    "JobPoller",
     "JobSnapshot",
+    "OptimizeOptions",
+    "OptimizeResult",
+    "PollOutcome",
     "Prompt",
+    "PromptLearningClient",
+    "PromptLearningJob",
+    "PromptLearningJobConfig",
+    "PromptLearningJobPoller",
+    "PromptResults",
     "Suite",
     "SuiteOptions",
     "__version__",
+    "optimize",
+    "optimize_async",
+    "write_artefacts",
 ]
 
 

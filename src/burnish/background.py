@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,23 +24,27 @@ class BackgroundLoop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine and returns its result; an interrupt cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self.submit(work)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Starts a coroutine and returns at once."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """Yields the items of an asynchronous iterator; leaving early closes it."""
         try:
             while True:
                 try:
-                    yield self.run(_next(items))
+                    yield self.run(next_item(items))
                 except StopAsyncIteration:
                     return
         finally:
-            self.run(_close(items))
+            self.run(close_items(items))
 
     def close(self) -> None:
         """Cancels what still runs and ends the thread."""
@@ -57,11 +62,17 @@ class BackgroundLoop:
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
 
-async def _next(items: AsyncIterator[T]) -> T:
+async def next_item(items: AsyncIterator[T]) -> T:
+    """Returns the next item.
+
+    Raises:
+        StopAsyncIteration: There is none left.
+    """
     return await anext(items)
 
 
-async def _close(items: AsyncIterator[T]) -> None:
+async def close_items(items: AsyncIterator[T]) -> None:
+    """Closes an asynchronous generator that was left early."""
     if isinstance(items, AsyncGenerator):
         await items.aclose()
 

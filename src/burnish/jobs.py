@@ -7,7 +7,6 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import grpc
 from burnish import events, results, rpc
 from burnish.api.job.v1 import job_event_pb2, job_service_pb2, job_service_pb2_grpc, job_spec_pb2
 from burnish.errors import DeadlineExceeded, Unavailable
+from burnish.job_requests import CreateOptions, JobPage
 from burnish.resources import JobName
 from burnish.results import JobOutcome, JobSnapshot
 
@@ -28,37 +28,9 @@ _SILENCE_SECONDS = 35.0
 _FIRST_BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 2.0
 
+__all__ = ["AsyncJob", "AsyncJobs", "CreateOptions", "JobPage", "OnUpdate", "job_name"]
+
 OnUpdate = Callable[[JobSnapshot, job_event_pb2.JobEvent], Awaitable[None] | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateOptions:
-    """How a job is created.
-
-    Attributes:
-        job_id: Id to use; generated when empty.
-        request_id: Makes the call idempotent; generated when empty.
-        task_app_api_key: Key that the task app asks for.
-        validate_only: Checks everything but creates nothing.
-    """
-
-    job_id: str = ""
-    request_id: str = ""
-    task_app_api_key: str = ""
-    validate_only: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobPage:
-    """One page of jobs, newest first.
-
-    Attributes:
-        jobs: The jobs.
-        next_page_token: Empty on the last page.
-    """
-
-    jobs: tuple[JobSnapshot, ...]
-    next_page_token: str
 
 
 class AsyncJob:
@@ -274,7 +246,7 @@ class AsyncJobs:
 
     async def events(
         self, name: str, *, after_sequence: int = 0
-    ) -> AsyncIterator[dict[str, object]]:
+    ) -> AsyncGenerator[dict[str, object], None]:
         """Follows a job's events to its end, as dotted envelopes (see `burnish.events`)."""
         job = await self.get(name)
         async with contextlib.aclosing(self.watch(name, after_sequence=after_sequence)) as watched:
