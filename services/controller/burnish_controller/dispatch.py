@@ -271,6 +271,16 @@ def reference_text(result: types_v1.RolloutResult) -> str:
     return _text(result.reference)
 
 
+def stage_reference(result: types_v1.RolloutResult, stage_id: str) -> str:
+    """Returns what a stage was wanted to say, from a reference with a key of its name; else "".
+
+    An app with several stages tells so what each of them should have said.
+    """
+    value = json.loads(result.reference) if result.reference else None
+    wanted = value.get(stage_id) if isinstance(value, dict) else None
+    return wanted if isinstance(wanted, str) else ""
+
+
 def _text(data: bytes) -> str:
     if not data:
         return ""

@@ -18,7 +18,7 @@ from burnish_controller.demos import (
     message_text,
     reply_message,
 )
-from burnish_controller.dispatch import output_text, reference_text
+from burnish_controller.dispatch import output_text, reference_text, stage_reference
 from burnish_controller.ledger.calls import Call
 from burnish_controller.phases.base import PhaseServices, estimate
 from burnish_controller.phases.bootstrap import labelled_rows
@@ -109,10 +109,14 @@ async def _show_rows(
         said = message_text(message) if message is not None else output_text(one.result)
         came = example_text(label) if label is not None else bindings_text(call.trace.bindings)
         passed = one.fused is not None and one.fused >= least
+        expected = label.output if label is not None else stage_reference(one.result, stage_id)
+        if label is None and expected:
+            # The rollout's reward is that of all its stages; this says how this one did.
+            passed = said.strip() == expected
         if passed and label is None:
             request.examples.add(input=came, output=said)
         elif not passed:
-            expected = label.output if label is not None else reference_text(one.result)
+            expected = expected or reference_text(one.result)
             if expected:
                 request.failures.add(input=came, expected=expected, actual=said)
 
