@@ -14,6 +14,7 @@ from burnish.api.trace import v1 as trace_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import FailedPrecondition
 from burnish_controller import task_apps
+from burnish_controller.creation import JobCreator
 from burnish_controller.dispatch import Dispatcher, DispatchServices
 from burnish_controller.durable import DurableEngine
 from burnish_controller.job_servicer import JobServicer, JobServices
@@ -70,79 +71,29 @@ class ControllerApp:
         """Opens the stores, takes up the jobs under way, and adds the servicers."""
         settings = self._settings
         key = _required(settings)
-        database = await open_database(settings.state_dir)
-        writer = Writer(database.engine)
+        self._database = database = await open_database(settings.state_dir)
+        self._writer = writer = Writer(database.engine)
         writer.start()
-        peers = connect_peers(settings)
-        jobs = JobStore(database, writer, tenant=TENANT)
-        events = EventLog(database, writer, tenant=TENANT)
-        space = SpaceStore(database, writer, tenant=TENANT)
-        rollouts = RolloutStore(database, writer, tenant=TENANT)
-        calls = CallStore(database, writer, tenant=TENANT)
-        ledger = CallLedger(calls, LedgerOptions(price_of=_price, caps_of=partial(_caps, jobs)))
-        dispatcher = Dispatcher(
-            DispatchServices(
-                ledger=ledger,
-                calls=calls,
-                rollouts=rollouts,
-                peers=peers,
-                sealer=TokenSealer(key),
-                interceptor_url=settings.interceptor_url,
-            )
-        )
-        phases = PhaseServices(
-            jobs=jobs,
-            states=JobStates(jobs=jobs, events=events),
-            events=events,
-            space=space,
-            rollouts=rollouts,
-            calls=calls,
-            ledger=ledger,
-            dispatcher=dispatcher,
-            peers=peers,
-            progress=ProgressReporter(jobs=jobs, events=events, rollouts=rollouts, ledger=ledger),
-        )
+        self._peers = connect_peers(settings)
+        phases = _phases(database, writer, self._peers, settings=settings, key=key)
+        self._ledger = phases.ledger
         secrets = SecretBox(key)
-        registry = JobRegistry(phases, secrets=secrets, connect=_connect)
-        engine = DurableEngine(registry)
-        results = ResultBuilder(
-            jobs=jobs,
-            events=events,
-            space=space,
-            rollouts=rollouts,
-            ledger=ledger,
-        )
-        self._database, self._writer, self._peers = database, writer, peers
-        self._ledger, self._registry, self._engine = ledger, registry, engine
+        self._registry = registry = JobRegistry(phases, secrets=secrets, connect=_connect)
+        self._engine = engine = DurableEngine(registry)
         await engine.launch(database_url=database.engine_url, executor_id=settings.node_id)
-        for job_id in await jobs.unfinished():
+        for job_id in await phases.jobs.unfinished():
             await engine.start(job_id)
-        job_v1.add_JobServiceServicer_to_server(
-            JobServicer(
-                JobServices(
-                    jobs=jobs,
-                    events=events,
-                    registry=registry,
-                    engine=engine,
-                    results=results,
-                    peers=peers,
-                    secrets=secrets,
-                    connect=_connect,
-                )
-            ),
-            grpc_server,
+        creator = JobCreator(
+            jobs=phases.jobs,
+            events=phases.events,
+            engine=engine,
+            peers=self._peers,
+            secrets=secrets,
+            price_of=_price,
+            connect=_connect,
         )
-        ledger_v1.add_CallLedgerServiceServicer_to_server(CallLedgerServicer(ledger), grpc_server)
-        policy_v1.add_PolicyServiceServicer_to_server(PolicyServicer(registry, space), grpc_server)
-        trace_v1.add_TraceServiceServicer_to_server(
-            TraceServicer(database, writer, calls, tenant=TENANT), grpc_server
-        )
-        return (
-            "burnish.api.job.v1.JobService",
-            "burnish.api.ledger.v1.CallLedgerService",
-            "burnish.api.policy.v1.PolicyService",
-            "burnish.api.trace.v1.TraceService",
-        )
+        traces = TraceServicer(database, writer, phases.calls, tenant=TENANT)
+        return _add_servicers(grpc_server, phases, registry, creator, traces)
 
     async def drain(self) -> None:
         """Leaves the jobs to the next start; their calls in flight are journaled."""
@@ -161,6 +112,73 @@ class ControllerApp:
             await self._writer.close()
         if self._database is not None:
             await self._database.close()
+
+
+def _phases(
+    database: Database, writer: Writer, peers: Peers, *, settings: ServiceSettings, key: str
+) -> PhaseServices:
+    jobs = JobStore(database, writer, tenant=TENANT)
+    events = EventLog(database, writer, tenant=TENANT)
+    rollouts = RolloutStore(database, writer, tenant=TENANT)
+    calls = CallStore(database, writer, tenant=TENANT)
+    ledger = CallLedger(calls, LedgerOptions(price_of=_price, caps_of=partial(_caps, jobs)))
+    dispatcher = Dispatcher(
+        DispatchServices(
+            ledger=ledger,
+            calls=calls,
+            rollouts=rollouts,
+            peers=peers,
+            sealer=TokenSealer(key),
+            interceptor_url=settings.interceptor_url,
+        )
+    )
+    return PhaseServices(
+        jobs=jobs,
+        states=JobStates(jobs=jobs, events=events),
+        events=events,
+        space=SpaceStore(database, writer, tenant=TENANT),
+        rollouts=rollouts,
+        calls=calls,
+        ledger=ledger,
+        dispatcher=dispatcher,
+        peers=peers,
+        progress=ProgressReporter(jobs=jobs, events=events, rollouts=rollouts, ledger=ledger),
+    )
+
+
+def _add_servicers(
+    server: aio.Server,
+    phases: PhaseServices,
+    registry: JobRegistry,
+    creator: JobCreator,
+    traces: TraceServicer,
+) -> Sequence[str]:
+    """Adds every servicer and returns the full names of their services."""
+    results = ResultBuilder(
+        jobs=phases.jobs,
+        events=phases.events,
+        space=phases.space,
+        rollouts=phases.rollouts,
+        ledger=phases.ledger,
+    )
+    services = JobServices(
+        jobs=phases.jobs,
+        events=phases.events,
+        registry=registry,
+        results=results,
+        creator=creator,
+    )
+    job_v1.add_JobServiceServicer_to_server(JobServicer(services), server)
+    ledger_v1.add_CallLedgerServiceServicer_to_server(CallLedgerServicer(phases.ledger), server)
+    policies = PolicyServicer(registry, phases.space)
+    policy_v1.add_PolicyServiceServicer_to_server(policies, server)
+    trace_v1.add_TraceServiceServicer_to_server(traces, server)
+    return (
+        "burnish.api.job.v1.JobService",
+        "burnish.api.ledger.v1.CallLedgerService",
+        "burnish.api.policy.v1.PolicyService",
+        "burnish.api.trace.v1.TraceService",
+    )
 
 
 async def _caps(jobs: JobStore, job_id: str) -> Caps:

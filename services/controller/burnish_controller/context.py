@@ -19,6 +19,8 @@ SYSTEM_ROLES = ("system", "developer")
 DEFAULT_CONCURRENCY = 20
 DEFAULT_ROLLOUT_SECONDS = 120.0
 DEFAULT_MIN_REWARD = 0.8
+LEARNING_ROLLOUTS = 8
+LEAST_TO_LEARN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,20 +137,38 @@ class JobContext:
             max_cell_count=self.search_cells(),
         )
 
+    @property
+    def learns(self) -> bool:
+        """Whether the baseline is learnt on the wire, known meanwhile or not."""
+        return not stages_of(self.spec, None)
+
+    def learning_seeds(self) -> list[int]:
+        """Returns the seeds that the baseline is learnt from; none when it was given."""
+        if not self.learns:
+            return []
+        seeds = self.pools.bootstrap or self.pools.online
+        cap = self.spec.budget.max_rollouts
+        count = LEARNING_ROLLOUTS
+        if cap:
+            count = min(count, max(LEAST_TO_LEARN, (cap - len(self.pools.validation)) // 4))
+        return seeds[:count]
+
     def bootstrap_seeds(self) -> list[int]:
         """Returns the bootstrap seeds that fit the rollout cap beside baseline and one search."""
-        cap = self.spec.budget.max_rollouts
-        if not cap:
+        if not self.spec.budget.max_rollouts:
             return self.pools.bootstrap
-        room = cap - len(self.pools.validation)
-        return self.pools.bootstrap[: max(0, min(len(self.pools.bootstrap), room * 2 // 3))]
+        return self.pools.bootstrap[: max(0, self._room() * 2 // 3)]
 
     def search_cells(self) -> int:
         """Returns the most cells that the search may use; 0 means no limit."""
-        cap = self.spec.budget.max_rollouts
-        if not cap:
+        if not self.spec.budget.max_rollouts:
             return 0
-        return max(1, cap - len(self.pools.validation) - len(self.bootstrap_seeds()))
+        return max(1, self._room() - len(self.bootstrap_seeds()))
+
+    def _room(self) -> int:
+        """Returns how many rollouts the cap leaves for bootstrap and search."""
+        cap = self.spec.budget.max_rollouts
+        return cap - len(self.pools.validation) - len(self.learning_seeds())
 
 
 def policy_of(job: job_v1.Job, stages: Sequence[policy_v1.StagePolicy]) -> policy_v1.Policy:

@@ -80,7 +80,8 @@ class ProgressReporter:
         cap = job.spec.budget.max_rollouts
         if cap:
             return cap + test
-        return len(pools.validation) + len(pools.bootstrap) + _search_cells(job) + test
+        before = len(job.learning_seeds()) + len(pools.validation) + len(pools.bootstrap)
+        return before + _search_cells(job) + test
 
     async def _budget(self, job: JobContext) -> job_v1.JobEvent:
         by_role = await self.ledger.usage(job.job_id)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
 from burnish.models import ModelRole, check_model
 from burnish_controller.context import pools_of, stages_of
+from burnish_controller.ledger.engine import Pricer
 from burnish_controller.pools import pool_problems
+from burnish_controller.validation_budget import budget_problems
 
 _SCHEMES = ("http://", "https://", "grpc://")
-_TOKENS_PER_USER_TURN = 512
 _SMALL_POOL = 20
 
 
@@ -23,25 +24,34 @@ class SpecInvalid(InvalidArgument):
     default_reason = "JOB_SPEC_INVALID"
 
 
-def check_spec(spec: job_v1.JobSpec) -> list[str]:
-    """Returns warnings about a spec that is valid.
+def spec_problems(spec: job_v1.JobSpec, *, price_of: Pricer) -> list[str]:
+    """Returns every fault of a spec.
 
-    Raises:
-        SpecInvalid: With every fault found.
+    Args:
+        spec: The spec.
+        price_of: Price of a model for a prompt of so many tokens; None when unknown.
     """
-    problems = [
+    return [
         *_app_problems(spec),
         *_model_problems(spec),
         *_stage_problems(spec),
         *_mode_problems(spec),
-        *_budget_problems(spec),
+        *budget_problems(spec, price_of=price_of),
     ]
+
+
+def require_none(problems: Sequence[str]) -> None:
+    """Refuses a job with faults.
+
+    Raises:
+        SpecInvalid: With every fault found.
+    """
     if problems:
+        noun = "problem" if len(problems) == 1 else "problems"
         raise SpecInvalid(
-            f"{len(problems)} problems in the job: " + "; ".join(problems),
+            f"{len(problems)} {noun} in the job: " + "; ".join(problems),
             metadata={f"problem_{n}": problem for n, problem in enumerate(problems)},
         )
-    return list(_warnings(spec))
 
 
 def _app_problems(spec: job_v1.JobSpec) -> Iterator[str]:
@@ -102,6 +112,10 @@ def _stage_problems(spec: job_v1.JobSpec) -> Iterator[str]:
         )
 
 
+def _optimised(stage: job_v1.StageSpec) -> bool:
+    return stage.optimise_instruction or stage.optimise_demos
+
+
 def _mode_problems(spec: job_v1.JobSpec) -> Iterator[str]:
     if not spec.HasField("offline"):
         yield "`offline` is missing; this release runs offline jobs"
@@ -125,42 +139,8 @@ def _mode_problems(spec: job_v1.JobSpec) -> Iterator[str]:
             yield "`scoring.weights.outcome` is above 0 without a verifier graph; give one or set 0"
 
 
-def _budget_problems(spec: job_v1.JobSpec) -> Iterator[str]:
-    budget = spec.budget
-    if budget.max_rollouts < 0 or budget.max_tokens < 0 or budget.max_trials < 0:
-        yield "`budget` has a negative cap; use 0 for none"
-    if budget.HasField("max_cost_usd") and not budget.max_cost_usd >= 0:
-        yield f"`budget.max_cost_usd` is {budget.max_cost_usd}; use a number of at least 0"
-    if budget.HasField("target_reward") and not 0 < budget.target_reward <= 1:
-        yield f"`budget.target_reward` is {budget.target_reward}; use a number in (0, 1]"
-    if not spec.HasField("offline") or pool_problems(spec.offline):
-        return
-    pools = pools_of(spec)
-    least = len(pools.validation) + 1
-    if 0 < budget.max_rollouts <= least:
-        yield (
-            f"`budget.max_rollouts` is {budget.max_rollouts}, but the baseline alone takes"
-            f" {len(pools.validation)}; raise it or shrink `validation_pool`"
-        )
-    tokens = 2 * len(pools.test) * _rollout_tokens(spec)
-    if 0 < budget.max_tokens < tokens:
-        yield (
-            f"`budget.max_tokens` is {budget.max_tokens}, but the closing test can take {tokens};"
-            " raise it or shrink `test_pool`"
-        )
-
-
-def _rollout_tokens(spec: job_v1.JobSpec) -> int:
-    """Returns what one rollout of the baseline can take at the least that must be reserved."""
-    stages = stages_of(spec, None)
-    total = 0
-    for stage in stages:
-        text = sum(len(message.pattern.encode()) for message in stage.template.messages)
-        total += text + stage.model.max_output_tokens
-    return total or _TOKENS_PER_USER_TURN
-
-
-def _warnings(spec: job_v1.JobSpec) -> Iterator[str]:
+def spec_warnings(spec: job_v1.JobSpec) -> Iterator[str]:
+    """Yields what to look at in a spec that is valid."""
     pools = pools_of(spec)
     if not pools.test:
         yield "no test pool: the winner will not be judged on rows that the search never saw"
@@ -170,3 +150,16 @@ def _warnings(spec: job_v1.JobSpec) -> Iterator[str]:
         yield f"the validation pool has {len(pools.validation)} rows: the choice will be noisy"
     if not pools.bootstrap:
         yield "no bootstrap pool: no demos are gathered"
+    bootstrap = spec.offline.bootstrap
+    wanted = bootstrap.max_bootstrapped_demos + bootstrap.max_labelled_demos
+    if wanted and bootstrap.max_demo_sets <= 1:
+        yield "demos are wanted, but `max_demo_sets` leaves only the empty set: raise it above 1"
+    if not spec.proposer.instruction_count:
+        yield "`proposer.instruction_count` is 0: no instructions are written, only demos chosen"
+    if spec.stages and not any(_optimised(stage) for stage in spec.stages):
+        yield "no stage is optimised: there is nothing to search"
+    if len(stages_of(spec, None)) > 1 and bootstrap.max_labelled_demos:
+        yield (
+            "labelled demos are left out: rows are labelled for the whole program, and this one"
+            f" has {len(spec.stages)} stages"
+        )

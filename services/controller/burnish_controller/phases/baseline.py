@@ -23,8 +23,6 @@ from burnish_controller.phases.base import (
     require_scored,
 )
 
-LEARNING_ROLLOUTS = 8
-
 
 class BaselineUnlearnable(FailedPrecondition):
     """The app's calls do not tell what its prompt is."""
@@ -38,10 +36,9 @@ async def learn_baseline(services: PhaseServices, job: JobContext) -> None:
     Raises:
         BaselineUnlearnable: Fewer than two rollouts made a chat call.
     """
-    seeds = job.pools.bootstrap or job.pools.online
     batch = Batch(
         phase="bootstrap",
-        cells=cells("", types_v1.POOL_BOOTSTRAP, seeds[:LEARNING_ROLLOUTS]),
+        cells=cells("", types_v1.POOL_BOOTSTRAP, job.learning_seeds()),
     )
     done = await services.dispatcher.run(job, batch)
     require_scored(done, what="learning the baseline")

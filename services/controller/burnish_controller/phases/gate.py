@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from burnish.api.job import v1 as job_v1
+from burnish.api.types import v1 as types_v1
 from burnish_controller.context import JobContext
 from burnish_controller.phases.base import PhaseServices
 
@@ -48,6 +51,24 @@ async def remaining_rollouts(services: PhaseServices, job: JobContext) -> int | 
     if not cap:
         return None
     return max(0, cap - await used_rollouts(services, job))
+
+
+async def allowed_cells(
+    services: PhaseServices, job: JobContext, cells: Sequence[types_v1.Cell]
+) -> list[types_v1.Cell]:
+    """Returns the cells that the rollout cap allows, from the first on; finished ones are free."""
+    remaining = await remaining_rollouts(services, job)
+    if remaining is None:
+        return list(cells)
+    finished = await services.rollouts.by_ids([job.rollout_id(cell) for cell in cells])
+    allowed = []
+    for cell in cells:
+        if job.rollout_id(cell) in finished:
+            allowed.append(cell)
+        elif remaining > 0:
+            remaining -= 1
+            allowed.append(cell)
+    return allowed
 
 
 async def _out_of_time(services: PhaseServices, job: JobContext) -> bool:

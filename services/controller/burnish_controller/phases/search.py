@@ -69,7 +69,8 @@ async def evaluate(services: PhaseServices, job: JobContext, ask_index: int) -> 
     """Runs the cells of a work."""
     work = await _work(services, job, ask_index)
     found = [cell for trial in work.evaluation.trials for cell in trial.cells]
-    await services.dispatcher.run(job, Batch(phase="search", cells=_distinct(found)))
+    allowed = await gate.allowed_cells(services, job, _distinct(found))
+    await services.dispatcher.run(job, Batch(phase="search", cells=allowed))
 
 
 async def tell(services: PhaseServices, job: JobContext, ask_index: int) -> None:
