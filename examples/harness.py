@@ -11,7 +11,7 @@ import contextlib
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,12 +167,30 @@ def pools(info: TaskInfo, plan: Plan, *, seed: int) -> dict[str, list[int]]:
     }
 
 
-def job_settings(url: str, info: TaskInfo, plan: Plan, *, seed: int) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One job.
+
+    Attributes:
+        url: The app.
+        plan: How large the job is.
+        seed: Seed of every random choice.
+        stages: Call sites of the app, as a job file declares them; empty lets them be learnt.
+    """
+
+    url: str
+    plan: Plan
+    seed: int = 0
+    stages: tuple[Mapping[str, object], ...] = ()
+
+
+def job_settings(order: Order, info: TaskInfo) -> dict[str, object]:
     """Returns a MIPRO job with the local models, in the form of a job file."""
+    plan = order.plan
     job: dict[str, object] = {
         "algorithm": "mipro",
-        "task_app": url,
-        "seed": seed,
+        "task_app": order.url,
+        "seed": order.seed,
         "max_concurrent": plan.concurrency,
         "model": {
             "provider": "local",
@@ -186,7 +204,7 @@ def job_settings(url: str, info: TaskInfo, plan: Plan, *, seed: int) -> dict[str
             "model": "local-proposer",
             "instructions_per_batch": plan.instructions,
         },
-        "pools": pools(info, plan, seed=seed),
+        "pools": pools(info, plan, seed=order.seed),
         "search": {
             "num_iterations": plan.iterations,
             "num_evaluations_per_iteration": 2,
@@ -198,6 +216,8 @@ def job_settings(url: str, info: TaskInfo, plan: Plan, *, seed: int) -> dict[str
         },
         "budget": {"max_rollouts": plan.rollouts},
     }
+    if order.stages:
+        job["stages"] = list(order.stages)
     return {"job": job}
 
 
@@ -210,29 +230,20 @@ class Finished:
 
 
 async def run_job(
-    client: AsyncClient,
-    url: str,
-    plan: Plan,
-    *,
-    seed: int = 0,
-    say: Callable[[str], None] | None = None,
+    client: AsyncClient, order: Order, *, say: Callable[[str], None] | None = None
 ) -> Finished:
-    """Runs a job on an app to its end.
-
-    Args:
-        client: Talks to the controller.
-        url: The app.
-        plan: How large the job is.
-        seed: Seed of every random choice.
-        say: Called with each line of progress.
-    """
-    info = await ask_task_info(url)
-    loaded = await load_job(job_settings(url, info, plan, seed=seed))
+    """Runs a job on an app to its end; `say` gets each line of progress."""
+    info = await ask_task_info(order.url)
+    loaded = await load_job(job_settings(order, info))
     job = await client.jobs.create(
         loaded.spec, options=CreateOptions(task_app_api_key=loaded.task_app_api_key)
     )
     if say is not None:
-        say(f"Job {job.job_id}: MIPRO on {len(loaded.resolved.pools.test or ())} held-out rows")
+        rows = len(loaded.resolved.pools.test or ())
+        say(
+            f"Job {job.job_id}: MIPRO with {order.plan.rollouts} rollouts at most, then a test on"
+            f" {rows} held-out rows"
+        )
     await _follow(job, say)
     return Finished(snapshot=await job.refresh(), outcome=await job.result())
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from burnish.client import AsyncClient
 from burnish.datasets import BANKING77_CREDIT
 from burnish.suite import Suite
-from examples.harness import Plan, app_process, print_all, run_job
+from examples.harness import Order, Plan, app_process, print_all, run_job
 
 SHIPPED = "shipped"
 
@@ -154,7 +154,7 @@ def app(options: argparse.Namespace, folder: Path) -> contextlib.AbstractAsyncCo
 async def one(client: AsyncClient, url: str, plan: Plan, seed: int) -> Run:
     """Runs one job."""
     began = time.monotonic()
-    finished = await run_job(client, url, plan, seed=seed)
+    finished = await run_job(client, Order(url=url, plan=plan, seed=seed))
     outcome = finished.outcome
     if finished.snapshot.state != "succeeded" or outcome.best is None or outcome.baseline is None:
         raise SystemExit(f"seed {seed}: the job ended {finished.snapshot.state}: {finished}")
