@@ -6,6 +6,7 @@ history in any process.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,35 @@ class Row:
     reward: float
 
 
+class Codes:
+    """Measured cells as numbers, kept up with while they come in, for the arithmetic.
+
+    Attributes:
+        candidate_ids: Candidates in the order they were first measured.
+    """
+
+    def __init__(self) -> None:
+        self.candidate_ids: list[str] = []
+        self._candidates: dict[str, int] = {}
+        self._places: dict[tuple[Pool, int], int] = {}
+        self._who = array("q")
+        self._where = array("q")
+        self._rewards = array("d")
+
+    def append(self, row: Row) -> None:
+        """Adds a measured cell."""
+        who = self._candidates.setdefault(row.candidate_id, len(self._candidates))
+        if who == len(self.candidate_ids):
+            self.candidate_ids.append(row.candidate_id)
+        self._who.append(who)
+        self._where.append(self._places.setdefault((row.pool, row.seed), len(self._places)))
+        self._rewards.append(row.reward)
+
+    def first(self, count: int) -> tuple[Sequence[int], Sequence[int], Sequence[float]]:
+        """Returns candidate, data row and reward of the first `count` cells."""
+        return self._who[:count], self._where[:count], self._rewards[:count]
+
+
 class History:
     """What is known of a study.
 
@@ -44,6 +74,7 @@ class History:
         trials: Trials in the order they were suggested.
         works: Works in the order they were suggested.
         rows: Measured cells in the order they were told.
+        codes: The same as numbers.
         suggested_cell_count: Cells suggested so far.
         grown_at: How many minibatch trials there were when the space last grew.
     """
@@ -55,11 +86,13 @@ class History:
         self.trials: list[Trial] = []
         self.works: list[Work] = []
         self.rows: list[Row] = []
+        self.codes = Codes()
         self.suggested_cell_count = 0
         self.grown_at = 0
         self._prior_row_count: int | None = None
         self._outcomes: dict[Cell, float | None] = {}
         self._asked: dict[str, set[tuple[Pool, int]]] = {}
+        self._rewards: dict[tuple[str, Pool], list[float]] = {}
         self._minibatch_count = 0
 
     def add(self, components: Iterable[Component]) -> None:
@@ -93,9 +126,7 @@ class History:
             elif self._outcomes.get(cell) is None:
                 self._outcomes[cell] = observation.reward
                 if cell.fidelity == 0 and cell.pool is not Pool.BOOTSTRAP:
-                    self.rows.append(
-                        Row(cell.candidate_id, cell.pool, cell.seed, observation.reward)
-                    )
+                    self._measured(Row(cell.candidate_id, cell.pool, cell.seed, observation.reward))
 
     def close(self, work: Work) -> None:
         """Ends a work: its trials get their means over the cells that were observed."""
@@ -117,11 +148,14 @@ class History:
         """Returns what was told before the first ask: the baseline's evaluation."""
         return self.rows if self._prior_row_count is None else self.rows[: self._prior_row_count]
 
-    def rewards(self, candidate_id: str, pool: Pool) -> list[float]:
+    def rewards(self, candidate_id: str, pool: Pool) -> Sequence[float]:
         """Returns a candidate's measured rewards in a pool, in the order they were told."""
-        return [
-            row.reward for row in self.rows if row.candidate_id == candidate_id and row.pool is pool
-        ]
+        return self._rewards.get((candidate_id, pool), ())
+
+    def _measured(self, row: Row) -> None:
+        self.rows.append(row)
+        self.codes.append(row)
+        self._rewards.setdefault((row.candidate_id, row.pool), []).append(row.reward)
 
     @property
     def minibatch_count(self) -> int:

@@ -101,7 +101,7 @@ class Study:
         """Returns the best candidates."""
         if as_of_revision != self.revision:
             raise self._stale(as_of_revision, "the ranking is wanted as of another revision")
-        return self._algorithm.rank(self.history)[:count]
+        return self._algorithm.rank(self.history, count)
 
     def replay(self, revision: int, change: Change) -> None:
         """Applies an entry of the log; recorded work is taken as it stands."""

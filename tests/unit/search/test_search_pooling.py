@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from burnish_search.algorithms import pooling
-from burnish_search.algorithms.pooling import Pooled
-from burnish_search.history import Row
+from burnish_search.algorithms.pooling import Pooled, Pooling, Variances
+from burnish_search.algorithms.random_search import RandomSearch
+from burnish_search.history import Codes, Row
 from burnish_search.model import Candidate, Pool
 
 
@@ -15,8 +16,17 @@ def candidate(instruction, demo_set):
     return Candidate.of(("main",), (f"ins_{instruction}", f"dem_{demo_set}"))
 
 
-def rows_of(observed):
-    return [Row(c.candidate_id, Pool.ONLINE, seed, reward) for c, seed, reward in observed]
+def coded(observed):
+    codes = Codes()
+    for chosen, seed, reward in observed:
+        codes.append(Row(chosen.candidate_id, Pool.ONLINE, seed, reward))
+    return codes
+
+
+def fit(observed, **options):
+    known = {chosen.candidate_id: chosen for chosen, _, _ in observed}
+    options.setdefault("row_count", len(observed))
+    return Pooled(coded(observed), known, **options)
 
 
 def made_up(count=60, seed=4):
@@ -28,16 +38,16 @@ def made_up(count=60, seed=4):
     return observed, grid
 
 
-def written_out(observed, grid, *, scale, row_variance, noise):
+def written_out(observed, grid, variances):
     """Posterior means and restricted likelihood by the full covariance of all observations."""
-    prior = scale**2 * pooling._kernel(grid, grid)
-    who = np.array([grid.index(c) for c, _, _ in observed])
+    prior = variances.scale**2 * pooling._kernel(grid, grid)
+    who = np.array([grid.index(chosen) for chosen, _, _ in observed])
     where = np.array([seed for _, seed, _ in observed])
     rewards = np.array([reward for _, _, reward in observed])
     covariance = (
         prior[np.ix_(who, who)]
-        + row_variance * (where[:, None] == where[None])
-        + noise * np.eye(len(observed))
+        + variances.row * (where[:, None] == where[None])
+        + variances.noise * np.eye(len(observed))
     )
     inverse = np.linalg.inv(covariance)
     ones = np.ones(len(observed))
@@ -56,31 +66,42 @@ def written_out(observed, grid, *, scale, row_variance, noise):
 
 def test_sums_by_candidate_give_what_the_full_covariance_gives():
     observed, grid = made_up()
-    seen = [c for c in grid if any(c == o[0] for o in observed)]
-    pooled = Pooled(rows_of(observed), grid)
-    evidence = pooling._evidence(rows_of(observed), [c.candidate_id for c in seen])
-    fit = pooling._fitted(
-        evidence, pooling._kernel(seen, seen), scale=0.08, row_variance=0.1, noise=0.14
-    )
-    other = pooling._fitted(
-        evidence, pooling._kernel(seen, seen), scale=0.02, row_variance=0.02, noise=0.2
-    )
-    full = written_out(observed, seen, scale=0.08, row_variance=0.1, noise=0.14)
-    least = written_out(observed, seen, scale=0.02, row_variance=0.02, noise=0.2)
-    assert fit.likelihood - other.likelihood == pytest.approx(full[2] - least[2])
-    pooled.candidates, pooled._fit = seen, fit
-    means, deviations = pooled.posterior(seen)
-    assert means == pytest.approx(full[0])
-    assert deviations == pytest.approx(full[1])
+    one = Variances(scale=0.08, row=0.1, noise=0.14)
+    other = Variances(scale=0.02, row=0.02, noise=0.2)
+    fits = [fit(observed, variances=variances) for variances in (one, other)]
+    full = [written_out(observed, grid, variances) for variances in (one, other)]
+    for pooled, (means, deviations, _) in zip(fits, full, strict=True):
+        assert pooled.means(grid) == pytest.approx(means)
+        assert pooled.deviations(grid) == pytest.approx(deviations)
+    likelier = fits[0]._fit.likelihood - fits[1]._fit.likelihood
+    assert likelier == pytest.approx(full[0][2] - full[1][2])
+
+
+def test_variances_are_found_where_they_make_the_rewards_likeliest():
+    observed, _ = made_up(count=200)
+    found = fit(observed).variances
+    best = fit(observed, variances=found)._fit.likelihood
+    for scale in (0.01, 0.04, 0.16):
+        other = Variances(scale=scale, row=found.row, noise=found.noise)
+        assert fit(observed, variances=other)._fit.likelihood <= best
+
+
+def test_variances_depend_on_the_history_alone_not_on_when_they_were_asked_for(rig):
+    found = rig(RandomSearch, settings={"batch_size": 7, "num_trials": 30}).start().run()
+    history, often = found.history, Pooling()
+    for count in range(1, len(history.rows) + 1):
+        means = often.fit(history, row_count=count).means(often.fit(history).candidates)
+    once = Pooling().fit(history)
+    assert means == pytest.approx(once.means(once.candidates), abs=0)
 
 
 def test_an_option_is_judged_by_all_trials_that_chose_it():
     good, bad = [candidate(1, d) for d in range(4)], [candidate(0, d) for d in range(4)]
     observed = [(c, seed, 1.0) for c in good for seed in range(6)]
     observed += [(c, seed, 0.0) for c in bad for seed in range(6)]
-    pooled = Pooled(rows_of(observed), [*good, *bad])
+    pooled = fit(observed)
     unseen = [candidate(1, 9), candidate(0, 9)]
-    (better, worse), _ = pooled.posterior(unseen)
+    better, worse = pooled.means(unseen)
     assert better > worse + 0.1
     assert pooled.promising().choices[0] == "ins_1"
 
@@ -93,8 +114,7 @@ def test_easy_rows_make_no_candidate_better():
     observed += [(c, s, float(s % 5 == 0)) for c in references for s in hard]
     lucky, unlucky = candidate(5, 1), candidate(6, 2)
     observed += [(lucky, s, 1.0) for s in easy] + [(unlucky, s, float(s % 5 == 0)) for s in hard]
-    pooled = Pooled(rows_of(observed), [*references, lucky, unlucky])
-    (first, second), _ = pooled.posterior([lucky, unlucky])
+    first, second = fit(observed).means([lucky, unlucky])
     assert abs(first - second) < 0.05
 
 
@@ -104,16 +124,14 @@ def test_one_lucky_minibatch_is_shrunk():
     observed = [(c, rng.randrange(50), float(rng.random() < 0.5)) for c in crowd for _ in range(30)]
     lucky = candidate(8, 8)
     observed += [(lucky, seed, 1.0) for seed in range(50, 60)]
-    pooled = Pooled(rows_of(observed), [*crowd, lucky])
-    means, deviations = pooled.posterior([lucky, crowd[0]])
-    assert 0.5 < means[0] < 0.85
+    pooled = fit(observed)
+    deviations = pooled.deviations([lucky, crowd[0]])
+    assert 0.5 < pooled.means([lucky])[0] < 0.85
     assert deviations[0] > deviations[1]
 
 
 def test_rewards_that_are_all_equal_are_no_trouble():
     observed = [(candidate(i, 0), seed, 1.0) for i in range(2) for seed in range(5)]
-    means, deviations = Pooled(rows_of(observed), [candidate(i, 0) for i in range(2)]).posterior(
-        [candidate(0, 0), candidate(1, 0)]
-    )
-    assert means == pytest.approx([1.0, 1.0])
-    assert np.isfinite(deviations).all()
+    pooled = fit(observed)
+    assert pooled.means(pooled.candidates) == pytest.approx([1.0, 1.0])
+    assert np.isfinite(pooled.deviations(pooled.candidates)).all()

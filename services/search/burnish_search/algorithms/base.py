@@ -67,8 +67,10 @@ class Algorithm(Protocol):
             SpaceIncomplete: There is no candidate yet.
         """
 
-    def rank(self, history: History) -> Sequence[Ranked]:
-        """Returns the candidates that were observed and the baseline, best first.
+    def rank(self, history: History, count: int) -> Sequence[Ranked]:
+        """Returns the best `count` of the candidates that were observed and the baseline.
+
+        Best first; an algorithm may put candidates that its last phase has not looked at last.
 
         Raises:
             SpaceIncomplete: There is no candidate yet.

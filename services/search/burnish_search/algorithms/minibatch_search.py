@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from burnish_search.algorithms import ranking, settings
 from burnish_search.algorithms.base import Ask, generator
 from burnish_search.algorithms.budget import Allowance
-from burnish_search.algorithms.incumbents import Incumbents
 from burnish_search.algorithms.minibatches import Minibatches, RowKey
+from burnish_search.algorithms.ranking import Ranking
 from burnish_search.history import History
 from burnish_search.model import (
     Candidate,
@@ -61,7 +61,7 @@ class MinibatchSearch(ABC):
         self.warnings: Sequence[str] = self.settings.warnings
         self._minibatches = Minibatches(spec, pool, seeds)
         self._validation = self._validation_rows()
-        self._incumbents = Incumbents()
+        self._ranking = Ranking()
 
     @abstractmethod
     def choose(
@@ -85,9 +85,9 @@ class MinibatchSearch(ABC):
                 return plan
         return self._top_k(history, allowance)
 
-    def rank(self, history: History) -> Sequence[Ranked]:
-        """Returns the candidates that were observed and the baseline, best first."""
-        return ranking.ranked(history)
+    def rank(self, history: History, count: int) -> Sequence[Ranked]:
+        """Returns the best of the candidates that were observed and the baseline, best first."""
+        return self._ranking.ranked(history, count=count)
 
     def _allowance(self, history: History, ask: Ask) -> Allowance:
         return Allowance.of(
@@ -113,7 +113,7 @@ class MinibatchSearch(ABC):
             return FinishReason.TARGET_REACHED
         if history.minibatch_count >= self.trial_count(history):
             return FinishReason.COMPLETED
-        if patience is not None and self._incumbents.unchanged_for(history) >= patience:
+        if patience is not None and self._ranking.unchanged_for(history) >= patience:
             return FinishReason.NO_IMPROVEMENT
         return FinishReason.SPACE_EXHAUSTED if self._exhausted(history) else None
 
@@ -136,7 +136,7 @@ class MinibatchSearch(ABC):
             return None
         target = self.settings.target_reward
         incumbent = (
-            self._incumbents.now(history) if target is not None or done % every == 0 else None
+            self._ranking.incumbent(history) if target is not None or done % every == 0 else None
         )
         if incumbent is None:
             return None
@@ -161,7 +161,7 @@ class MinibatchSearch(ABC):
         proposals = (work.plan for work in history.works if isinstance(work.plan, ProposalPlan))
         if any(plan.iteration == iteration for plan in proposals) or not allowance.minibatches:
             return None
-        parents = [ranked.candidate.candidate_id for ranked in self.rank(history)[:_PARENTS]]
+        parents = [ranked.candidate.candidate_id for ranked in self.rank(history, _PARENTS)]
         return ProposalPlan(
             proposal_id=f"iteration-{iteration}",
             stage_ids=self.spec.stage_ids,
@@ -202,7 +202,7 @@ class MinibatchSearch(ABC):
 
     def _top_k(self, history: History, allowance: Allowance) -> Plan:
         """Plans the re-score of the top k, or the end when nothing is left to observe."""
-        chosen = ranking.finalists(history, count=allowance.finalists)
+        chosen = self._ranking.finalists(history, count=allowance.finalists)
         per_candidate = allowance.rows_per_finalist(
             [len(self._unasked(history, candidate, self._final_rows())) for candidate in chosen]
         )

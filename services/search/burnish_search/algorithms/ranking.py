@@ -9,12 +9,13 @@ import numpy as np
 
 from burnish_search import estimate
 from burnish_search.algorithms.minibatches import RowKey
-from burnish_search.algorithms.pooling import Array, Pooled
+from burnish_search.algorithms.pooling import Pooled, Pooling
 from burnish_search.history import History
-from burnish_search.model import Candidate, Estimate, Pool, Ranked, TrialKind
+from burnish_search.model import Candidate, Estimate, Pool, Ranked, TrialKind, TrialState
 
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
+_UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,101 +26,123 @@ class Incumbent:
     mean: float
 
 
-def incumbent(history: History, *, row_count: int | None = None) -> Incumbent | None:
-    """Returns the best by the first `row_count` rows, or by all; None when there is no row.
+class Ranking:
+    """Ranks the candidates of one history; what it keeps is only a cache."""
 
-    The baseline wins ties, then whoever was observed first.
-    """
-    rows = history.rows if row_count is None else history.rows[:row_count]
-    if not rows:
-        return None
-    pooled = Pooled(rows, list(history.candidates.values()))
-    means, _ = _posterior(pooled, pooled.candidates)
-    baseline = history.space.baseline().candidate_id
-    mean, _, candidate = max(
-        (
-            (float(mean), candidate.candidate_id == baseline, candidate)
-            for mean, candidate in zip(means, pooled.candidates, strict=True)
-        ),
-        key=lambda entry: entry[:2],
-    )
-    return Incumbent(candidate=candidate, mean=mean)
+    def __init__(self) -> None:
+        self._pooling = Pooling()
+        self._incumbent_after: dict[int, str | None] = {}
 
+    def incumbent(self, history: History, *, row_count: int | None = None) -> Incumbent | None:
+        """Returns the best by the first `row_count` rows, or by all; None when there is no row.
 
-def finalists(history: History, *, count: int) -> list[Candidate]:
-    """Returns the best candidates for the final re-score, the baseline apart.
-
-    The candidate of the best options is among those considered even when it was never tried.
-    """
-    if not history.rows:
-        return []
-    pooled = Pooled(history.rows, list(history.candidates.values()))
-    known = {candidate.candidate_id: candidate for candidate in pooled.candidates}
-    promising = pooled.promising()
-    known.setdefault(promising.candidate_id, promising)
-    known.pop(history.space.baseline().candidate_id, None)
-    candidates = list(known.values())
-    means, _ = _posterior(pooled, candidates)
-    order = sorted(range(len(candidates)), key=lambda place: -float(means[place]))
-    return [candidates[place] for place in order[:count]]
-
-
-def ranked(history: History) -> list[Ranked]:
-    """Returns the candidates that were observed and the baseline, best first.
-
-    Once the final re-score has begun, those that took part in it and the baseline come before the
-    rest: what was not re-scored was already found worse.
-    """
-    baseline = history.space.baseline()
-    if not history.rows:
-        return [Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)]
-    pooled = Pooled(history.rows, list(history.candidates.values()))
-    candidates = list({c.candidate_id: c for c in [baseline, *pooled.candidates]}.values())
-    means, deviations = _posterior(pooled, candidates)
-    final = {t.candidate.candidate_id for t in history.trials if t.kind is TrialKind.TOP_K}
-    final |= {baseline.candidate_id} if final else set()
-    validation: dict[str, list[float]] = {}
-    for row in history.rows:
-        if row.pool is Pool.VALIDATION:
-            validation.setdefault(row.candidate_id, []).append(row.reward)
-    entries = [
-        Ranked(
-            candidate=candidate,
-            pooled=estimate.normal(
-                float(mean),
-                deviation=float(deviation),
-                row_count=pooled.row_counts.get(candidate.candidate_id, 0),
+        The baseline wins ties, then whoever was observed first.
+        """
+        if not history.rows or row_count == 0:
+            return None
+        pooled = self._pooling.fit(history, row_count=row_count)
+        baseline = history.space.baseline().candidate_id
+        mean, _, candidate = max(
+            (
+                (mean, candidate.candidate_id == baseline, candidate)
+                for mean, candidate in zip(
+                    _means(pooled, pooled.candidates), pooled.candidates, strict=True
+                )
             ),
-            validation=(
-                estimate.of_rewards(validation[candidate.candidate_id])
-                if candidate.candidate_id in validation
-                else None
-            ),
-            baseline=candidate.candidate_id == baseline.candidate_id,
+            key=lambda entry: entry[:2],
         )
-        for candidate, mean, deviation in zip(candidates, means, deviations, strict=True)
-    ]
-    # The baseline stands first in the list, and the sort is stable: it wins ties.
-    return sorted(entries, key=lambda e: (e.candidate.candidate_id not in final, -e.pooled.mean))
+        return Incumbent(candidate=candidate, mean=mean)
+
+    def unchanged_for(self, history: History) -> int:
+        """Returns for how many closed minibatch trials the incumbent has been the same.
+
+        The incumbent after a trial is that of the rows told until the trial was closed.
+        """
+        names = []
+        for trial in history.trials:
+            if trial.kind is not TrialKind.MINIBATCH or trial.state is TrialState.ACTIVE:
+                continue
+            if trial.trial_index not in self._incumbent_after:
+                found = self.incumbent(history, row_count=trial.rows_at_close)
+                self._incumbent_after[trial.trial_index] = (
+                    None if found is None else found.candidate.candidate_id
+                )
+            names.append(self._incumbent_after[trial.trial_index])
+        unchanged = 0
+        for earlier, later in zip(reversed(names[:-1]), reversed(names[1:]), strict=True):
+            if earlier != later:
+                break
+            unchanged += 1
+        return unchanged
+
+    def finalists(self, history: History, *, count: int) -> list[Candidate]:
+        """Returns the best candidates for the final re-score, the baseline apart.
+
+        The candidate of the best options is among those considered even when it was never tried.
+        """
+        if not history.rows:
+            return []
+        pooled = self._pooling.fit(history)
+        known = {candidate.candidate_id: candidate for candidate in pooled.candidates}
+        promising = pooled.promising()
+        known.setdefault(promising.candidate_id, promising)
+        known.pop(history.space.baseline().candidate_id, None)
+        candidates = list(known.values())
+        means = _means(pooled, candidates)
+        order = sorted(range(len(candidates)), key=lambda place: -means[place])
+        return [candidates[place] for place in order[:count]]
+
+    def ranked(self, history: History, *, count: int) -> list[Ranked]:
+        """Returns the best of the candidates that were observed and the baseline, best first.
+
+        Once the final re-score has begun, those that took part in it and the baseline come before
+        the rest: what was not re-scored was already found worse.
+        """
+        baseline = history.space.baseline()
+        if not history.rows:
+            return [Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)]
+        pooled = self._pooling.fit(history)
+        candidates = list({c.candidate_id: c for c in [baseline, *pooled.candidates]}.values())
+        means = _means(pooled, candidates)
+        final = {t.candidate.candidate_id for t in history.trials if t.kind is TrialKind.TOP_K}
+        final |= {baseline.candidate_id} if final else set()
+        # The baseline stands first in the list, and the sort is stable: it wins ties.
+        order = sorted(
+            range(len(candidates)),
+            key=lambda place: (candidates[place].candidate_id not in final, -means[place]),
+        )[:count]
+        chosen = [candidates[place] for place in order]
+        deviations = np.round(pooled.deviations(chosen), _DIGITS)
+        return [
+            Ranked(
+                candidate=candidates[place],
+                pooled=estimate.normal(
+                    means[place],
+                    deviation=float(deviation),
+                    row_count=pooled.row_counts.get(candidates[place].candidate_id, 0),
+                ),
+                validation=_validation(history, candidates[place]),
+                baseline=candidates[place].candidate_id == baseline.candidate_id,
+            )
+            for place, deviation in zip(order, deviations, strict=True)
+        ]
 
 
 def reached(history: History, target: float, *, rows: Sequence[RowKey]) -> bool:
-    """Whether a candidate observed on all of these rows has at least this mean on them."""
+    """Whether a candidate that was asked all of these rows has at least this validation mean."""
     wanted = set(rows)
-    rewards: dict[str, list[float]] = {}
-    for row in history.rows:
-        if (row.pool, row.seed) in wanted:
-            rewards.setdefault(row.candidate_id, []).append(row.reward)
     return any(
-        sum(values) / len(values) >= target
-        for candidate_id, values in rewards.items()
+        sum(rewards) / len(rewards) >= target
+        for candidate_id in history.candidates
         if wanted <= history.asked(candidate_id)
+        and (rewards := history.rewards(candidate_id, Pool.VALIDATION))
     )
 
 
-def _posterior(pooled: Pooled, candidates: Sequence[Candidate]) -> tuple[Array, Array]:
-    means, deviations = pooled.posterior(candidates)
-    return np.round(means, _DIGITS), np.round(deviations, _DIGITS)
+def _validation(history: History, candidate: Candidate) -> Estimate | None:
+    rewards = history.rewards(candidate.candidate_id, Pool.VALIDATION)
+    return estimate.of_rewards(rewards) if rewards else None
 
 
-_UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
+def _means(pooled: Pooled, candidates: Sequence[Candidate]) -> list[float]:
+    return [round(float(mean), _DIGITS) for mean in pooled.means(candidates)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import optuna
 
 _DRAWS = 2
+_PROBE = 0
 _STARTUP_TRIALS = 1  # Coverage of the space is not left to the sampler.
 
 
@@ -57,6 +58,9 @@ class TpeMirror:
             fits: Whether a candidate may be taken.
         """
         study = self._follow(history)
+        # The sampler is asked by itself: a study's own ask compares the distributions of all past
+        # trials first, which takes longer than the draw.
+        probe = study.get_trials(deepcopy=False)[_PROBE]
         sampler = self._optuna.samplers.TPESampler(
             n_startup_trials=_STARTUP_TRIALS,
             n_ei_candidates=self._n_candidates,
@@ -71,13 +75,7 @@ class TpeMirror:
         held = [self._append(study, candidate, TrialState.ACTIVE, None) for candidate in pending]
         repeat = None
         for _ in range(_DRAWS):
-            probe = study.ask()
-            self._count += 1
-            # The sampler is asked by itself: a study's own ask compares the distributions of all
-            # past trials first, which takes longer than the draw.
-            trial = study.get_trials(deepcopy=False)[-1]
-            params = sampler.sample_relative(study, trial, self._distributions)
-            study.tell(probe, state=failed)
+            params = sampler.sample_relative(study, probe, self._distributions)
             if not params:  # Nothing was measured yet.
                 break
             candidate = history.space.candidate(self._choices(history, params))
@@ -91,11 +89,9 @@ class TpeMirror:
         return repeat
 
     def _follow(self, history: History) -> optuna.Study:
-        if self._study is None or self._space_revision != history.space.revision:
-            self._rebuild(history)
         study = self._study
-        if study is None:
-            raise AssertionError("the mirror was just built")
+        if study is None or self._space_revision != history.space.revision:
+            study = self._study = self._rebuilt(history)
         for trial in history.trials[len(self._numbers) :]:
             self._numbers.append(
                 self._append(study, trial.candidate, trial.state, trial.mean_reward)
@@ -113,11 +109,13 @@ class TpeMirror:
             self._open_from += 1
         return study
 
-    def _rebuild(self, history: History) -> None:
+    def _rebuilt(self, history: History) -> optuna.Study:
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
-        self._study = self._optuna.create_study(direction="maximize")
+        study: optuna.Study = self._optuna.create_study(direction="maximize")
+        # The trial that draws are made for; a sampler leaves the trial it draws for out.
+        study.ask()
         self._space_revision = history.space.revision
-        self._numbers, self._told, self._open_from, self._count = [], [], 0, 0
+        self._numbers, self._told, self._open_from, self._count = [], [], 0, 1
         self._names = [slot.name for slot in history.space.slots]
         self._places = [
             {option: place for place, option in enumerate(options)}
@@ -134,7 +132,8 @@ class TpeMirror:
         ]
         if prior:
             mean = sum(prior) / len(prior)
-            self._append(self._study, baseline, TrialState.SUCCEEDED, mean)
+            self._append(study, baseline, TrialState.SUCCEEDED, mean)
+        return study
 
     def _append(
         self, study: optuna.Study, candidate: Candidate, state: TrialState, value: float | None
