@@ -367,7 +367,7 @@ async def test_calls_above_the_limit_are_refused_with_a_time_to_wait():
             assert caught.value.metadata == {"limit": "5"}
             cause = caught.value.__cause__
             assert isinstance(cause, aio.AioRpcError)
-            assert dict(cause.trailing_metadata())["grpc-retry-pushback-ms"] == "250"
+            assert dict(tuple(cause.trailing_metadata()))["grpc-retry-pushback-ms"] == "250"
         release.set()
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert results.count(b"hello") == 5
