@@ -23,6 +23,8 @@ from burnish.statuses import error_from_rpc
 
 REQUEST_ID_KEY = "x-request-id"
 MAX_METADATA_BYTES = 64 * 1024
+DIRECT = ("grpc.enable_http_proxy", 0)
+"""Channel argument that keeps gRPC from calling through the proxy of the environment."""
 _MARGIN_SECONDS = 0.05
 
 _Req = TypeVar("_Req")
@@ -67,7 +69,8 @@ def connect(
 
     Args:
         target: gRPC target such as `127.0.0.1:50051` or `dns:///search:50051`; all addresses that
-            it resolves to are used in turn.
+            it resolves to are used in turn. One on this machine is never asked through a proxy,
+            whatever the environment says.
         token: Bearer token that each call carries.
         options: How the channel behaves.
 
@@ -78,9 +81,21 @@ def connect(
         raise InvalidArgument(
             "the gRPC target is empty; give one like `127.0.0.1:50051`", reason="TARGET_EMPTY"
         )
+    arguments = _channel_arguments(options)
+    if on_this_machine(target):
+        arguments.append(DIRECT)
     return aio.insecure_channel(
-        target, options=_channel_arguments(options), interceptors=_attaching_interceptors(token)
+        target, options=arguments, interceptors=_attaching_interceptors(token)
     )
+
+
+def on_this_machine(target: str) -> bool:
+    """Says whether a gRPC target is a loopback address or a Unix socket."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    address = target.rpartition("/")[2].removeprefix("ipv4:").removeprefix("ipv6:")
+    host = address.rpartition(":")[0] if not address.endswith("]") else address
+    return host.startswith("127.") or host in {"localhost", "[::1]", "::1"}
 
 
 def _channel_arguments(options: ChannelOptions) -> list[tuple[str, int | str]]:

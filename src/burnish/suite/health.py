@@ -28,8 +28,10 @@ async def serving(ready: Mapping[str, object]) -> bool:
 async def _grpc_serving(address: str) -> bool:
     import grpc
 
+    from burnish.rpc import DIRECT
+
     # The two messages are written by hand, so that the SDK needs no health package.
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address, options=[DIRECT]) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=bytes,
