@@ -11,7 +11,6 @@ from burnish_runtime.server import ServiceServer
 from burnish_runtime.settings import Secret, ServiceSettings
 from burnish_runtime.testing import HandlerService
 
-
 PATH = "/burnish.testing.v1.HandlerService/Do"
 
 
@@ -37,7 +36,8 @@ async def test_a_service_on_this_machine_is_called_and_checked_past_the_proxy(de
     addresses = await server.start()
     try:
         async with rpc.connect(addresses.grpc, token="t") as channel:
-            reply = await channel.unary_unary(PATH)(b"hello", timeout=10)
+            do: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PATH)
+            reply = await do(b"hello", timeout=10)
             assert reply == b"hello"
         assert await serving({"health": addresses.health})
     finally:
