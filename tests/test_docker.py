@@ -28,6 +28,7 @@ SERVICES = ("controller", "interceptor", "proposer", "search", "verifier")
 ALL = (*SERVICES, "local")
 STATEFUL = {"controller", "verifier"}
 PEER_PORT = 50051
+WAIT_SECONDS = 60.0
 ANY_HOST = "0.0.0.0"  # noqa: S104
 KNOWN_SERVICE_KEYS = {
     "build", "cap_drop", "depends_on", "environment", "extra_hosts", "init", "networks", "ports",
@@ -224,11 +225,11 @@ async def healthy(environ: dict[str, str]) -> bool:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(DOCKER / "healthcheck.py"), env=environ
     )
-    return await process.wait() == 0
+    return await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
 
 
 async def ready(file: Path, process: asyncio.subprocess.Process) -> dict[str, str]:
-    deadline = asyncio.get_running_loop().time() + 60
+    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
     while not await asyncio.to_thread(file.exists):
         assert process.returncode is None, "the service ended"
         assert asyncio.get_running_loop().time() < deadline, "the service did not start"
@@ -263,7 +264,7 @@ async def test_a_service_starts_with_its_environment_is_healthy_and_stops_at_onc
         environ["BURNISH_HEALTH_LISTEN"] = addresses["health"]
         assert await healthy(environ)
         process.terminate()
-        assert await process.wait() == 0
+        assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
         assert not await healthy(environ)
     finally:
         if process.returncode is None:
