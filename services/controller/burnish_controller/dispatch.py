@@ -150,9 +150,11 @@ class Dispatcher:
         attempt = first
         while True:
             returned = await job.app.run(self._request(job, cell, scope.scope_id, attempt))
-            failure = _failure(returned) or call_failure(job, scope, attempt)
+            failure = _failure(returned)
             if failure is not None and failure.reason == ResultMismatch.default_reason:
                 raise ResultMismatch(failure.message, metadata=dict(failure.metadata))
+            # An app whose call was refused says that inference failed: the ledger knows why.
+            failure = _refusal(scope, attempt) or failure or call_failure(job, scope, attempt)
             if failure is None or not failure.retryable or job.cancelled:
                 return attempt, returned, failure
             away = failure.reason in _AWAY
@@ -200,11 +202,9 @@ def call_failure(job: JobContext, scope: Scope, attempt: int) -> types_v1.Failur
     A reward that an app gives after its model call failed, or after the call went through without
     the candidate, is no measurement of the candidate.
     """
-    refused = scope.refused.get(attempt)
-    if refused:
-        return types_v1.Failure(
-            reason=refused[0], message="a call of the rollout was refused", retryable=False
-        )
+    refusal = _refusal(scope, attempt)
+    if refusal is not None:
+        return refusal
     calls = scope.of_attempt(attempt)
     if not calls:
         return types_v1.Failure(
@@ -241,6 +241,15 @@ async def _scored(scorer: Scorer, result: types_v1.RolloutResult) -> verifier_v1
 def _first_reason(errors: Sequence[Exception]) -> Exception:
     """Returns the error to end a batch with: a mix-up of the app's before anything else."""
     return next((error for error in errors if isinstance(error, ResultMismatch)), errors[0])
+
+
+def _refusal(scope: Scope, attempt: int) -> types_v1.Failure | None:
+    refused = scope.refused.get(attempt)
+    if not refused:
+        return None
+    return types_v1.Failure(
+        reason=refused[0], message="a call of the rollout was refused", retryable=False
+    )
 
 
 def _failure(returned: AppResult) -> types_v1.Failure | None:
