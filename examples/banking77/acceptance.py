@@ -55,7 +55,7 @@ BARS = {
     "all": Bar(
         plan=Plan(rollouts=300, test=1000), baseline=(0.40, 0.50), every_gain=None, mean_gain=0.09
     ),
-    "cards12": Bar(plan=Plan(rollouts=200), baseline=(0.50, 0.60), every_gain=None, mean_gain=0.05),
+    "cards12": Bar(plan=Plan(rollouts=200), baseline=(0.50, 0.60), every_gain=0.08, mean_gain=0.12),
     SHIPPED: Bar(plan=Plan(), baseline=(0.40, 0.60), every_gain=0.12, mean_gain=0.12),
 }
 

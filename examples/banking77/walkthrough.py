@@ -208,7 +208,10 @@ async def start_app(walk: Walk, stack: contextlib.AsyncExitStack) -> TaskInfo:
 def write_config(walk: Walk, info: TaskInfo) -> None:
     """Writes the job file."""
     walk.title(4, "Configuration")
-    walk.rollouts = int(walk.answer("Most rollouts before the closing test", str(walk.rollouts)))
+    wanted = walk.answer("Most rollouts before the closing test", str(walk.rollouts))
+    if not wanted.isdigit():
+        raise StopWalk(f"`{wanted}` is not a number of rollouts; give one like 200")
+    walk.rollouts = int(wanted)
     url = f"http://127.0.0.1:{walk.port}"
     text = config_text(url, info, model=Model.parse(walk.model), rollouts=walk.rollouts)
     walk.config.write_text(text)
