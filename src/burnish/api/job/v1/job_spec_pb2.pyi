@@ -44,6 +44,7 @@ class JobSpec(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     RANDOM_SEED_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
+    DRAFTS_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """Label for people; not unique."""
     algorithm: _builtins.str
@@ -90,6 +91,10 @@ class JobSpec(_message.Message):
     def budget(self) -> Global___Budget:
         """Hard limits."""
 
+    @_builtins.property
+    def drafts(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstructionDraft]:
+        """Instructions of the user's own, tried beside the proposer's."""
+
     def __init__(
         self,
         *,
@@ -106,16 +111,43 @@ class JobSpec(_message.Message):
         budget: Global___Budget | None = ...,
         random_seed: _builtins.int = ...,
         max_concurrency: _builtins.int = ...,
+        drafts: _abc.Iterable[Global___InstructionDraft] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm_settings", b"algorithm_settings", "budget", b"budget", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "proposer", b"proposer", "scoring", b"scoring", "task_app", b"task_app"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "algorithm_settings", b"algorithm_settings", "budget", b"budget", "display_name", b"display_name", "max_concurrency", b"max_concurrency", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "proposer", b"proposer", "random_seed", b"random_seed", "scoring", b"scoring", "stages", b"stages", "task_app", b"task_app"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "algorithm_settings", b"algorithm_settings", "budget", b"budget", "display_name", b"display_name", "drafts", b"drafts", "max_concurrency", b"max_concurrency", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "proposer", b"proposer", "random_seed", b"random_seed", "scoring", b"scoring", "stages", b"stages", "task_app", b"task_app"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_mode: _TypeAlias = _typing.Literal["offline", "online"]  # noqa: Y015
     _WhichOneofArgType_mode: _TypeAlias = _typing.Literal["mode", b"mode"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_mode) -> _WhichOneofReturnType_mode | None: ...
 
 Global___JobSpec: _TypeAlias = JobSpec  # noqa: Y015
+
+@_typing.final
+class InstructionDraft(_message.Message):
+    """An instruction that the user wrote."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    stage_id: _builtins.str
+    """Stage that it is for; `main` when the baseline is learnt and the program has one stage."""
+    text: _builtins.str
+    """The text, with the template's `{wildcard}` placeholders kept."""
+    def __init__(
+        self,
+        *,
+        stage_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stage_id", b"stage_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstructionDraft: _TypeAlias = InstructionDraft  # noqa: Y015
 
 @_typing.final
 class TaskAppRef(_message.Message):
@@ -295,6 +327,7 @@ class BootstrapSpec(_message.Message):
     MAX_BOOTSTRAPPED_DEMOS_FIELD_NUMBER: _builtins.int
     MAX_LABELLED_DEMOS_FIELD_NUMBER: _builtins.int
     MAX_DEMO_SETS_FIELD_NUMBER: _builtins.int
+    SOURCE_JOB_FIELD_NUMBER: _builtins.int
     min_reward: _builtins.float
     """Least reward of a rollout that becomes a demo, in [0, 1]; absent means 0.8."""
     min_demo_count: _builtins.int
@@ -307,6 +340,10 @@ class BootstrapSpec(_message.Message):
     """Most labelled demos in one set, at least 0."""
     max_demo_sets: _builtins.int
     """Most demo sets per stage, zero-shot included; 0 means 1: zero-shot alone."""
+    source_job: _builtins.str
+    """Earlier job whose rollouts of the same baseline give demos too, unpaid. Rows of this job's
+    online, validation and test pools are left out. Format: `jobs/{job}`; empty for none.
+    """
     def __init__(
         self,
         *,
@@ -316,10 +353,11 @@ class BootstrapSpec(_message.Message):
         max_bootstrapped_demos: _builtins.int = ...,
         max_labelled_demos: _builtins.int = ...,
         max_demo_sets: _builtins.int = ...,
+        source_job: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_reward", b"_min_reward", "min_reward", b"min_reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_reward", b"_min_reward", "max_bootstrapped_demos", b"max_bootstrapped_demos", "max_demo_sets", b"max_demo_sets", "max_labelled_demos", b"max_labelled_demos", "min_demo_count", b"min_demo_count", "min_reward", b"min_reward", "strict", b"strict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_reward", b"_min_reward", "max_bootstrapped_demos", b"max_bootstrapped_demos", "max_demo_sets", b"max_demo_sets", "max_labelled_demos", b"max_labelled_demos", "min_demo_count", b"min_demo_count", "min_reward", b"min_reward", "source_job", b"source_job", "strict", b"strict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_reward: _TypeAlias = _typing.Literal["min_reward"]  # noqa: Y015
     _WhichOneofArgType__min_reward: _TypeAlias = _typing.Literal["_min_reward", b"_min_reward"]  # noqa: Y015

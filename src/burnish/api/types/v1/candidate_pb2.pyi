@@ -95,6 +95,8 @@ class _ComponentSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Compo
     """Demos from rollouts that passed, in pool order."""
     COMPONENT_SOURCE_SHUFFLED: _ComponentSource.ValueType  # 6
     """Demos from rollouts that passed, shuffled, of a random size."""
+    COMPONENT_SOURCE_GIVEN: _ComponentSource.ValueType  # 7
+    """Given by the user."""
 
 class ComponentSource(_ComponentSource, metaclass=_ComponentSourceEnumTypeWrapper):
     """Where a component came from. Values may be added."""
@@ -113,6 +115,8 @@ COMPONENT_SOURCE_BOOTSTRAPPED: ComponentSource.ValueType  # 5
 """Demos from rollouts that passed, in pool order."""
 COMPONENT_SOURCE_SHUFFLED: ComponentSource.ValueType  # 6
 """Demos from rollouts that passed, shuffled, of a random size."""
+COMPONENT_SOURCE_GIVEN: ComponentSource.ValueType  # 7
+"""Given by the user."""
 Global___ComponentSource: _TypeAlias = ComponentSource  # noqa: Y015
 
 class _DemoSource:
