@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from burnish.datasets import BANKING77_PRESETS
+from burnish.errors import BurnishError
 from burnish.task_app import serve
 from examples.banking77.data import find_data
 from examples.intents.app import LABEL_PLACES, make_app
@@ -25,7 +26,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8002)
     parser.add_argument("--ready-file", type=Path)
     options = parser.parse_args()
-    found = find_data(options.preset, directory=options.data, online=not options.offline)
+    try:
+        found = find_data(options.preset, directory=options.data, online=not options.offline)
+    except BurnishError as error:
+        parser.exit(1, f"error: {error.message}\n")
     print("\n".join(found.notes), file=sys.stderr)
     app = make_app(found.data, task=found.task, labels_in=options.labels_in)
     serve(app, port=options.port, ready_file=options.ready_file)

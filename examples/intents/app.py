@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.datasets import Columns, LabelledRow, load_rows, shuffled
+from burnish.errors import BurnishError
 from burnish.task_app import Example, Result, Rollout, Split, TaskApp, serve
 
 SHIPPED = Path(__file__).parent / "data" / "support.jsonl"
@@ -116,7 +117,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8101, help="0 takes a free one")
     parser.add_argument("--ready-file", type=Path, help="told the address once it listens")
     options = parser.parse_args()
-    app = make_app(read_data(options), labels_in=options.labels_in)
+    try:
+        data = read_data(options)
+    except BurnishError as error:
+        parser.exit(1, f"error: {error.message}\n")
+    app = make_app(data, labels_in=options.labels_in)
     serve(app, port=options.port, ready_file=options.ready_file)
 
 
