@@ -26,7 +26,7 @@ from burnish_controller.peers import Peers, connect_peers
 from burnish_controller.phases.base import PhaseServices
 from burnish_controller.policy_servicer import PolicyServicer
 from burnish_controller.progress import ProgressReporter
-from burnish_controller.registry import JobRegistry
+from burnish_controller.registry import AppConnector, JobRegistry
 from burnish_controller.results import ResultBuilder
 from burnish_controller.secrets import SecretBox
 from burnish_controller.states import JobStates
@@ -58,8 +58,15 @@ class ControllerApp:
     name = "controller"
     http_address: str | None = None
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, *, connect: AppConnector | None = None) -> None:
+        """Prepares the service.
+
+        Args:
+            settings: Settings of the process.
+            connect: Opens a client of a task app; None speaks HTTP and gRPC.
+        """
         self._settings = settings
+        self._connect = _connect if connect is None else connect
         self._database: Database | None = None
         self._writer: Writer | None = None
         self._peers: Peers | None = None
@@ -78,7 +85,7 @@ class ControllerApp:
         phases = _phases(database, writer, self._peers, settings=settings, key=key)
         self._ledger = phases.ledger
         secrets = SecretBox(key)
-        self._registry = registry = JobRegistry(phases, secrets=secrets, connect=_connect)
+        self._registry = registry = JobRegistry(phases, secrets=secrets, connect=self._connect)
         self._engine = engine = DurableEngine(registry)
         await engine.launch(database_url=database.engine_url, executor_id=settings.node_id)
         for job_id in await phases.jobs.unfinished():
@@ -90,7 +97,7 @@ class ControllerApp:
             peers=self._peers,
             secrets=secrets,
             price_of=_price,
-            connect=_connect,
+            connect=self._connect,
         )
         traces = TraceServicer(database, writer, phases.calls, tenant=TENANT)
         return _add_servicers(grpc_server, phases, registry, creator, traces)

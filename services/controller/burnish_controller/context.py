@@ -218,20 +218,24 @@ def stages_of(
 ) -> list[policy_v1.StagePolicy]:
     """Returns the stages of a spec; empty when the baseline still has to be learnt."""
     if learnt is not None:
-        return [
-            policy_v1.StagePolicy(template=template, model=spec.policy_model, optimised=True)
-            for template in learnt
-        ]
+        declared = {stage.template.stage_id: stage for stage in spec.stages}
+        return [_stage_policy(spec, declared.get(one.stage_id), one) for one in learnt]
     if any(not stage.template.messages for stage in spec.stages):
         return []
-    return [
-        policy_v1.StagePolicy(
-            template=stage.template,
-            model=stage.model if stage.HasField("model") else spec.policy_model,
-            optimised=stage.optimise_instruction or stage.optimise_demos,
-        )
-        for stage in spec.stages
-    ]
+    return [_stage_policy(spec, stage, stage.template) for stage in spec.stages]
+
+
+def _stage_policy(
+    spec: job_v1.JobSpec, stage: job_v1.StageSpec | None, template: types_v1.PromptTemplate
+) -> policy_v1.StagePolicy:
+    """Returns a stage as it was declared; one that was only learnt takes the job's own model."""
+    if stage is None:
+        return policy_v1.StagePolicy(template=template, model=spec.policy_model, optimised=True)
+    return policy_v1.StagePolicy(
+        template=template,
+        model=stage.model if stage.HasField("model") else spec.policy_model,
+        optimised=stage.optimise_instruction or stage.optimise_demos,
+    )
 
 
 def pools_of(spec: job_v1.JobSpec) -> Pools:

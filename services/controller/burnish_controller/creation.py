@@ -103,6 +103,12 @@ class JobCreator:
                 " beginning with a letter"
             )
         problems += spec_problems(spec, price_of=self.price_of)
+        source = spec.offline.bootstrap.source_job
+        if (
+            source
+            and await self.jobs.find(job_id=source.removeprefix("jobs/"), request_id="") is None
+        ):
+            problems.append(f"`bootstrap.source_job` is `{source}`, and there is no such job")
         app: TaskAppClient | None = None
         try:
             app = self.connect(spec.task_app.uri, request.task_app_api_key or None)

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import structlog
@@ -88,6 +89,8 @@ class DurableEngine:
         # Workflows cut off in mid-step complain, at length; that is what is meant to happen here.
         logging.getLogger("dbos").setLevel(logging.CRITICAL + 1)
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        # The engine made its threads the loop's own, and took them with it.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
     def _register(self) -> Callable[[str], Coroutine[Any, Any, None]]:
         runner = self._runner

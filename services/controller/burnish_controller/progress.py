@@ -51,7 +51,11 @@ class ProgressReporter:
     async def _progress(self, job: JobContext) -> job_v1.JobProgress:
         counts = await self.rollouts.counts(job.job_id)
         finished = sum(count for count, _ in counts.values())
-        planned = max(finished, self._planned(job))
+        planned = self._planned(job)
+        if job.job.phase >= job_v1.JOB_PHASE_TEST:
+            tested = counts.get("test", (0, 0))[0]
+            planned = finished - tested + _test_rollouts(job)
+        planned = max(finished, planned)
         elapsed = await self.elapsed(job)
         progress = job_v1.JobProgress(
             rollouts_completed=finished,
@@ -99,6 +103,12 @@ class ProgressReporter:
         return job_v1.JobEvent(
             message=f"{total.call_count} calls, {tokens} tokens, {spent}", budget_updated=updated
         )
+
+
+def _test_rollouts(job: JobContext) -> int:
+    """Returns how many rollouts the test takes now that the winner is known."""
+    kept = job.job.best_candidate_id == job.baseline().candidate_id
+    return len(job.pools.test) * (1 if kept else 2)
 
 
 def _search_cells(job: JobContext) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from burnish.api.job import v1 as job_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext
-from burnish_controller.phases import baseline, bootstrap, closing, gate, propose, search
+from burnish_controller.phases import baseline, bootstrap, closing, gate, given, propose, search
 from burnish_controller.phases.base import PhaseServices
 
 CANCELLED = "cancelled"
@@ -71,7 +71,8 @@ class JobSteps:
         return ""
 
     async def propose(self) -> str:
-        """Has the first instructions written."""
+        """Adds the instructions that the user wrote, and has the first ones written."""
+        await given.add_drafts(self._services, self._job)
         await propose.propose(self._services, self._job, key="first", iteration=0, stage_ids=())
         return ""
 

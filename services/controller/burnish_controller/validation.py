@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from burnish import templates
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
 from burnish.models import ModelRole, check_model
-from burnish_controller.context import pools_of, stages_of
+from burnish_controller.context import LEARNT_STAGE, placeholders, pools_of, stages_of
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.pools import pool_problems
 from burnish_controller.validation_budget import budget_problems
@@ -35,6 +36,7 @@ def spec_problems(spec: job_v1.JobSpec, *, price_of: Pricer) -> list[str]:
         *_app_problems(spec),
         *_model_problems(spec),
         *_stage_problems(spec),
+        *_draft_problems(spec),
         *_mode_problems(spec),
         *budget_problems(spec, price_of=price_of),
     ]
@@ -114,6 +116,23 @@ def _stage_problems(spec: job_v1.JobSpec) -> Iterator[str]:
 
 def _optimised(stage: job_v1.StageSpec) -> bool:
     return stage.optimise_instruction or stage.optimise_demos
+
+
+def _draft_problems(spec: job_v1.JobSpec) -> Iterator[str]:
+    known = [stage.template.stage_id for stage in spec.stages] or [LEARNT_STAGE]
+    kept = {stage.template.stage_id: placeholders(stage.template) for stage in spec.stages}
+    for n, draft in enumerate(spec.drafts):
+        if draft.stage_id not in known:
+            yield f"`drafts[{n}].stage_id` is `{draft.stage_id}`; use one of {', '.join(known)}"
+        if not draft.text.strip():
+            yield f"`drafts[{n}].text` is empty; write an instruction"
+        names = templates.parse(draft.text).names
+        lost = [name for name in kept.get(draft.stage_id, []) if name not in names]
+        if lost:
+            yield f"`drafts[{n}].text` lacks the placeholders {', '.join(lost)}; keep them"
+    source = spec.offline.bootstrap.source_job
+    if source and not source.startswith("jobs/"):
+        yield f"`bootstrap.source_job` is `{source}`; name a job as `jobs/{{job}}`"
 
 
 def _mode_problems(spec: job_v1.JobSpec) -> Iterator[str]:

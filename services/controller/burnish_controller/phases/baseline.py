@@ -55,7 +55,8 @@ async def learn_baseline(services: PhaseServices, job: JobContext) -> None:
             " give `initial_prompt`, or at least two bootstrap seeds"
         )
     learnt = learn(rollouts)
-    templates = [_template(stage) for stage in learnt]
+    names = _names(job.spec, learnt)
+    templates = [_template(stage, stage_id=name) for name, stage in zip(names, learnt, strict=True)]
     await services.jobs.save_templates(job.job_id, templates)
     job.stages = stages_of(job.spec, templates)
     for template, stage in zip(templates, learnt, strict=True):
@@ -144,12 +145,19 @@ async def hold_for_test(services: PhaseServices, job: JobContext) -> None:
     account.hold(Amount(2 * rows * worst.tokens, usd))
 
 
-def _template(stage: LearntStage) -> types_v1.PromptTemplate:
+def _names(spec: job_v1.JobSpec, learnt: Sequence[LearntStage]) -> list[str]:
+    """Returns the stages' ids: the declared one where one was declared and one was found."""
+    if len(spec.stages) == len(learnt) == 1:
+        return [spec.stages[0].template.stage_id]
+    return [stage.stage_id for stage in learnt]
+
+
+def _template(stage: LearntStage, *, stage_id: str) -> types_v1.PromptTemplate:
     mode = types_v1.SUBSTITUTION_MODE_SYSTEM
     if stage.varies_in_system:
         mode = types_v1.SUBSTITUTION_MODE_PATTERN
     return types_v1.PromptTemplate(
-        stage_id=stage.stage_id,
+        stage_id=stage_id,
         messages=[
             types_v1.MessagePattern(role=role, pattern=pattern) for role, pattern in stage.patterns
         ],

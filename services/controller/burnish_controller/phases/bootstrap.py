@@ -19,6 +19,7 @@ from burnish_controller.phases.base import (
     positions,
     report_unscored,
 )
+from burnish_controller.phases.given import earlier_rollouts
 from burnish_controller.store.rollouts import FinishedRollout
 from burnish_controller.task_apps import AppExample
 
@@ -61,6 +62,7 @@ async def build_demo_sets(services: PhaseServices, job: JobContext) -> None:
     spec = job.spec.offline.bootstrap
     least = spec.min_reward if spec.HasField("min_reward") else DEFAULT_MIN_REWARD
     done = await services.rollouts.of_job(job.job_id, phase="bootstrap")
+    done += await earlier_rollouts(services, job)
     passed = [one for one in done if one.fused is not None and one.fused >= least]
     await _require_demos(services, job, passed=len(passed), least=least)
     order = {seed: position for position, seed in enumerate(job.pools.bootstrap)}

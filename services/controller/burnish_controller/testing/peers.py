@@ -1,0 +1,201 @@
+"""Search, proposer and verifier in memory: simple, deterministic, and told what to do wrong."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from burnish import identity
+from burnish.api.proposer import v1 as proposer_v1
+from burnish.api.search import v1 as search_v1
+from burnish.api.types import v1 as types_v1
+from burnish.api.verifier import v1 as verifier_v1
+from burnish_controller.pools import expand
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class FakeSearch(search_v1.SearchServiceServicer):
+    """Tries every candidate in turn on a batch of rows.
+
+    Attributes:
+        asks: Works before the search is finished.
+        batch: Rows per work.
+        greedy: Suggests rows without a look at what the budget still allows.
+        refusal: What CreateStudy says; empty when it takes the study.
+        away: Observations are answered as if nobody was there.
+        created: Studies that were checked or created.
+        told: Observations, in order.
+    """
+
+    def __init__(self) -> None:
+        self.asks = 3
+        self.batch = 4
+        self.greedy = False
+        self.refusal = ""
+        self.away = False
+        self.created: list[search_v1.Study] = []
+        self.told: list[types_v1.Observation] = []
+        self._components: list[types_v1.Component] = []
+        self._pool: Sequence[int] = ()
+
+    async def CreateStudy(
+        self, request: search_v1.CreateStudyRequest, context: Context
+    ) -> search_v1.CreateStudyResponse:
+        """Takes a study, or refuses it as it was told."""
+        self.created.append(request.study)
+        if self.refusal:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, self.refusal)
+        self._pool = expand(request.study.online_pool)
+        return search_v1.CreateStudyResponse(study=request.study)
+
+    async def RestoreStudy(
+        self, request_iterator: AsyncIterator[search_v1.RestoreStudyRequest], context: Context
+    ) -> search_v1.RestoreStudyResponse:
+        """Takes over a study's entries."""
+        self._components = []
+        async for item in request_iterator:
+            if item.HasField("study"):
+                self._pool = expand(item.study.online_pool)
+            self._components += item.entry.components_added.components
+        return search_v1.RestoreStudyResponse()
+
+    async def AddComponents(
+        self, request: search_v1.AddComponentsRequest, context: Context
+    ) -> search_v1.AddComponentsResponse:
+        """Adds components."""
+        known = {one.component_id for one in self._components}
+        self._components += [one for one in request.components if one.component_id not in known]
+        return search_v1.AddComponentsResponse(revision=request.revision)
+
+    async def SuggestWork(
+        self, request: search_v1.SuggestWorkRequest, context: Context
+    ) -> search_v1.SuggestWorkResponse:
+        """Suggests the next candidate on the next rows."""
+        index = request.ask_index
+        work = search_v1.Work(ask_index=index)
+        rows = self.batch
+        if request.HasField("remaining_cell_count") and not self.greedy:
+            rows = min(rows, request.remaining_cell_count)
+        if index >= self.asks or rows == 0:
+            work.finished.reason = search_v1.FINISH_REASON_COMPLETED
+            return search_v1.SuggestWorkResponse(work=work)
+        candidates = self._candidates()
+        trial = work.evaluation.trials.add(trial_index=index, kind=search_v1.TRIAL_KIND_MINIBATCH)
+        trial.candidate.CopyFrom(candidates[(index + 1) % len(candidates)])
+        for place in range(rows):
+            trial.cells.add(
+                candidate_id=trial.candidate.candidate_id,
+                pool=types_v1.POOL_ONLINE,
+                seed=self._pool[(index * self.batch + place) % len(self._pool)],
+            )
+        return search_v1.SuggestWorkResponse(work=work, revision=request.as_of_revision + 1)
+
+    async def TellObservations(
+        self, request: search_v1.TellObservationsRequest, context: Context
+    ) -> search_v1.TellObservationsResponse:
+        """Takes observations."""
+        if self.away:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        self.told += request.observations
+        return search_v1.TellObservationsResponse(revision=request.revision)
+
+    async def CloseWork(
+        self, request: search_v1.CloseWorkRequest, context: Context
+    ) -> search_v1.CloseWorkResponse:
+        """Takes note of nothing."""
+        return search_v1.CloseWorkResponse(revision=request.revision)
+
+    async def RankCandidates(
+        self, request: search_v1.RankCandidatesRequest, context: Context
+    ) -> search_v1.RankCandidatesResponse:
+        """Ranks by the mean of what was told; the first candidate wins a tie."""
+        rewards: dict[str, list[float]] = defaultdict(list)
+        for one in self.told:
+            if one.WhichOneof("outcome") == "reward":
+                rewards[one.cell.candidate_id].append(one.reward)
+        ranked = [
+            search_v1.RankedCandidate(
+                candidate=one,
+                pooled=types_v1.Estimate(
+                    mean=sum(rewards[one.candidate_id]) / max(1, len(rewards[one.candidate_id]))
+                ),
+            )
+            for one in self._candidates()
+        ]
+        ranked.sort(key=lambda one: -one.pooled.mean)
+        return search_v1.RankCandidatesResponse(candidates=ranked[: request.count or 10])
+
+    def _candidates(self) -> list[types_v1.Candidate]:
+        by_stage: dict[str, tuple[list[str], list[str]]] = {}
+        for one in self._components:
+            instructions, demo_sets = by_stage.setdefault(one.stage_id, ([], []))
+            (instructions if one.HasField("instruction") else demo_sets).append(one.component_id)
+        # Demo sets outside, so that the first candidates differ in their instruction.
+        choices = [
+            [(instruction, demos) for demos in demo_sets for instruction in instructions]
+            for instructions, demo_sets in by_stage.values()
+        ]
+        return [
+            _candidate(dict(zip(by_stage, choice, strict=True)))
+            for choice in itertools.product(*choices)
+        ]
+
+
+class FakeProposer(proposer_v1.ProposerServiceServicer):
+    """Writes `Better 1.`, `Better 2.` and so on, without a call of any model."""
+
+    async def ProposeInstructions(
+        self, request: proposer_v1.ProposeInstructionsRequest, context: Context
+    ) -> AsyncIterator[proposer_v1.ProposeInstructionsResponse]:
+        """Streams the baseline, then the new ones."""
+        stage = request.stage
+        for index in range(request.count + 1):
+            text = f"Better {index}." if index else stage.baseline_instruction
+            yield proposer_v1.ProposeInstructionsResponse(
+                instruction=proposer_v1.ProposedInstruction(
+                    index=index, stage_id=stage.stage_id, text=text, model="fake"
+                )
+            )
+        yield proposer_v1.ProposeInstructionsResponse(
+            summary=proposer_v1.ProposalSummary(description="fake, shown nothing")
+        )
+
+    async def SummarizeDataset(
+        self, request: proposer_v1.SummarizeDatasetRequest, context: Context
+    ) -> proposer_v1.SummarizeDatasetResponse:
+        """Says how many rows there are."""
+        return proposer_v1.SummarizeDatasetResponse(summary=f"{len(request.examples)} rows")
+
+
+class FakeVerifier(verifier_v1.VerifierServiceServicer):
+    """Takes the app's own reward."""
+
+    async def ScoreRollouts(
+        self, request: verifier_v1.ScoreRolloutsRequest, context: Context
+    ) -> verifier_v1.ScoreRolloutsResponse:
+        """Scores by the environment's reward alone."""
+        scored = []
+        for one in request.rollouts:
+            result = verifier_v1.ScoredRollout(rollout_id=one.rollout_id)
+            if one.HasField("environment_reward"):
+                result.reward.fused = one.environment_reward
+            else:
+                result.failure.reason = "NO_REWARD"
+            scored.append(result)
+        return verifier_v1.ScoreRolloutsResponse(scored_rollouts=scored)
+
+
+def _candidate(choices: Mapping[str, tuple[str, str]]) -> types_v1.Candidate:
+    return types_v1.Candidate(
+        candidate_id=identity.candidate_id(choices),
+        stages={
+            stage: types_v1.StageChoice(instruction_id=instruction, demo_set_id=demos)
+            for stage, (instruction, demos) in choices.items()
+        },
+    )
