@@ -1,4 +1,4 @@
-"""Runs an app's own prompt over some seeds: a job that only measures, and the calls it made."""
+"""Runs prompts over some seeds: a job that only measures, and the calls that it made."""
 
 from __future__ import annotations
 
@@ -19,20 +19,33 @@ _TIMEOUT_SECONDS = 30.0
 _IN_FLIGHT = 8
 
 
-def evaluation_spec(spec: job_spec_pb2.JobSpec, seeds: Sequence[int]) -> job_spec_pb2.JobSpec:
+LEARNT_STAGE = "main"
+
+
+def evaluation_spec(
+    spec: job_spec_pb2.JobSpec, seeds: Sequence[int], *, prompt: str | None = None, stage: str = ""
+) -> job_spec_pb2.JobSpec:
     """Returns a job that measures the app's own prompt on some seeds and searches for nothing.
 
     Args:
         spec: The job that app, model, stages and scoring are taken from.
         seeds: Seeds to run, without repeats.
+        prompt: Instruction to measure beside the app's own, on the same seeds; None for none.
+        stage: Stage that the instruction is for; empty means the only one.
+
+    Raises:
+        InvalidArgument: The stage is not one of the program's, or is not given where it must be.
     """
     own = job_spec_pb2.JobSpec()
     own.CopyFrom(spec)
-    own.algorithm = "random"
+    # This sampler covers every instruction before it repeats one: two looks see the given one.
+    own.algorithm = "mipro"
     own.algorithm_settings.Clear()
-    own.algorithm_settings.update({"num_trials": 1, "batch_size": 1, "top_k": 1})
-    for stage in own.stages:
-        stage.optimise_instruction = stage.optimise_demos = False
+    own.algorithm_settings.update({"num_trials": 2, "batch_size": 1, "top_k": 2})
+    for one in own.stages:
+        one.optimise_instruction = one.optimise_demos = False
+    if prompt is not None:
+        own.drafts.add(stage_id=_drafted_stage(own, stage), text=prompt)
     own.proposer.instruction_count = 0
     own.ClearField("budget")
     if spec.budget.HasField("max_cost_usd"):
@@ -42,6 +55,19 @@ def evaluation_spec(spec: job_spec_pb2.JobSpec, seeds: Sequence[int]) -> job_spe
     own.offline.online_pool.CopyFrom(seed_pool(seeds))
     own.offline.bootstrap.max_demo_sets = 1
     return own
+
+
+def _drafted_stage(spec: job_spec_pb2.JobSpec, stage: str) -> str:
+    known = [one.template.stage_id for one in spec.stages] or [LEARNT_STAGE]
+    chosen = stage or (known[0] if len(known) == 1 else "")
+    if chosen not in known:
+        raise InvalidArgument(
+            f"stage `{stage}` is not one of {', '.join(known)}; name one of them with --stage",
+            reason="STAGE_UNKNOWN",
+        )
+    for one in spec.stages:
+        one.optimise_instruction = one.template.stage_id == chosen
+    return chosen
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -67,7 +93,7 @@ def parse_seeds(text: str) -> list[int]:
 async def rollout_calls(
     client: AsyncClient, spec: job_spec_pb2.JobSpec, job: str, outcome: JobOutcome
 ) -> list[Plain]:
-    """Gets every model call of the baseline's full evaluation, in the order of the seeds.
+    """Gets every model call of the full evaluations, by candidate, in the order of the seeds.
 
     Args:
         client: Talks to the controller.
@@ -77,25 +103,29 @@ async def rollout_calls(
     """
     if outcome.baseline is None:
         return []
-    prompt = outcome.baseline.prompt
-    models = _models(spec, [stage.stage_id for stage in prompt.stages])
+    models = _models(spec, [stage.stage_id for stage in outcome.baseline.prompt.stages])
     stub = trace_service_pb2_grpc.TraceServiceStub(client.channel())
     gate = asyncio.Semaphore(_IN_FLIGHT)
 
-    async def of_seed(seed: int) -> list[Plain]:
+    async def of_seed(candidate_id: str, seed: int) -> list[Plain]:
         key = RolloutKey(
             job=job,
-            candidate_id=prompt.candidate_id,
+            candidate_id=candidate_id,
             pool="POOL_VALIDATION",
             seed=seed,
             repeat=0,
             models=models,
         )
         async with gate:
-            return [{"seed": seed, **call} for call in await _calls(stub, rollout_id(key))]
+            found = await _calls(stub, rollout_id(key))
+        return [{"seed": seed, "candidate_id": candidate_id, **call} for call in found]
 
-    seeds = _seeds(spec)
-    return [call for calls in await asyncio.gather(*map(of_seed, seeds)) for call in calls]
+    wanted = [
+        of_seed(candidate.prompt.candidate_id, seed)
+        for candidate in outcome.candidates
+        for seed in _seeds(spec)
+    ]
+    return [call for calls in await asyncio.gather(*wanted) for call in calls]
 
 
 def _seeds(spec: job_spec_pb2.JobSpec) -> Iterable[int]:

@@ -1,4 +1,4 @@
-"""`burnish eval`: runs the app's own prompt over some seeds and keeps the calls."""
+"""`burnish eval`: runs the app's own prompt, and one given, over some seeds; keeps the calls."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ def evaluate(
     seeds: Annotated[
         str | None, typer.Option(help="Seeds: 0-49 or 1,5,9; the validation pool when not given.")
     ] = None,
+    prompt: Annotated[
+        Path | None,
+        typer.Option(help="File with an instruction to measure beside the app's own."),
+    ] = None,
+    stage: Annotated[str, typer.Option(help="Stage that the instruction is for.")] = "",
     traces: Annotated[
         Path, typer.Option("--traces", help="Every model call, one JSON object a line.")
     ] = Path("traces.jsonl"),
@@ -63,7 +68,7 @@ def evaluate(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure the app's own prompt on some seeds, and keep the calls."""
+    """Measure the app's own prompt, and one given, on some seeds; keep the calls."""
     from burnish.embedded import BackendChoice, open_backend
     from burnish.evaluation import evaluation_spec, parse_seeds
     from burnish.job_loading import load_job
@@ -79,7 +84,10 @@ def evaluate(
         )
         pools = loaded.resolved.pools
         chosen = parse_seeds(seeds) if seeds is not None else pools.validation or pools.online or ()
-        spec = evaluation_spec(loaded.spec, chosen)
+        text = None
+        if prompt is not None:
+            text = (await asyncio.to_thread(prompt.read_text, "utf-8")).rstrip("\n")
+        spec = evaluation_spec(loaded.spec, chosen, prompt=text, stage=stage)
         options = EvalOptions(key=loaded.task_app_api_key, traces=traces, timeout=timeout)
         choice = BackendChoice(target=backend, token=token, state_dir=state_dir)
         async with open_backend(choice) as opened:
@@ -111,15 +119,20 @@ async def _measure(
     text = "".join(json.dumps(call, ensure_ascii=False) + "\n" for call in calls)
     await asyncio.to_thread(options.traces.write_text, text, encoding="utf-8")
     reward = outcome.baseline.validation
+    given = [one.validation for one in outcome.candidates if not one.baseline]
+    lines = [f"reward  {reward or 'none'}"]
+    lines += [f"prompt  {one or 'none'}" for one in given]
+    lines.append(f"calls   {len(calls)} in {options.traces}")
     output.data(
         {
             "job_id": job.job_id,
             "reward": None if reward is None else asdict(reward),
+            "prompt_reward": asdict(given[0]) if given and given[0] is not None else None,
             "unscored_by_reason": dict(outcome.unscored_by_reason),
             "usage_by_role": {role: asdict(used) for role, used in outcome.usage_by_role.items()},
             "traces": str(options.traces),
             "call_count": len(calls),
         },
-        text=f"reward  {reward or 'none'}\ncalls   {len(calls)} in {options.traces}",
+        text="\n".join(lines),
     )
     return OK

@@ -38,6 +38,13 @@ ResultsDirOption = Annotated[
 JobIdOption = Annotated[
     str, typer.Option("--job-id", help="Id of the job; a second run with it joins the first.")
 ]
+BootstrapFromOption = Annotated[
+    str,
+    typer.Option(
+        "--bootstrap-from",
+        help="Earlier job, of `burnish eval` say, whose rollouts give demos too.",
+    ),
+]
 GateOption = Annotated[
     bool, typer.Option("--gate", help="Exit 3 unless the prompt is surely better.")
 ]

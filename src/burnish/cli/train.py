@@ -12,6 +12,7 @@ import typer
 
 from burnish.cli.options import (
     BackendOption,
+    BootstrapFromOption,
     GateOption,
     JobIdOption,
     ResultsDirOption,
@@ -61,6 +62,7 @@ class TrainOptions:
         results_dir: Where the results go.
         job_id: Id of the job.
         gate: Whether to fail unless the prompt is surely better.
+        bootstrap_from: Earlier job whose rollouts give demos too.
     """
 
     config: Path
@@ -75,6 +77,7 @@ class TrainOptions:
     results_dir: Path | None = None
     job_id: str = ""
     gate: bool = False
+    bootstrap_from: str = ""
 
 
 @app.command()
@@ -108,6 +111,7 @@ def train(
     job_id: JobIdOption = "",
     set_values: SetOption = None,
     gate: GateOption = False,
+    bootstrap_from: BootstrapFromOption = "",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -134,6 +138,7 @@ def train(
         results_dir=results_dir,
         job_id=job_id,
         gate=gate,
+        bootstrap_from=bootstrap_from,
     )
     code = asyncio.run(run_job(options, Output(json=as_json, quiet=quiet)))
     if code != OK:
@@ -153,6 +158,8 @@ async def run_job(options: TrainOptions, output: Output) -> int:
     )
     for warning in loaded.warnings:
         output.say(f"warning: {warning}")
+    if options.bootstrap_from:
+        loaded.spec.offline.bootstrap.source_job = job_name(options.bootstrap_from)
     choice = BackendChoice(target=options.backend, token=options.token, state_dir=options.state_dir)
     async with open_backend(choice) as backend:
         if backend.suite is not None:
@@ -195,6 +202,13 @@ async def _submit_and_follow(
             output.say(_left_running(job.job_id, backend))
             raise
     return await finish(job, folder, output, gate=options.gate)
+
+
+def job_name(text: str) -> str:
+    """Returns the resource name of a job given by its name or by its id."""
+    from burnish.resources import JobName
+
+    return str(JobName.parse(text if "/" in text else f"jobs/{text}"))
 
 
 def _left_running(job_id: str, backend: Backend) -> str:

@@ -83,7 +83,7 @@ def test_no_budget_is_exceeded_and_none_of_it_is_kept_back_for_nothing(
     most = budget if limit is None else min(limit, budget)
     assert found.history.suggested_cell_count <= most
     if most >= 4:
-        assert found.history.suggested_cell_count >= most / 2
+        assert found.history.suggested_cell_count >= most // 2
 
 
 @BOTH
