@@ -102,6 +102,11 @@ class ControllerApp:
         traces = TraceServicer(database, writer, phases.calls, tenant=TENANT)
         return _add_servicers(grpc_server, phases, registry, creator, traces)
 
+    @property
+    def ledger(self) -> CallLedger | None:
+        """The call ledger, while the service is started."""
+        return self._ledger
+
     async def drain(self) -> None:
         """Leaves the jobs to the next start; their calls in flight are journaled."""
         if self._engine is not None:

@@ -19,6 +19,7 @@ from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish_controller.app import ControllerApp
+from burnish_controller.ledger.calls import Scope
 from burnish_controller.store.events import FINAL_STATES
 from burnish_controller.testing.peers import FakeProposer, FakeSearch, FakeVerifier
 from burnish_controller.testing.program import PRICE, FakeProgram
@@ -41,14 +42,16 @@ class World:
         policies: Stub of the policy service.
         ledger: Stub of the call ledger.
         target: Where the controller is served.
+        state_dir: Where the controller keeps its database.
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self._state_dir = state_dir
+        self.state_dir = state_dir
         self.search = FakeSearch()  # type: ignore[abstract] # as much as is called
         self.program = FakeProgram(TokenSealer(_KEY))
         self._peers: aio.Server | None = None
         self._peers_target = ""
+        self._app: ControllerApp | None = None
         self._server: ServiceServer | None = None
         self._channel: aio.Channel | None = None
         self._client: LedgerClient | None = None
@@ -86,7 +89,7 @@ class World:
             service="controller",
             auth_token=Secret("test-token"),
             token_key=Secret(_KEY),
-            state_dir=self._state_dir,
+            state_dir=self.state_dir,
             node_id="controller-0",
             search_target=self._peers_target,
             proposer_target=self._peers_target,
@@ -94,9 +97,8 @@ class World:
             interceptor_url="http://interceptor",
             drain_seconds=1.0,
         )
-        self._server = ServiceServer(
-            ControllerApp(settings, connect=self.program.connect), settings
-        )
+        self._app = ControllerApp(settings, connect=self.program.connect)
+        self._server = ServiceServer(self._app, settings)
         self.target = (await self._server.start()).grpc
         self._channel = rpc.connect(self.target, token="test-token")  # noqa: S106
         self.jobs = job_v1.JobServiceStub(self._channel)
@@ -121,6 +123,13 @@ class World:
         if self._channel is None:
             raise RuntimeError("the controller is not served")
         return LedgerClient(self._channel, client_id=client_id)
+
+    async def open_scope(self, scope_id: str, *, job_id: str) -> None:
+        """Lets calls of a scope begin, as a phase of the job would."""
+        if self._app is None or self._app.ledger is None:
+            raise RuntimeError("the controller is not served")
+        scope = Scope(scope_id=scope_id, job_id=job_id, closing=False)
+        await self._app.ledger.open_scope(scope, before=False)
 
     async def create(
         self, spec: job_v1.JobSpec, job_id: str = "job1", **fields: object
