@@ -15,7 +15,6 @@ import pytest
 import pytest_asyncio
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-KILLS = 6
 LEAST_KILLS = 5
 SERVICES = ["controller", "search", "proposer", "verifier", "interceptor"]
 PAYERS = {"interceptor", "proposer", "anything"}
@@ -73,8 +72,9 @@ class Scene:
             await self.h.until(lambda process=process: process.ready)
             if job.state in self.h.FINAL:
                 return
+            phase = self.h.rows(self.suite, "SELECT phase FROM jobs")[0]["phase"]
             if process.kill() is not None:
-                self.kills.append(Kill(victim, job.phase))
+                self.kills.append(Kill(victim, phase))
                 # The supervisor sees a death a moment after it.
                 await self.h.until(lambda process=process: not process.ready)
 
@@ -92,27 +92,39 @@ async def scene(h: Any, folder: Path) -> Any:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def undisturbed(tmp_path_factory: pytest.TempPathFactory, harness: Any) -> Any:
-    """What the job finds when nobody disturbs it, and how often it called each model."""
+    """What the job finds when nobody disturbs it."""
     async with scene(harness, tmp_path_factory.mktemp("undisturbed")) as quiet:
-        run = await quiet.run([], [])
-        return run, Counter(quiet.provider.models)
+        return await quiet.run([], [])
 
 
-def moments(rng: random.Random, model: str, total: int, count: int) -> list[tuple[str, int]]:
-    """Draws moments by number of calls, one from each stretch of the job."""
-    stretch = (total - 20) // count
-    return [(model, 5 + n * stretch + rng.randrange(stretch)) for n in range(count)]
+def moments(h: Any, quiet: Any, rng: random.Random) -> list[tuple[str, int]]:
+    """Draws moments by number of calls: one in each phase that calls, three in the search."""
+    rollouts = quiet.result.rollouts_by_phase
+    # Learning the baseline takes the first calls, on rows of the bootstrap pool.
+    learnt = quiet.of_kind("baseline_learned")[0].call_count
+    phases = [
+        (learnt + rollouts["baseline"], 1),
+        (rollouts["bootstrap"] - learnt, 1),
+        (rollouts["search"], 3),
+        (rollouts["test"], 1),
+    ]
+    drawn, begin = [], 0
+    for calls, kills in phases:
+        stretch = calls // kills
+        # Not near the end: the calls in flight would end before the kill lands.
+        reach = range(min(4, stretch // 3), stretch * 2 // 3)
+        drawn += [(h.READER, begin + n * stretch + rng.choice(reach)) for n in range(kills)]
+        begin += calls
+    return drawn
 
 
-def draw(h: Any, victim: str, calls: Counter[str]) -> tuple[list[str], list[tuple[str, int]]]:
+def draw(h: Any, victim: str, quiet: Any) -> tuple[list[str], list[tuple[str, int]]]:
     """Draws who is killed and when."""
     rng = random.Random(f"kill/{victim}")
+    when = moments(h, quiet, rng)
     if victim == "proposer":
-        # It works twice, shortly: half of the kills are aimed at its calls.
-        first, *others = moments(rng, h.READER, calls[h.READER], 4)
-        when = [first, *((h.PROPOSER, 1 + 5 * n) for n in range(3)), *others]
-        return [victim] * len(when), when
-    when = moments(rng, h.READER, calls[h.READER], KILLS + 2 * (victim == "anything"))
+        # It works twice, shortly: some of the kills are aimed at its calls.
+        when[2:3] = [(h.PROPOSER, 1 + 5 * n) for n in range(3)]
     if victim != "anything":
         return [victim] * len(when), when
     return [rng.choice([*SERVICES, "app"]) for _ in when], when
@@ -171,10 +183,10 @@ def check_events(h: Any, run: Any) -> None:
 async def test_a_killed_process_changes_nothing_and_costs_nothing(
     victim, undisturbed, harness, tmp_path
 ):
-    quiet, calls = undisturbed
+    quiet = undisturbed
     assert sum(quiet.result.rollouts_by_phase.values()) >= 300
     async with scene(harness, tmp_path) as disturbed:
-        victims, when = draw(harness, victim, calls)
+        victims, when = draw(harness, victim, quiet)
         run = await disturbed.run(victims, when)
         kills = disturbed.kills
         assert len(kills) >= LEAST_KILLS, "void: too few kills hit a living process"
