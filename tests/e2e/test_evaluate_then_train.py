@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
 JOB = """
 [prompt_learning]
 algorithm = "mipro"
@@ -40,7 +42,6 @@ async def burnish(suite, *arguments):
     return json.loads(out)
 
 
-@pytest.mark.slow
 async def test_an_evaluation_measures_two_prompts_and_feeds_a_later_bootstrap(
     suite, intents_app, tmp_path
 ):

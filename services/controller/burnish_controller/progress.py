@@ -70,8 +70,13 @@ class ProgressReporter:
         if finished:
             remaining = elapsed * (planned - finished) / finished
             progress.remaining.FromNanoseconds(int(remaining * 1e9))
-        if job.job.HasField("best_reward"):
-            progress.best_reward.CopyFrom(job.job.best_reward)
+        seen = [
+            holder.best_reward
+            for holder in (job.job.progress, job.job)
+            if holder.HasField("best_reward")
+        ]
+        if seen:
+            progress.best_reward.CopyFrom(max(seen, key=lambda one: one.mean))
         return progress
 
     async def usage(self, job: JobContext) -> types_v1.Usage:
@@ -114,11 +119,17 @@ def _test_rollouts(job: JobContext) -> int:
 def _search_cells(job: JobContext) -> int:
     """Returns how many rollouts the search will take, as far as its settings tell."""
     settings = json_format.MessageToDict(job.spec.algorithm_settings)
+    return int(planned_trials(job) * settings.get("batch_size", 32))
+
+
+def planned_trials(job: JobContext) -> int:
+    """Returns how many minibatches the settings ask for; a cap may end the search before."""
+    settings = json_format.MessageToDict(job.spec.algorithm_settings)
+    iterations = settings.get("num_iterations", 20)
     trials = settings.get(
-        "num_trials",
-        settings.get("num_iterations", 20) * settings.get("num_evaluations_per_iteration", 5),
+        "num_trials", iterations * settings.get("num_evaluations_per_iteration", 5)
     )
-    return int(trials * settings.get("batch_size", 32))
+    return int(trials)
 
 
 def total_usage(usages: list[types_v1.Usage]) -> types_v1.Usage:

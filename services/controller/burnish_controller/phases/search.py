@@ -10,15 +10,10 @@ from burnish.api.types import v1 as types_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext, candidate
 from burnish_controller.dispatch import Batch
-from burnish_controller.phases import gate
-from burnish_controller.phases.base import (
-    PhaseServices,
-    estimate,
-    observation,
-    report_unscored,
-)
+from burnish_controller.phases import gate, search_log
+from burnish_controller.phases.base import PhaseServices, observation, report_unscored
 from burnish_controller.phases.propose import propose
-from burnish_controller.store.rollouts import FinishedRollout
+from burnish_controller.progress import planned_trials
 
 _FINISH = {
     search_v1.FINISH_REASON_COMPLETED: job_v1.TERMINATION_REASON_COMPLETED,
@@ -39,6 +34,7 @@ async def open_space(services: PhaseServices, job: JobContext) -> None:
     """Adds everything that bootstrap and proposal made to the study's space."""
     components = await services.space.components(job.job_id)
     await services.session(job).add_components("first", components)
+    job.job.progress.trials_planned = planned_trials(job)
 
 
 async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> str:
@@ -61,7 +57,8 @@ async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> s
         return job_v1.TerminationReason.Name(reason)
     if action == "proposal":
         return "propose"
-    await _announce(services, job, work.evaluation)
+    await _know(services, job, work.evaluation)
+    await search_log.announce(services, job, work.evaluation)
     return "evaluate"
 
 
@@ -86,11 +83,12 @@ async def tell(services: PhaseServices, job: JobContext, ask_index: int) -> None
     await report_unscored(services, job, f"search/{ask_index}", done)
     for trial in trials:
         rollouts = [by_id[one] for one in map(job.rollout_id, trial.cells) if one in by_id]
-        await _log_trial(services, job, trial, rollouts)
+        await search_log.log_trial(services, job, trial, rollouts)
+    await search_log.log_top(services, job, trials, by_id)
     job.job.progress.trials_completed = max(
         job.job.progress.trials_completed, *(trial.trial_index + 1 for trial in trials)
     )
-    await _log_incumbent(services, job, ask_index, trials)
+    await search_log.log_incumbent(services, job, ask_index, trials)
     await services.progress.report(job, f"search/{ask_index}")
 
 
@@ -115,6 +113,7 @@ async def end(services: PhaseServices, job: JobContext, reason: str) -> None:
     value = job_v1.TerminationReason.Value(reason)
     job.job.termination_reason = value
     await services.jobs.save(job.job)
+    await search_log.log_last_iteration(services, job)
     name = reason.removeprefix("TERMINATION_REASON_").lower()
     await services.events.append(
         job.job_id,
@@ -132,9 +131,8 @@ async def _work(services: PhaseServices, job: JobContext, ask_index: int) -> sea
     return work
 
 
-async def _announce(
-    services: PhaseServices, job: JobContext, evaluation: search_v1.Evaluation
-) -> None:
+async def _know(services: PhaseServices, job: JobContext, evaluation: search_v1.Evaluation) -> None:
+    """Stores the candidates of a work, once it is certain that we mint the same ids."""
     for trial in evaluation.trials:
         minted = candidate(dict(trial.candidate.stages))
         if minted.candidate_id != trial.candidate.candidate_id:
@@ -145,107 +143,6 @@ async def _announce(
             )
     await services.space.add_candidates(
         job.job_id, [trial.candidate for trial in evaluation.trials]
-    )
-    planned = _planned_iterations(job)
-    for trial in evaluation.trials:
-        await services.events.append(
-            job.job_id,
-            f"iteration/{trial.iteration}",
-            job_v1.JobEvent(
-                message=f"iteration {trial.iteration + 1}",
-                iteration_started=job_v1.IterationStarted(
-                    iteration=trial.iteration, planned_count=planned
-                ),
-            ),
-        )
-        await services.events.append(
-            job.job_id,
-            f"trial/{trial.trial_index}/started",
-            job_v1.JobEvent(
-                message=f"trial {trial.trial_index}: {_kind(trial)} on {len(trial.cells)} rows",
-                trial_started=job_v1.TrialStarted(
-                    trial_index=trial.trial_index,
-                    iteration=trial.iteration,
-                    candidate_id=trial.candidate.candidate_id,
-                    seed_count=len(trial.cells),
-                ),
-            ),
-        )
-
-
-async def _log_trial(
-    services: PhaseServices,
-    job: JobContext,
-    trial: search_v1.Trial,
-    rollouts: Sequence[FinishedRollout],
-) -> None:
-    reward = estimate(rollouts)
-    event = job_v1.JobEvent(message=f"trial {trial.trial_index}: nothing could be scored")
-    if reward is not None:
-        event.message = (
-            f"trial {trial.trial_index}: {_kind(trial)} {reward.mean:.3f}"
-            f" on {reward.row_count} rows"
-        )
-    if trial.kind == search_v1.TRIAL_KIND_FULL:
-        event.full_evaluation_completed.CopyFrom(
-            job_v1.FullEvaluationCompleted(
-                trial_index=trial.trial_index,
-                candidate_id=trial.candidate.candidate_id,
-                reward=reward,
-                iteration=trial.iteration,
-            )
-        )
-    else:
-        event.trial_completed.CopyFrom(
-            job_v1.TrialCompleted(
-                trial_index=trial.trial_index,
-                iteration=trial.iteration,
-                candidate_id=trial.candidate.candidate_id,
-                reward=reward,
-                seed_count=len(trial.cells),
-                unscored_count=sum(one.fused is None for one in rollouts),
-            )
-        )
-    await services.events.append(job.job_id, f"trial/{trial.trial_index}/completed", event)
-    if trial.kind == search_v1.TRIAL_KIND_TOP_K:
-        await services.events.append(
-            job.job_id,
-            f"trial/{trial.trial_index}/top",
-            job_v1.JobEvent(
-                message=f"one of the top candidates: {event.message}",
-                top_k_evaluated=job_v1.TopKEvaluated(
-                    candidate_id=trial.candidate.candidate_id, reward=reward
-                ),
-            ),
-        )
-
-
-async def _log_incumbent(
-    services: PhaseServices, job: JobContext, ask_index: int, trials: Sequence[search_v1.Trial]
-) -> None:
-    """Notes a new best candidate, by what the search believes of all it was told."""
-    ranked = await services.session(job).rank(1)
-    if not ranked or not trials:
-        return
-    best = ranked[0]
-    if best.HasField("validation"):
-        job.job.best_reward.CopyFrom(best.validation)
-    if best.candidate.candidate_id == job.job.best_candidate_id:
-        return
-    job.job.best_candidate_id = best.candidate.candidate_id
-    last = trials[-1]
-    await services.events.append(
-        job.job_id,
-        f"incumbent/{ask_index}",
-        job_v1.JobEvent(
-            message=f"new best candidate, believed {best.pooled.mean:.3f}",
-            new_incumbent=job_v1.NewIncumbent(
-                candidate_id=best.candidate.candidate_id,
-                reward=best.pooled,
-                trial_index=last.trial_index,
-                iteration=last.iteration,
-            ),
-        ),
     )
 
 
@@ -266,15 +163,6 @@ async def _stalled(
     if job.job.progress.trials_completed - improved >= limit:
         return job_v1.TERMINATION_REASON_NO_IMPROVEMENT
     return None
-
-
-def _planned_iterations(job: JobContext) -> int:
-    settings = job.spec.algorithm_settings
-    return int(settings["num_iterations"]) if "num_iterations" in settings else 0  # type: ignore[arg-type]
-
-
-def _kind(trial: search_v1.Trial) -> str:
-    return search_v1.TrialKind.Name(trial.kind).removeprefix("TRIAL_KIND_").lower()
 
 
 def _distinct(found: Sequence[types_v1.Cell]) -> list[types_v1.Cell]:
