@@ -38,6 +38,9 @@ _ONLY_LABEL: Final = re.compile(
 _BARE_ONLY: Final = re.compile(
     rf"\b{_TELL}\b[^.\n]{{0,40}}\b(?:only|and nothing else)\s*(?:[.!\n]|$)", re.IGNORECASE
 )
+_ONE_OF: Final = re.compile(
+    rf"\b{_TELL}\s+(?:with\s+|by\s+|using\s+)?(?:[\w'-]+\s+){{0,2}}one of\b", re.IGNORECASE
+)
 _NO_PROSE: Final = re.compile(
     r"\b(?:do not|don't|never|no)\s+(?:explain|explanations?|add anything|preamble)\b",
     re.IGNORECASE,
@@ -95,7 +98,7 @@ def choose_form(
 
 def asks_for_label(text: str) -> bool:
     """Tells whether a prompt says to answer with a label and nothing around it."""
-    if any(each.search(text) for each in (_CUE, _ONLY_LABEL, _BARE_ONLY, _NO_PROSE)):
+    if any(each.search(text) for each in (_CUE, _ONLY_LABEL, _BARE_ONLY, _ONE_OF, _NO_PROSE)):
         return True
     for sentence in re.split(r"(?<=[.!?])\s|\n", text):
         told = _BARE.search(sentence)
