@@ -221,7 +221,7 @@ async def test_why_the_ledger_gives_no_decision_is_told():
 
     async with running(service_of(lock_out)) as channel, client_of(channel, grace=0) as client:
         with pytest.raises(LedgerUnreachable) as caught:
-            await client.begin(a_call(), timeout=1)
+            await client.begin(a_call(), timeout=5)
     assert caught.value.metadata["problem"] == "CLIENT_LOCKED_OUT: not you"
 
 
