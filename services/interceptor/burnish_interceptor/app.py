@@ -15,16 +15,16 @@ from burnish.api.interceptor.v1.interceptor_service_pb2_grpc import (
     add_InterceptorServiceServicer_to_server,
 )
 from burnish_interceptor.dataplane import DataPlane
-from burnish_interceptor.http_client import Client
-from burnish_interceptor.http_server import Server
 from burnish_interceptor.journal import Journal
 from burnish_interceptor.offline import OfflineCalls, Parts
 from burnish_interceptor.online import OnlineCalls
-from burnish_interceptor.policy import Status
-from burnish_interceptor.policy_cache import PolicyCache
-from burnish_interceptor.policy_client import PolicyClient
+from burnish_interceptor.policies.cache import PolicyCache
+from burnish_interceptor.policies.client import PolicyClient
+from burnish_interceptor.policies.policy import Status
 from burnish_interceptor.providers import Providers
 from burnish_interceptor.servicer import InterceptorServicer
+from burnish_interceptor.transport.client import Client
+from burnish_interceptor.transport.server import Server
 from burnish_interceptor.upstream import Upstream
 from burnish_runtime import server
 from burnish_runtime.ledger_client import LedgerClient

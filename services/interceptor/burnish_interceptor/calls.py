@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from burnish_interceptor.policy import Model
+from burnish_interceptor.policies.policy import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

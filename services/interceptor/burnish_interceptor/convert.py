@@ -20,7 +20,7 @@ from burnish_interceptor.calls import (
     Problem,
     StoredReply,
 )
-from burnish_interceptor.policy import (
+from burnish_interceptor.policies.policy import (
     Change,
     Demo,
     MessagePattern,

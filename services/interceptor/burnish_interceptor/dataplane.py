@@ -13,13 +13,13 @@ import structlog
 from burnish.errors import BurnishError, NotFound
 from burnish_interceptor import app_error, routes
 from burnish_interceptor.app_error import AppError
-from burnish_interceptor.http_exchange import Exchange, Request
+from burnish_interceptor.dialects.request import BadRequest, ChatRequest
 from burnish_interceptor.offline import CallRefused, Incoming, OfflineCalls
 from burnish_interceptor.online import OnlineCall, OnlineCalls
-from burnish_interceptor.policy import Policy
-from burnish_interceptor.policy_cache import PolicyCache
-from burnish_interceptor.request import BadRequest, ChatRequest
+from burnish_interceptor.policies.cache import PolicyCache
+from burnish_interceptor.policies.policy import Policy
 from burnish_interceptor.routes import Route, Tail
+from burnish_interceptor.transport.exchange import Exchange, Request
 from burnish_runtime.rollout_token import RolloutGrant, TokenRefused, TokenSealer
 
 _log = structlog.get_logger("burnish.interceptor.http")

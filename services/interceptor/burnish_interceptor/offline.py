@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 import structlog
 
 from burnish.errors import BurnishError
-from burnish_interceptor import app_error, substitute, upstream
+from burnish_interceptor import app_error, upstream
 from burnish_interceptor.app_error import AppError
 from burnish_interceptor.calls import Call, CallRecord, Outcome, Problem
-from burnish_interceptor.http_exchange import Exchange
+from burnish_interceptor.dialects.request import ChatRequest
 from burnish_interceptor.journal import Journal, Retries
-from burnish_interceptor.policy import Policy, Stage
-from burnish_interceptor.policy_cache import PolicyCache
+from burnish_interceptor.policies.cache import PolicyCache
+from burnish_interceptor.policies.policy import Policy, Stage
+from burnish_interceptor.prompts import substitute
+from burnish_interceptor.prompts.stages import CallSite, StageFinder
+from burnish_interceptor.prompts.substitute import Outgoing
 from burnish_interceptor.providers import Providers
-from burnish_interceptor.request import ChatRequest
-from burnish_interceptor.stages import CallSite, StageFinder
-from burnish_interceptor.substitute import Outgoing
+from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.upstream import Asked, Ended, Upstream
 from burnish_runtime.rollout_token import RolloutGrant
 

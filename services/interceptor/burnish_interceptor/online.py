@@ -8,15 +8,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from burnish_interceptor import app_error, substitute
-from burnish_interceptor.http_exchange import Exchange
-from burnish_interceptor.match import Recogniser
+from burnish_interceptor import app_error
+from burnish_interceptor.dialects.request import ChatRequest
 from burnish_interceptor.offline import CallRefused
-from burnish_interceptor.policy import Policy, Stage
-from burnish_interceptor.policy_cache import PolicyCache
+from burnish_interceptor.policies.cache import PolicyCache
+from burnish_interceptor.policies.policy import Policy, Stage
+from burnish_interceptor.prompts import substitute
+from burnish_interceptor.prompts.match import Recogniser
+from burnish_interceptor.prompts.substitute import Outgoing
 from burnish_interceptor.providers import Providers
-from burnish_interceptor.request import ChatRequest
-from burnish_interceptor.substitute import Outgoing
+from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.upstream import Asked, Upstream
 from burnish_runtime.settings import Secret
 

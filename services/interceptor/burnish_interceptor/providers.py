@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from burnish.errors import FailedPrecondition
-from burnish_interceptor.http_origin import Origin
-from burnish_interceptor.policy import Model
+from burnish_interceptor.policies.policy import Model
+from burnish_interceptor.transport.origin import Origin
 from burnish_runtime.settings import Secret, ServiceSettings
 
 _HOSTED = {

@@ -11,7 +11,7 @@ from grpc import aio
 from burnish.api.interceptor.v1 import interceptor_service_pb2 as interceptor_v1
 from burnish.api.interceptor.v1.interceptor_service_pb2_grpc import InterceptorServiceServicer
 from burnish_interceptor import convert
-from burnish_interceptor.policy import Status
+from burnish_interceptor.policies.policy import Status
 
 Context = aio.ServicerContext[Any, Any]
 

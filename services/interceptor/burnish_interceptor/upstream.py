@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from burnish_interceptor import app_error, rebuild
+from burnish_interceptor import app_error
 from burnish_interceptor.app_error import AppError
 from burnish_interceptor.calls import Problem, StoredReply
-from burnish_interceptor.http_client import Client, Reply
-from burnish_interceptor.http_exchange import Exchange
-from burnish_interceptor.http_origin import UpstreamFailure
+from burnish_interceptor.dialects import rebuild
+from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.providers import Target
-from burnish_interceptor.stream import AnswerStream
+from burnish_interceptor.transport.client import Client, Reply
+from burnish_interceptor.transport.exchange import Exchange
+from burnish_interceptor.transport.origin import UpstreamFailure
 
 JSON = "application/json"
 EVENTS = "text/event-stream"

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from burnish_interceptor.http_client import Client
-from burnish_interceptor.http_origin import Origin, Timeouts, UpstreamFailure
+from burnish_interceptor.transport.client import Client
+from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
 
 
 class Wire:

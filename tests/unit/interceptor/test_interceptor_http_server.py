@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from burnish_interceptor.http_connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, Limits
-from burnish_interceptor.http_server import Server
+from burnish_interceptor.transport.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, Limits
+from burnish_interceptor.transport.server import Server
 
 POST = b"POST /x HTTP/1.1\r\nhost: h\r\n"
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish import templates
-from burnish_interceptor import match
-from burnish_interceptor.match import Message, Recogniser
-from burnish_interceptor.policy import MessagePattern, Mode, Model, Stage
-from burnish_interceptor.stages import CallSite, StageFinder
+from burnish_interceptor.policies.policy import MessagePattern, Mode, Model, Stage
+from burnish_interceptor.prompts import match
+from burnish_interceptor.prompts.match import Message, Recogniser
+from burnish_interceptor.prompts.stages import CallSite, StageFinder
 
 MODEL = Model(provider="openai", name="m")
 

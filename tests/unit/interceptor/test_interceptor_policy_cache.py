@@ -10,8 +10,8 @@ import pytest
 from burnish.api.types.v1 import candidate_pb2
 from burnish.errors import NotFound, Unavailable
 from burnish_interceptor import convert, testing
-from burnish_interceptor.policy import Change, Mode, Policy, Prompts
-from burnish_interceptor.policy_cache import PolicyCache
+from burnish_interceptor.policies.cache import PolicyCache
+from burnish_interceptor.policies.policy import Change, Mode, Policy, Prompts
 
 POLICY = Policy(policy_id="p", version=1, job="jobs/1", stages=())
 

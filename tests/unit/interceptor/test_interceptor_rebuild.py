@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish_interceptor import app_error, rebuild, sse
-from burnish_interceptor.stream import AnswerStream
+from burnish_interceptor import app_error
+from burnish_interceptor.dialects import rebuild, sse
+from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.testing import completion, events
 
 CANARY = "the walrus decides"

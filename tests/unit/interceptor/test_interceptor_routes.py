@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from burnish_interceptor import routes
 from burnish_interceptor.online import chosen
-from burnish_interceptor.policy import Model
+from burnish_interceptor.policies.policy import Model
 from burnish_interceptor.providers import Account, Providers, ProviderUnusable
 from burnish_interceptor.routes import Tail
 from burnish_runtime.settings import Secret, ServiceSettings

@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish import templates
-from burnish_interceptor import splice, substitute
-from burnish_interceptor.policy import Demo, MessagePattern, Mode, Model, Stage, StagePrompt
-from burnish_interceptor.request import BadRequest, ChatRequest
+from burnish_interceptor.dialects.request import BadRequest, ChatRequest
+from burnish_interceptor.policies.policy import (
+    Demo,
+    MessagePattern,
+    Mode,
+    Model,
+    Stage,
+    StagePrompt,
+)
+from burnish_interceptor.prompts import splice, substitute
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from burnish_interceptor.http_exchange import Exchange, Request
-from burnish_interceptor.http_server import Server
+from burnish_interceptor.transport.exchange import Exchange, Request
+from burnish_interceptor.transport.server import Server
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from burnish.errors import BurnishError
-from burnish_interceptor.policy import Change, Policy, Prompts
+from burnish_interceptor.policies.policy import Change, Policy, Prompts
 
 _log = structlog.get_logger("burnish.interceptor.policies")
 _LEARNING_SECONDS = 1.0

@@ -6,7 +6,7 @@ So an app that has seen the end of an answer has an answer that will never be pa
 
 from __future__ import annotations
 
-from burnish_interceptor import rebuild, sse
+from burnish_interceptor.dialects import rebuild, sse
 
 
 class AnswerStream:

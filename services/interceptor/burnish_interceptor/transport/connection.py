@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from burnish_interceptor.http_exchange import REASONS, Exchange, Request
+from burnish_interceptor.transport.exchange import REASONS, Exchange, Request
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 10 * 1024 * 1024

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from burnish_interceptor.match import Message, Recogniser
-from burnish_interceptor.policy import Stage
+from burnish_interceptor.policies.policy import Stage
+from burnish_interceptor.prompts.match import Message, Recogniser
 
 _REMEMBERED_ATTEMPTS = 10_000
 

@@ -15,7 +15,7 @@ from typing import cast
 
 import httptools
 
-from burnish_interceptor.http_origin import Origin, Timeouts, UpstreamFailure
+from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
 
 MAX_REPLY_BYTES = 12 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024

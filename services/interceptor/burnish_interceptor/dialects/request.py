@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from burnish_interceptor import splice
-from burnish_interceptor.match import Message
-from burnish_interceptor.splice import Member, Span
+from burnish_interceptor.prompts import splice
+from burnish_interceptor.prompts.match import Message
+from burnish_interceptor.prompts.splice import Member, Span
 
 MAX_MESSAGES = 2000
 MAX_TOOLS = 128

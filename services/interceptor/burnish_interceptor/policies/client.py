@@ -9,7 +9,7 @@ from grpc import aio
 from burnish import rpc
 from burnish.api.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from burnish_interceptor import convert
-from burnish_interceptor.policy import Change, Policy, Prompts
+from burnish_interceptor.policies.policy import Change, Policy, Prompts
 
 # Long enough for a controller that restarts, short enough for an app's own timeout.
 _FETCH_SECONDS = 8.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from burnish import templates
 from burnish.templates import Wildcard
-from burnish_interceptor.policy import MessagePattern, Stage
+from burnish_interceptor.policies.policy import MessagePattern, Stage
 
 MIN_RATIO = 0.6
 MIN_MARGIN = 0.1

@@ -16,10 +16,10 @@ import orjson
 
 from burnish import templates
 from burnish.templates import Pattern
-from burnish_interceptor import match, splice
-from burnish_interceptor.match import SYSTEM_ROLES
-from burnish_interceptor.policy import Demo, Mode, Model, Stage, StagePrompt
-from burnish_interceptor.request import ChatRequest
+from burnish_interceptor.dialects.request import ChatRequest
+from burnish_interceptor.policies.policy import Demo, Mode, Model, Stage, StagePrompt
+from burnish_interceptor.prompts import match, splice
+from burnish_interceptor.prompts.match import SYSTEM_ROLES
 
 DEFAULT_OUTPUT_TOKENS = 4096
 _NONE: Mapping[str, str] = MappingProxyType({})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from burnish_interceptor.http_connection import Connection, Limits
-from burnish_interceptor.http_exchange import Exchange, Request
+from burnish_interceptor.transport.connection import Connection, Limits
+from burnish_interceptor.transport.exchange import Exchange, Request
 
 Handler = Callable[[Request, Exchange], Awaitable[None]]
 

@@ -1,0 +1,1 @@
+"""What to substitute: policies and prompts as the controller tells them, cached."""

@@ -1,0 +1,1 @@
+"""HTTP/1.1 on httptools: the listener and the pooled client."""
