@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from burnish import templates
 from burnish_interceptor.policies.policy import MessagePattern, Mode, Model, Stage
 from burnish_interceptor.prompts import match
-from burnish_interceptor.prompts.match import Message, Recogniser
+from burnish_interceptor.prompts.edit import Message
+from burnish_interceptor.prompts.match import Recogniser
 from burnish_interceptor.prompts.stages import CallSite, StageFinder
 
 MODEL = Model(provider="openai", name="m")

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from burnish_interceptor.prompts import splice
-from burnish_interceptor.prompts.match import Message
+from burnish_interceptor.prompts.edit import Message
 from burnish_interceptor.prompts.splice import Member, Span
 
 MAX_MESSAGES = 2000

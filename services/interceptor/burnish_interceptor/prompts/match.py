@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from burnish import templates
 from burnish.templates import Wildcard
 from burnish_interceptor.policies.policy import MessagePattern, Stage
+from burnish_interceptor.prompts.edit import Message
 
 MIN_RATIO = 0.6
 MIN_MARGIN = 0.1
@@ -25,14 +26,6 @@ _CACHE_SIZE = 1024
 _WORD = re.compile(r"\w+|[^\w\s]")
 SYSTEM_ROLES = frozenset({"system", "developer"})
 Pairing = list[tuple[MessagePattern, int | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as the app sent it: its role and the text of its text parts."""
-
-    role: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

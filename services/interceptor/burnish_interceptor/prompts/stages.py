@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from burnish_interceptor.policies.policy import Stage
-from burnish_interceptor.prompts.match import Message, Recogniser
+from burnish_interceptor.prompts.edit import Message
+from burnish_interceptor.prompts.match import Recogniser
 
 _REMEMBERED_ATTEMPTS = 10_000
 
