@@ -24,6 +24,7 @@ from burnish_search.model import (
     Pool,
     ProposalPlan,
     Ranked,
+    Sampler,
     StudySpec,
     Trial,
     TrialKind,
@@ -156,6 +157,8 @@ def work(suggested: Work) -> search_v1.Work:
     match suggested.plan:
         case None:
             message.evaluation.trials.extend(trial(one) for one in suggested.trials)
+            if suggested.sampler is not None:
+                message.evaluation.sampler.CopyFrom(_sampler(suggested.sampler))
         case ProposalPlan() as plan:
             message.proposal.proposal_id = plan.proposal_id
             message.proposal.stage_ids.extend(plan.stage_ids)
@@ -220,6 +223,24 @@ def _estimate(value: Estimate) -> rollout_pb2.Estimate:
     )
 
 
+def _sampler(value: Sampler) -> search_v1.Sampler:
+    return search_v1.Sampler(
+        observation_count=value.observation_count,
+        good_count=value.good_count,
+        bad_count=value.bad_count,
+        gamma=value.gamma,
+    )
+
+
+def _read_sampler(message: search_v1.Sampler) -> Sampler:
+    return Sampler(
+        observation_count=message.observation_count,
+        good_count=message.good_count,
+        bad_count=message.bad_count,
+        gamma=message.gamma,
+    )
+
+
 def _work_suggested(
     name: str, message: search_v1.Work, stage_ids: tuple[str, ...]
 ) -> WorkSuggested:
@@ -238,7 +259,12 @@ def _work_suggested(
             return WorkSuggested(ask_index=message.ask_index, plan=finished, trials=())
         case "evaluation":
             trials = [_trial(name, one, stage_ids) for one in message.evaluation.trials]
-            return WorkSuggested(ask_index=message.ask_index, plan=None, trials=trials)
+            sampler = None
+            if message.evaluation.HasField("sampler"):
+                sampler = _read_sampler(message.evaluation.sampler)
+            return WorkSuggested(
+                ask_index=message.ask_index, plan=None, trials=trials, sampler=sampler
+            )
     raise ChangeInvalid(name, [f"work {message.ask_index} holds no action"])
 
 

@@ -167,10 +167,33 @@ class TrialPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampler:
+    """How a sampler splits the trials that it was told.
+
+    Attributes:
+        observation_count: Trials with a reward.
+        good_count: Trials that it takes for good ones.
+        bad_count: Trials that it takes for bad ones, those under way among them.
+        gamma: Share of the trials that it takes for good.
+    """
+
+    observation_count: int
+    good_count: int
+    bad_count: int
+    gamma: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
-    """Trials to be observed, in order; none of their cells was suggested before."""
+    """Trials to be observed, in order; none of their cells was suggested before.
+
+    Attributes:
+        trials: The trials.
+        sampler: What chose their candidates goes by; None when no sampler did.
+    """
 
     trials: tuple[TrialPlan, ...]
+    sampler: Sampler | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +227,7 @@ class Work:
         trials: The trials of an evaluation.
         revision: Revision that it led to.
         closed: Whether nothing more will be told of it.
+        sampler: What the sampler went by; None when none was asked.
     """
 
     ask_index: int
@@ -211,6 +235,7 @@ class Work:
     trials: tuple[Trial, ...]
     revision: int
     closed: bool = False
+    sampler: Sampler | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +305,7 @@ class WorkSuggested:
     ask_index: int
     plan: ProposalPlan | FinishPlan | None
     trials: Sequence[Trial]
+    sampler: Sampler | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,7 +139,7 @@ class Study:
             return WorkSuggested(ask_index=ask_index, plan=plan, trials=())
         first = len(self.history.trials)
         trials = [_numbered(trial, first + place) for place, trial in enumerate(plan.trials)]
-        return WorkSuggested(ask_index=ask_index, plan=None, trials=trials)
+        return WorkSuggested(ask_index=ask_index, plan=None, trials=trials, sampler=plan.sampler)
 
     def _record(self, change: WorkSuggested) -> None:
         work = Work(
@@ -147,6 +147,7 @@ class Study:
             plan=change.plan,
             trials=tuple(replace(trial) for trial in change.trials),
             revision=self.revision + 1,
+            sampler=change.sampler,
         )
         self._apply(change, lambda: self.history.suggest(work))
         if isinstance(change.plan, FinishPlan):

@@ -82,7 +82,8 @@ def test_no_budget_is_exceeded_and_none_of_it_is_kept_back_for_nothing(
     found.start().run()
     most = budget if limit is None else min(limit, budget)
     assert found.history.suggested_cell_count <= most
-    if most >= 4:
+    # A search that did all that was planned may leave any part of a large budget.
+    if most >= 4 and found.reason is not FinishReason.COMPLETED:
         assert found.history.suggested_cell_count >= most // 2
 
 

@@ -30,6 +30,7 @@ from burnish_search.model import (
     Pool,
     ProposalPlan,
     Ranked,
+    Sampler,
     StudySpec,
     TrialKind,
     TrialPlan,
@@ -72,6 +73,10 @@ class MinibatchSearch(ABC):
         fits: Callable[[Candidate], bool],
     ) -> Candidate | None:
         """Returns the next candidate to look at; None when none is found that fits."""
+
+    def sampler(self, history: History) -> Sampler | None:
+        """Returns what the next minibatch's candidate is chosen by; None without a sampler."""
+        return None
 
     def suggest(self, history: History, ask: Ask) -> Plan:
         """Returns the next plan."""
@@ -198,7 +203,9 @@ class MinibatchSearch(ABC):
             rows = self._minibatches.draw(done + place, size, asked=asked(candidate))
             planned.setdefault(candidate.candidate_id, set()).update(rows)
             plans.append(self._trial(history, candidate, TrialKind.MINIBATCH, rows, place=place))
-        return EvaluationPlan(trials=tuple(plans)) if plans else None
+        if not plans:
+            return None
+        return EvaluationPlan(trials=tuple(plans), sampler=self.sampler(history))
 
     def _top_k(self, history: History, allowance: Allowance) -> Plan:
         """Plans the re-score of the top k, or the end when nothing is left to observe."""

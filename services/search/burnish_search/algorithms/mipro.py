@@ -8,9 +8,9 @@ from typing import ClassVar
 from burnish_search.algorithms import coverage
 from burnish_search.algorithms.base import Ask, generator
 from burnish_search.algorithms.minibatch_search import MinibatchSearch
-from burnish_search.algorithms.tpe import TpeMirror
+from burnish_search.algorithms.tpe import TpeMirror, split
 from burnish_search.history import History
-from burnish_search.model import Candidate, StudySpec
+from burnish_search.model import Candidate, Sampler, StudySpec
 
 
 class Mipro(MinibatchSearch):
@@ -44,6 +44,10 @@ class Mipro(MinibatchSearch):
         if candidate is None:
             candidate = coverage.uniform(history, randomness, fits)
         return candidate
+
+    def sampler(self, history: History) -> Sampler | None:
+        """Returns how TPE splits the trials; None while the space is still being covered."""
+        return None if self._covering(history, history.minibatch_count) else split(history)
 
     def _covering(self, history: History, place: int) -> bool:
         """Whether the space is still being covered: at first, and again when it has grown."""

@@ -7,13 +7,14 @@ new sampler is seeded for every ask, so that a mirror built from scratch gives t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from burnish.errors import MissingExtra
 from burnish_search.history import History
-from burnish_search.model import Candidate, TrialState
+from burnish_search.model import Candidate, Sampler, TrialState
 
 if TYPE_CHECKING:
     import optuna
@@ -21,6 +22,30 @@ if TYPE_CHECKING:
 _DRAWS = 2
 _PROBE = 0
 _STARTUP_TRIALS = 1  # Coverage of the space is not left to the sampler.
+_GOOD_SHARE = 0.1
+_MOST_GOOD = 25
+
+
+def good_count(observation_count: int) -> int:
+    """Returns how many of so many trials the sampler takes for good ones: a tenth, at most 25.
+
+    That is Optuna's own rule, which it no longer lets a caller set.
+    """
+    return min(math.ceil(_GOOD_SHARE * observation_count), _MOST_GOOD)
+
+
+def split(history: History) -> Sampler:
+    """Returns how the sampler splits a history's trials and the baseline's evaluation."""
+    measured = sum(trial.mean_reward is not None for trial in history.trials)
+    measured += bool(_baseline_rewards(history))
+    under_way = sum(trial.state is TrialState.ACTIVE for trial in history.trials)
+    good = good_count(measured)
+    return Sampler(
+        observation_count=measured,
+        good_count=good,
+        bad_count=measured - good + under_way,
+        gamma=good / measured if measured else 0.0,
+    )
 
 
 class TpeMirror:
@@ -126,13 +151,10 @@ class TpeMirror:
             for slot, options in zip(history.space.slots, history.space.options, strict=True)
             if len(options) > 1
         }
-        baseline = history.space.baseline()
-        prior = [
-            row.reward for row in history.prior_rows() if row.candidate_id == baseline.candidate_id
-        ]
+        prior = _baseline_rewards(history)
         if prior:
             mean = sum(prior) / len(prior)
-            self._append(study, baseline, TrialState.SUCCEEDED, mean)
+            self._append(study, history.space.baseline(), TrialState.SUCCEEDED, mean)
         return study
 
     def _append(
@@ -165,6 +187,11 @@ class TpeMirror:
             options[params.get(slot.name, 0)]
             for slot, options in zip(history.space.slots, history.space.options, strict=True)
         ]
+
+
+def _baseline_rewards(history: History) -> list[float]:
+    baseline = history.space.baseline().candidate_id
+    return [row.reward for row in history.prior_rows() if row.candidate_id == baseline]
 
 
 def _import_optuna() -> ModuleType:

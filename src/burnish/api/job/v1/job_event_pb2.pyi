@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from burnish.api.job.v1 import job_result_pb2 as _job_result_pb2
 from burnish.api.types.v1 import candidate_pb2 as _candidate_pb2
 from burnish.api.types.v1 import rollout_pb2 as _rollout_pb2
 from collections import abc as _abc
@@ -199,6 +200,126 @@ TERMINATION_REASON_ERROR: TerminationReason.ValueType  # 10
 """The job failed."""
 Global___TerminationReason: _TypeAlias = TerminationReason  # noqa: Y015
 
+class _CandidateStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CandidateStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CandidateStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANDIDATE_STATUS_UNSPECIFIED: _CandidateStatus.ValueType  # 0
+    """Unused."""
+    CANDIDATE_STATUS_IN_PROGRESS: _CandidateStatus.ValueType  # 1
+    """Being worked on."""
+    CANDIDATE_STATUS_EVALUATING: _CandidateStatus.ValueType  # 2
+    """Its rollouts are running."""
+    CANDIDATE_STATUS_EVALUATED: _CandidateStatus.ValueType  # 3
+    """It has a reward."""
+    CANDIDATE_STATUS_ACCEPTED: _CandidateStatus.ValueType  # 4
+    """It was taken into the population."""
+    CANDIDATE_STATUS_REJECTED: _CandidateStatus.ValueType  # 5
+    """It was left out."""
+    CANDIDATE_STATUS_DOMINATED: _CandidateStatus.ValueType  # 6
+    """Another one is better everywhere."""
+    CANDIDATE_STATUS_COMPLETED: _CandidateStatus.ValueType  # 7
+    """Nothing more will be done with it."""
+    CANDIDATE_STATUS_FAILED: _CandidateStatus.ValueType  # 8
+    """It could not be scored."""
+
+class CandidateStatus(_CandidateStatus, metaclass=_CandidateStatusEnumTypeWrapper):
+    """Where a candidate stands. Values may be added."""
+
+CANDIDATE_STATUS_UNSPECIFIED: CandidateStatus.ValueType  # 0
+"""Unused."""
+CANDIDATE_STATUS_IN_PROGRESS: CandidateStatus.ValueType  # 1
+"""Being worked on."""
+CANDIDATE_STATUS_EVALUATING: CandidateStatus.ValueType  # 2
+"""Its rollouts are running."""
+CANDIDATE_STATUS_EVALUATED: CandidateStatus.ValueType  # 3
+"""It has a reward."""
+CANDIDATE_STATUS_ACCEPTED: CandidateStatus.ValueType  # 4
+"""It was taken into the population."""
+CANDIDATE_STATUS_REJECTED: CandidateStatus.ValueType  # 5
+"""It was left out."""
+CANDIDATE_STATUS_DOMINATED: CandidateStatus.ValueType  # 6
+"""Another one is better everywhere."""
+CANDIDATE_STATUS_COMPLETED: CandidateStatus.ValueType  # 7
+"""Nothing more will be done with it."""
+CANDIDATE_STATUS_FAILED: CandidateStatus.ValueType  # 8
+"""It could not be scored."""
+Global___CandidateStatus: _TypeAlias = CandidateStatus  # noqa: Y015
+
+class _EvaluationPurpose:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EvaluationPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EvaluationPurpose.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVALUATION_PURPOSE_UNSPECIFIED: _EvaluationPurpose.ValueType  # 0
+    """To know it better."""
+    EVALUATION_PURPOSE_PROPOSAL: _EvaluationPurpose.ValueType  # 1
+    """To see whether a fresh proposal is worth keeping."""
+    EVALUATION_PURPOSE_OPTIMIZED: _EvaluationPurpose.ValueType  # 2
+    """To choose among the best."""
+
+class EvaluationPurpose(_EvaluationPurpose, metaclass=_EvaluationPurposeEnumTypeWrapper):
+    """What a candidate was evaluated for. Values may be added."""
+
+EVALUATION_PURPOSE_UNSPECIFIED: EvaluationPurpose.ValueType  # 0
+"""To know it better."""
+EVALUATION_PURPOSE_PROPOSAL: EvaluationPurpose.ValueType  # 1
+"""To see whether a fresh proposal is worth keeping."""
+EVALUATION_PURPOSE_OPTIMIZED: EvaluationPurpose.ValueType  # 2
+"""To choose among the best."""
+Global___EvaluationPurpose: _TypeAlias = EvaluationPurpose  # noqa: Y015
+
+class _MutationType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MutationTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MutationType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MUTATION_TYPE_UNSPECIFIED: _MutationType.ValueType  # 0
+    """Not known."""
+    MUTATION_TYPE_INITIAL: _MutationType.ValueType  # 1
+    """It is the baseline."""
+    MUTATION_TYPE_INITIAL_POPULATION: _MutationType.ValueType  # 2
+    """It was written to begin with."""
+    MUTATION_TYPE_MUTATION: _MutationType.ValueType  # 3
+    """From one parent."""
+    MUTATION_TYPE_CROSSOVER: _MutationType.ValueType  # 4
+    """From two parents."""
+    MUTATION_TYPE_LLM_GUIDED: _MutationType.ValueType  # 5
+    """A model wrote it after reading what went wrong."""
+    MUTATION_TYPE_SYNTH: _MutationType.ValueType  # 6
+    """It was synthesised from several."""
+    MUTATION_TYPE_OPTIMIZED: _MutationType.ValueType  # 7
+    """It came out of another optimisation."""
+    MUTATION_TYPE_TPE_SELECTED: _MutationType.ValueType  # 8
+    """The sampler put it together from known components."""
+
+class MutationType(_MutationType, metaclass=_MutationTypeEnumTypeWrapper):
+    """How a candidate was derived. Values may be added."""
+
+MUTATION_TYPE_UNSPECIFIED: MutationType.ValueType  # 0
+"""Not known."""
+MUTATION_TYPE_INITIAL: MutationType.ValueType  # 1
+"""It is the baseline."""
+MUTATION_TYPE_INITIAL_POPULATION: MutationType.ValueType  # 2
+"""It was written to begin with."""
+MUTATION_TYPE_MUTATION: MutationType.ValueType  # 3
+"""From one parent."""
+MUTATION_TYPE_CROSSOVER: MutationType.ValueType  # 4
+"""From two parents."""
+MUTATION_TYPE_LLM_GUIDED: MutationType.ValueType  # 5
+"""A model wrote it after reading what went wrong."""
+MUTATION_TYPE_SYNTH: MutationType.ValueType  # 6
+"""It was synthesised from several."""
+MUTATION_TYPE_OPTIMIZED: MutationType.ValueType  # 7
+"""It came out of another optimisation."""
+MUTATION_TYPE_TPE_SELECTED: MutationType.ValueType  # 8
+"""The sampler put it together from known components."""
+Global___MutationType: _TypeAlias = MutationType  # noqa: Y015
+
 @_typing.final
 class JobEvent(_message.Message):
     """One entry of a job's log. Entries carry summaries, never transcripts."""
@@ -230,6 +351,26 @@ class JobEvent(_message.Message):
     ROLLOUTS_UNSCORED_FIELD_NUMBER: _builtins.int
     WINNER_CHOSEN_FIELD_NUMBER: _builtins.int
     PROPOSAL_COMPLETED_FIELD_NUMBER: _builtins.int
+    BILLING_STARTED_FIELD_NUMBER: _builtins.int
+    BILLING_ENDED_FIELD_NUMBER: _builtins.int
+    ROLLOUTS_STARTED_FIELD_NUMBER: _builtins.int
+    BATCH_SCORED_FIELD_NUMBER: _builtins.int
+    SEARCH_STARTED_FIELD_NUMBER: _builtins.int
+    SAMPLER_UPDATED_FIELD_NUMBER: _builtins.int
+    CANDIDATE_EVALUATION_STARTED_FIELD_NUMBER: _builtins.int
+    CANDIDATE_EVALUATED_FIELD_NUMBER: _builtins.int
+    VALIDATION_SCORED_FIELD_NUMBER: _builtins.int
+    VALIDATION_SUMMARIZED_FIELD_NUMBER: _builtins.int
+    TOP_PROMPT_FIELD_NUMBER: _builtins.int
+    FINAL_RESULTS_FIELD_NUMBER: _builtins.int
+    SEARCH_COMPLETED_FIELD_NUMBER: _builtins.int
+    JOB_CONCLUDED_FIELD_NUMBER: _builtins.int
+    GENERATION_STARTED_FIELD_NUMBER: _builtins.int
+    GENERATION_COMPLETED_FIELD_NUMBER: _builtins.int
+    FRONTIER_UPDATED_FIELD_NUMBER: _builtins.int
+    TRANSFORMATION_PROPOSED_FIELD_NUMBER: _builtins.int
+    REWARD_RECEIVED_FIELD_NUMBER: _builtins.int
+    STREAM_CONNECTED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the job's log, from 1, without gaps."""
     level: Global___EventLevel.ValueType
@@ -324,6 +465,86 @@ class JobEvent(_message.Message):
     def proposal_completed(self) -> Global___ProposalCompleted:
         """The proposer has written for one stage."""
 
+    @_builtins.property
+    def billing_started(self) -> Global___BillingStarted:
+        """From here on the job is billed."""
+
+    @_builtins.property
+    def billing_ended(self) -> Global___BillingEnded:
+        """What the job was billed for, once it has ended."""
+
+    @_builtins.property
+    def rollouts_started(self) -> Global___RolloutsStarted:
+        """The rollouts of a phase begin."""
+
+    @_builtins.property
+    def batch_scored(self) -> Global___BatchScored:
+        """A part of a phase's rollouts was scored."""
+
+    @_builtins.property
+    def search_started(self) -> Global___SearchStarted:
+        """The search began."""
+
+    @_builtins.property
+    def sampler_updated(self) -> Global___SamplerUpdated:
+        """What the sampler goes by. For developers; hidden from people unless asked for."""
+
+    @_builtins.property
+    def candidate_evaluation_started(self) -> Global___CandidateEvaluationStarted:
+        """A candidate is about to be evaluated on the validation pool."""
+
+    @_builtins.property
+    def candidate_evaluated(self) -> Global___CandidateEvaluated:
+        """A candidate was evaluated."""
+
+    @_builtins.property
+    def validation_scored(self) -> Global___ValidationScored:
+        """A finalist's standing on the validation pool."""
+
+    @_builtins.property
+    def validation_summarized(self) -> Global___ValidationSummarized:
+        """Baseline and finalists on the validation pool, side by side."""
+
+    @_builtins.property
+    def top_prompt(self) -> Global___TopPrompt:
+        """The text of one of the best prompts."""
+
+    @_builtins.property
+    def final_results(self) -> Global___FinalResults:
+        """Everything that was found."""
+
+    @_builtins.property
+    def search_completed(self) -> Global___SearchCompleted:
+        """The search has its winner."""
+
+    @_builtins.property
+    def job_concluded(self) -> Global___JobConcluded:
+        """The job is about to end in a final state."""
+
+    @_builtins.property
+    def generation_started(self) -> Global___GenerationStarted:
+        """A generation of an evolutionary search began."""
+
+    @_builtins.property
+    def generation_completed(self) -> Global___GenerationCompleted:
+        """A generation of an evolutionary search ended."""
+
+    @_builtins.property
+    def frontier_updated(self) -> Global___FrontierUpdated:
+        """The Pareto frontier of an evolutionary search changed."""
+
+    @_builtins.property
+    def transformation_proposed(self) -> Global___TransformationProposed:
+        """An evolutionary search derived a candidate from others."""
+
+    @_builtins.property
+    def reward_received(self) -> Global___RewardReceived:
+        """An online policy was told a reward."""
+
+    @_builtins.property
+    def stream_connected(self) -> Global___StreamConnected:
+        """A stream of events was opened. Belongs to the stream, not to the log: its sequence is 0."""
+
     def __init__(
         self,
         *,
@@ -352,12 +573,32 @@ class JobEvent(_message.Message):
         rollouts_unscored: Global___RolloutsUnscored | None = ...,
         winner_chosen: Global___WinnerChosen | None = ...,
         proposal_completed: Global___ProposalCompleted | None = ...,
+        billing_started: Global___BillingStarted | None = ...,
+        billing_ended: Global___BillingEnded | None = ...,
+        rollouts_started: Global___RolloutsStarted | None = ...,
+        batch_scored: Global___BatchScored | None = ...,
+        search_started: Global___SearchStarted | None = ...,
+        sampler_updated: Global___SamplerUpdated | None = ...,
+        candidate_evaluation_started: Global___CandidateEvaluationStarted | None = ...,
+        candidate_evaluated: Global___CandidateEvaluated | None = ...,
+        validation_scored: Global___ValidationScored | None = ...,
+        validation_summarized: Global___ValidationSummarized | None = ...,
+        top_prompt: Global___TopPrompt | None = ...,
+        final_results: Global___FinalResults | None = ...,
+        search_completed: Global___SearchCompleted | None = ...,
+        job_concluded: Global___JobConcluded | None = ...,
+        generation_started: Global___GenerationStarted | None = ...,
+        generation_completed: Global___GenerationCompleted | None = ...,
+        frontier_updated: Global___FrontierUpdated | None = ...,
+        transformation_proposed: Global___TransformationProposed | None = ...,
+        reward_received: Global___RewardReceived | None = ...,
+        stream_connected: Global___StreamConnected | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "component_added", b"component_added", "event_time", b"event_time", "full_evaluation_completed", b"full_evaluation_completed", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "rollouts_unscored", b"rollouts_unscored", "search_ended", b"search_ended", "state_changed", b"state_changed", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "component_added", b"component_added", "event_time", b"event_time", "full_evaluation_completed", b"full_evaluation_completed", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "rollouts_unscored", b"rollouts_unscored", "search_ended", b"search_ended", "sequence", b"sequence", "state_changed", b"state_changed", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "sequence", b"sequence", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed", "billing_started", "billing_ended", "rollouts_started", "batch_scored", "search_started", "sampler_updated", "candidate_evaluation_started", "candidate_evaluated", "validation_scored", "validation_summarized", "top_prompt", "final_results", "search_completed", "job_concluded", "generation_started", "generation_completed", "frontier_updated", "transformation_proposed", "reward_received", "stream_connected"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -437,6 +678,7 @@ class JobProgress(_message.Message):
     ELAPSED_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
     BEST_REWARD_FIELD_NUMBER: _builtins.int
+    TRIALS_AT_IMPROVEMENT_FIELD_NUMBER: _builtins.int
     rollouts_completed: _builtins.int
     """Rollouts finished, scored or not."""
     rollouts_planned: _builtins.int
@@ -449,6 +691,8 @@ class JobProgress(_message.Message):
     """Trials planned in all, as far as is known."""
     fraction: _builtins.float
     """Share of the whole job that is done, in [0, 1]."""
+    trials_at_improvement: _builtins.int
+    """Trials that were finished when the best candidate last changed."""
     @_builtins.property
     def usage(self) -> _rollout_pb2.Usage:
         """Spent so far, over every role."""
@@ -478,10 +722,11 @@ class JobProgress(_message.Message):
         elapsed: _duration_pb2.Duration | None = ...,
         remaining: _duration_pb2.Duration | None = ...,
         best_reward: _rollout_pb2.Estimate | None = ...,
+        trials_at_improvement: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "elapsed", b"elapsed", "remaining", b"remaining", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "elapsed", b"elapsed", "fraction", b"fraction", "remaining", b"remaining", "rollouts_completed", b"rollouts_completed", "rollouts_planned", b"rollouts_planned", "rollouts_unscored", b"rollouts_unscored", "trials_completed", b"trials_completed", "trials_planned", b"trials_planned", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "elapsed", b"elapsed", "fraction", b"fraction", "remaining", b"remaining", "rollouts_completed", b"rollouts_completed", "rollouts_planned", b"rollouts_planned", "rollouts_unscored", b"rollouts_unscored", "trials_at_improvement", b"trials_at_improvement", "trials_completed", b"trials_completed", "trials_planned", b"trials_planned", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -523,21 +768,27 @@ class BaselineEvaluated(_message.Message):
 
     CANDIDATE_ID_FIELD_NUMBER: _builtins.int
     REWARD_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     candidate_id: _builtins.str
     """The baseline candidate."""
     @_builtins.property
     def reward(self) -> _rollout_pb2.Estimate:
         """Mean reward on the validation pool."""
 
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[_job_result_pb2.SeedScore]:
+        """Its rows."""
+
     def __init__(
         self,
         *,
         candidate_id: _builtins.str = ...,
         reward: _rollout_pb2.Estimate | None = ...,
+        scores: _abc.Iterable[_job_result_pb2.SeedScore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "reward", b"reward"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "reward", b"reward", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -588,6 +839,8 @@ class ComponentAdded(_message.Message):
     ITERATION_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    MODULE_ID_FIELD_NUMBER: _builtins.int
+    PROPOSAL_ID_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position among its stage's components of its kind, from 0."""
     iteration: _builtins.int
@@ -596,6 +849,10 @@ class ComponentAdded(_message.Message):
     """What wrote it, such as `local-proposer`; empty when nothing did."""
     rationale: _builtins.str
     """Why it differs; empty when unknown."""
+    module_id: _builtins.str
+    """Module of the stage; empty when the program declares none."""
+    proposal_id: _builtins.str
+    """Proposal that it came from; empty when it came from none."""
     @_builtins.property
     def component(self) -> _candidate_pb2.Component:
         """The component, in full."""
@@ -608,10 +865,12 @@ class ComponentAdded(_message.Message):
         iteration: _builtins.int = ...,
         author: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        module_id: _builtins.str = ...,
+        proposal_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["component", b"component"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "component", b"component", "index", b"index", "iteration", b"iteration", "rationale", b"rationale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "component", b"component", "index", b"index", "iteration", b"iteration", "module_id", b"module_id", "proposal_id", b"proposal_id", "rationale", b"rationale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -693,19 +952,41 @@ class IterationStarted(_message.Message):
 
     ITERATION_FIELD_NUMBER: _builtins.int
     PLANNED_COUNT_FIELD_NUMBER: _builtins.int
+    TRIALS_PER_ITERATION_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    MAX_TRIALS_FIELD_NUMBER: _builtins.int
+    MAX_ROLLOUTS_FIELD_NUMBER: _builtins.int
+    MAX_DURATION_FIELD_NUMBER: _builtins.int
     iteration: _builtins.int
     """From 0."""
     planned_count: _builtins.int
     """Iterations planned."""
+    trials_per_iteration: _builtins.int
+    """Trials planned in each."""
+    batch_size: _builtins.int
+    """Seeds of a minibatch."""
+    max_trials: _builtins.int
+    """`Budget.max_trials`; 0 when there is none."""
+    max_rollouts: _builtins.int
+    """`Budget.max_rollouts`; 0 when there is none."""
+    @_builtins.property
+    def max_duration(self) -> _duration_pb2.Duration:
+        """`Budget.max_duration`; absent when there is none."""
+
     def __init__(
         self,
         *,
         iteration: _builtins.int = ...,
         planned_count: _builtins.int = ...,
+        trials_per_iteration: _builtins.int = ...,
+        batch_size: _builtins.int = ...,
+        max_trials: _builtins.int = ...,
+        max_rollouts: _builtins.int = ...,
+        max_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_duration", b"max_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["iteration", b"iteration", "planned_count", b"planned_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "iteration", b"iteration", "max_duration", b"max_duration", "max_rollouts", b"max_rollouts", "max_trials", b"max_trials", "planned_count", b"planned_count", "trials_per_iteration", b"trials_per_iteration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -825,6 +1106,7 @@ class NewIncumbent(_message.Message):
     REWARD_FIELD_NUMBER: _builtins.int
     TRIAL_INDEX_FIELD_NUMBER: _builtins.int
     ITERATION_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
     candidate_id: _builtins.str
     """Candidate."""
     trial_index: _builtins.int
@@ -835,6 +1117,10 @@ class NewIncumbent(_message.Message):
     def reward(self) -> _rollout_pb2.Estimate:
         """What it is now believed to earn."""
 
+    @_builtins.property
+    def previous(self) -> _rollout_pb2.Estimate:
+        """What the best candidate before it is believed to earn; absent when that is not known."""
+
     def __init__(
         self,
         *,
@@ -842,10 +1128,11 @@ class NewIncumbent(_message.Message):
         reward: _rollout_pb2.Estimate | None = ...,
         trial_index: _builtins.int = ...,
         iteration: _builtins.int = ...,
+        previous: _rollout_pb2.Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["previous", b"previous", "reward", b"reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "iteration", b"iteration", "reward", b"reward", "trial_index", b"trial_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "iteration", b"iteration", "previous", b"previous", "reward", b"reward", "trial_index", b"trial_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -896,6 +1183,9 @@ class TopKEvaluated(_message.Message):
     RANK_FIELD_NUMBER: _builtins.int
     CANDIDATE_ID_FIELD_NUMBER: _builtins.int
     REWARD_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """From 1, best first by what was believed before."""
     candidate_id: _builtins.str
@@ -904,16 +1194,31 @@ class TopKEvaluated(_message.Message):
     def reward(self) -> _rollout_pb2.Estimate:
         """Mean reward on the validation pool."""
 
+    @_builtins.property
+    def search(self) -> _rollout_pb2.Estimate:
+        """Mean reward on minibatches; absent when it had none."""
+
+    @_builtins.property
+    def baseline(self) -> _rollout_pb2.Estimate:
+        """The baseline's mean reward on the validation pool."""
+
+    @_builtins.property
+    def content(self) -> Global___CandidateContent:
+        """The candidate in full."""
+
     def __init__(
         self,
         *,
         rank: _builtins.int = ...,
         candidate_id: _builtins.str = ...,
         reward: _rollout_pb2.Estimate | None = ...,
+        search: _rollout_pb2.Estimate | None = ...,
+        baseline: _rollout_pb2.Estimate | None = ...,
+        content: Global___CandidateContent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "content", b"content", "reward", b"reward", "search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "rank", b"rank", "reward", b"reward"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate_id", b"candidate_id", "content", b"content", "rank", b"rank", "reward", b"reward", "search", b"search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -951,12 +1256,15 @@ class BudgetUpdated(_message.Message):
     RESERVED_USD_FIELD_NUMBER: _builtins.int
     MAX_COST_USD_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
     reserved_usd: _builtins.float
     """Reserved for calls in flight and for the closing test, in US dollars; absent when unknown."""
     max_cost_usd: _builtins.float
     """The money cap, when there is one."""
     max_tokens: _builtins.int
     """The token cap; 0 when there is none."""
+    final: _builtins.bool
+    """Whether nothing more will be spent."""
     @_builtins.property
     def total(self) -> _rollout_pb2.Usage:
         """Over every role."""
@@ -973,10 +1281,11 @@ class BudgetUpdated(_message.Message):
         reserved_usd: _builtins.float | None = ...,
         max_cost_usd: _builtins.float | None = ...,
         max_tokens: _builtins.int = ...,
+        final: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "_reserved_usd", b"_reserved_usd", "max_cost_usd", b"max_cost_usd", "reserved_usd", b"reserved_usd", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "_reserved_usd", b"_reserved_usd", "by_role", b"by_role", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "reserved_usd", b"reserved_usd", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "_reserved_usd", b"_reserved_usd", "by_role", b"by_role", "final", b"final", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "reserved_usd", b"reserved_usd", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost_usd: _TypeAlias = _typing.Literal["max_cost_usd"]  # noqa: Y015
     _WhichOneofArgType__max_cost_usd: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd"]  # noqa: Y015
@@ -1020,6 +1329,7 @@ class TestEvaluated(_message.Message):
     CANDIDATE_ID_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
     REWARD_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     candidate_id: _builtins.str
     """Candidate."""
     baseline: _builtins.bool
@@ -1028,16 +1338,21 @@ class TestEvaluated(_message.Message):
     def reward(self) -> _rollout_pb2.Estimate:
         """Mean reward on the test pool."""
 
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[_job_result_pb2.SeedScore]:
+        """Its rows."""
+
     def __init__(
         self,
         *,
         candidate_id: _builtins.str = ...,
         baseline: _builtins.bool = ...,
         reward: _rollout_pb2.Estimate | None = ...,
+        scores: _abc.Iterable[_job_result_pb2.SeedScore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate_id", b"candidate_id", "reward", b"reward"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate_id", b"candidate_id", "reward", b"reward", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1101,6 +1416,8 @@ class WinnerChosen(_message.Message):
     BASELINE_FIELD_NUMBER: _builtins.int
     TEST_DIFFERENCE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     candidate_id: _builtins.str
     """Candidate; the baseline when nothing beat it."""
     baseline: _builtins.bool
@@ -1111,6 +1428,14 @@ class WinnerChosen(_message.Message):
     def test_difference(self) -> _rollout_pb2.Estimate:
         """Winner minus baseline on the same held-out rows; absent without a test pool."""
 
+    @_builtins.property
+    def reward(self) -> _rollout_pb2.Estimate:
+        """Its mean reward on the validation pool; absent when it was not evaluated there."""
+
+    @_builtins.property
+    def content(self) -> Global___CandidateContent:
+        """The winner in full."""
+
     def __init__(
         self,
         *,
@@ -1118,11 +1443,836 @@ class WinnerChosen(_message.Message):
         baseline: _builtins.bool = ...,
         test_difference: _rollout_pb2.Estimate | None = ...,
         verdict: _builtins.str = ...,
+        reward: _rollout_pb2.Estimate | None = ...,
+        content: Global___CandidateContent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["test_difference", b"test_difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "reward", b"reward", "test_difference", b"test_difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate_id", b"candidate_id", "test_difference", b"test_difference", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate_id", b"candidate_id", "content", b"content", "reward", b"reward", "test_difference", b"test_difference", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WinnerChosen: _TypeAlias = WinnerChosen  # noqa: Y015
+
+@_typing.final
+class CandidateContent(_message.Message):
+    """A candidate with everything that its text is made of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class IndexByComponentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
+    TEMPLATES_FIELD_NUMBER: _builtins.int
+    INDEX_BY_COMPONENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def candidate(self) -> _candidate_pb2.Candidate:
+        """The candidate."""
+
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[_candidate_pb2.Component]:
+        """Its components."""
+
+    @_builtins.property
+    def templates(self) -> _containers.RepeatedCompositeFieldContainer[_candidate_pb2.PromptTemplate]:
+        """The program's templates, in the order the stages run."""
+
+    @_builtins.property
+    def index_by_component(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Position of each of its components among those of its stage and kind, from 0, by id."""
+
+    def __init__(
+        self,
+        *,
+        candidate: _candidate_pb2.Candidate | None = ...,
+        components: _abc.Iterable[_candidate_pb2.Component] | None = ...,
+        templates: _abc.Iterable[_candidate_pb2.PromptTemplate] | None = ...,
+        index_by_component: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "components", b"components", "index_by_component", b"index_by_component", "templates", b"templates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateContent: _TypeAlias = CandidateContent  # noqa: Y015
+
+@_typing.final
+class BillingStarted(_message.Message):
+    """From here on the job is billed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_COST_USD_FIELD_NUMBER: _builtins.int
+    max_cost_usd: _builtins.float
+    """The money cap, when there is one."""
+    def __init__(
+        self,
+        *,
+        max_cost_usd: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "max_cost_usd", b"max_cost_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "max_cost_usd", b"max_cost_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_cost_usd: _TypeAlias = _typing.Literal["max_cost_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_cost_usd: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd) -> _WhichOneofReturnType__max_cost_usd | None: ...
+
+Global___BillingStarted: _TypeAlias = BillingStarted  # noqa: Y015
+
+@_typing.final
+class BillingEnded(_message.Message):
+    """What the job was billed for, once it has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ELAPSED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def elapsed(self) -> _duration_pb2.Duration:
+        """Since the start, pauses not counted."""
+
+    @_builtins.property
+    def total(self) -> _rollout_pb2.Usage:
+        """Over every role."""
+
+    def __init__(
+        self,
+        *,
+        elapsed: _duration_pb2.Duration | None = ...,
+        total: _rollout_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BillingEnded: _TypeAlias = BillingEnded  # noqa: Y015
+
+@_typing.final
+class RolloutsStarted(_message.Message):
+    """The rollouts of a phase begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    SEEDS_FIELD_NUMBER: _builtins.int
+    phase: Global___JobPhase.ValueType
+    """The phase."""
+    @_builtins.property
+    def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Seeds that they are drawn from."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___JobPhase.ValueType = ...,
+        seeds: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phase", b"phase", "seeds", b"seeds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutsStarted: _TypeAlias = RolloutsStarted  # noqa: Y015
+
+@_typing.final
+class BatchScored(_message.Message):
+    """A part of a phase's rollouts was scored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    COMPLETED_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    phase: Global___JobPhase.ValueType
+    """The phase."""
+    completed_count: _builtins.int
+    """Rollouts of the phase finished so far, scored or not."""
+    total_count: _builtins.int
+    """Rollouts of the phase in all."""
+    @_builtins.property
+    def reward(self) -> _rollout_pb2.Estimate:
+        """Mean reward of the phase so far; absent when nothing was scored."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___JobPhase.ValueType = ...,
+        reward: _rollout_pb2.Estimate | None = ...,
+        completed_count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_count", b"completed_count", "phase", b"phase", "reward", b"reward", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchScored: _TypeAlias = BatchScored  # noqa: Y015
+
+@_typing.final
+class SearchStarted(_message.Message):
+    """The search began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITERATION_COUNT_FIELD_NUMBER: _builtins.int
+    TRIALS_PER_ITERATION_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    COMPONENT_COUNT_FIELD_NUMBER: _builtins.int
+    iteration_count: _builtins.int
+    """Iterations planned."""
+    trials_per_iteration: _builtins.int
+    """Trials planned in each."""
+    batch_size: _builtins.int
+    """Seeds of a minibatch."""
+    component_count: _builtins.int
+    """Instructions and demo sets to choose from, over every stage."""
+    def __init__(
+        self,
+        *,
+        iteration_count: _builtins.int = ...,
+        trials_per_iteration: _builtins.int = ...,
+        batch_size: _builtins.int = ...,
+        component_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "component_count", b"component_count", "iteration_count", b"iteration_count", "trials_per_iteration", b"trials_per_iteration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchStarted: _TypeAlias = SearchStarted  # noqa: Y015
+
+@_typing.final
+class SamplerUpdated(_message.Message):
+    """What the sampler goes by: how it splits the trials that it was told into good and bad ones."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASK_INDEX_FIELD_NUMBER: _builtins.int
+    OBSERVATION_COUNT_FIELD_NUMBER: _builtins.int
+    GOOD_COUNT_FIELD_NUMBER: _builtins.int
+    BAD_COUNT_FIELD_NUMBER: _builtins.int
+    GAMMA_FIELD_NUMBER: _builtins.int
+    ask_index: _builtins.int
+    """Work that the numbers belong to."""
+    observation_count: _builtins.int
+    """Trials with a reward."""
+    good_count: _builtins.int
+    """Trials that are taken for good ones."""
+    bad_count: _builtins.int
+    """Trials that are taken for bad ones."""
+    gamma: _builtins.float
+    """Share of the trials that is taken for good, in [0, 1]."""
+    def __init__(
+        self,
+        *,
+        ask_index: _builtins.int = ...,
+        observation_count: _builtins.int = ...,
+        good_count: _builtins.int = ...,
+        bad_count: _builtins.int = ...,
+        gamma: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_index", b"ask_index", "bad_count", b"bad_count", "gamma", b"gamma", "good_count", b"good_count", "observation_count", b"observation_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SamplerUpdated: _TypeAlias = SamplerUpdated  # noqa: Y015
+
+@_typing.final
+class CandidateEvaluationStarted(_message.Message):
+    """A candidate is about to be evaluated on the validation pool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    SEED_COUNT_FIELD_NUMBER: _builtins.int
+    candidate_id: _builtins.str
+    """Candidate."""
+    seed_count: _builtins.int
+    """Seeds that it is evaluated on."""
+    def __init__(
+        self,
+        *,
+        candidate_id: _builtins.str = ...,
+        seed_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "seed_count", b"seed_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateEvaluationStarted: _TypeAlias = CandidateEvaluationStarted  # noqa: Y015
+
+@_typing.final
+class CandidateEvaluated(_message.Message):
+    """A candidate was evaluated."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    candidate_id: _builtins.str
+    """Candidate."""
+    status: Global___CandidateStatus.ValueType
+    """Where it stands now."""
+    purpose: Global___EvaluationPurpose.ValueType
+    """What it was evaluated for."""
+    @_builtins.property
+    def reward(self) -> _rollout_pb2.Estimate:
+        """Mean reward; absent when nothing was scored."""
+
+    def __init__(
+        self,
+        *,
+        candidate_id: _builtins.str = ...,
+        status: Global___CandidateStatus.ValueType = ...,
+        purpose: Global___EvaluationPurpose.ValueType = ...,
+        reward: _rollout_pb2.Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "purpose", b"purpose", "reward", b"reward", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateEvaluated: _TypeAlias = CandidateEvaluated  # noqa: Y015
+
+@_typing.final
+class ValidationScored(_message.Message):
+    """A finalist's standing on the validation pool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    candidate_id: _builtins.str
+    """Candidate."""
+    rank: _builtins.int
+    """From 1, best first."""
+    baseline: _builtins.bool
+    """Whether it is the baseline."""
+    @_builtins.property
+    def reward(self) -> _rollout_pb2.Estimate:
+        """Mean reward on the validation pool."""
+
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[_job_result_pb2.SeedScore]:
+        """Its rows."""
+
+    def __init__(
+        self,
+        *,
+        candidate_id: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        baseline: _builtins.bool = ...,
+        reward: _rollout_pb2.Estimate | None = ...,
+        scores: _abc.Iterable[_job_result_pb2.SeedScore] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate_id", b"candidate_id", "rank", b"rank", "reward", b"reward", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValidationScored: _TypeAlias = ValidationScored  # noqa: Y015
+
+@_typing.final
+class ValidationSummarized(_message.Message):
+    """Baseline and finalists on the validation pool, side by side."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASELINE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def baseline(self) -> _rollout_pb2.Estimate:
+        """The baseline's mean reward; absent when it has none."""
+
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_job_result_pb2.CandidateResult]:
+        """Every candidate that was evaluated there, best first, without rows."""
+
+    def __init__(
+        self,
+        *,
+        baseline: _rollout_pb2.Estimate | None = ...,
+        results: _abc.Iterable[_job_result_pb2.CandidateResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValidationSummarized: _TypeAlias = ValidationSummarized  # noqa: Y015
+
+@_typing.final
+class TopPrompt(_message.Message):
+    """The text of one of the best prompts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """From 1, best first."""
+    @_builtins.property
+    def search(self) -> _rollout_pb2.Estimate:
+        """Mean reward on everything that the search looked at."""
+
+    @_builtins.property
+    def validation(self) -> _rollout_pb2.Estimate:
+        """Mean reward on the validation pool."""
+
+    @_builtins.property
+    def content(self) -> Global___CandidateContent:
+        """The candidate in full."""
+
+    def __init__(
+        self,
+        *,
+        rank: _builtins.int = ...,
+        search: _rollout_pb2.Estimate | None = ...,
+        validation: _rollout_pb2.Estimate | None = ...,
+        content: Global___CandidateContent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "search", b"search", "validation", b"validation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "rank", b"rank", "search", b"search", "validation", b"validation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopPrompt: _TypeAlias = TopPrompt  # noqa: Y015
+
+@_typing.final
+class FinalResults(_message.Message):
+    """Everything that was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEST_REWARD_FIELD_NUMBER: _builtins.int
+    BEST_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
+    candidate_count: _builtins.int
+    """Candidates in all."""
+    @_builtins.property
+    def best_reward(self) -> _rollout_pb2.Estimate:
+        """The winner's mean reward on the validation pool."""
+
+    @_builtins.property
+    def best(self) -> Global___CandidateContent:
+        """The winner in full."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_job_result_pb2.CandidateResult]:
+        """The candidates, best first, without rows; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        best_reward: _rollout_pb2.Estimate | None = ...,
+        best: Global___CandidateContent | None = ...,
+        candidates: _abc.Iterable[_job_result_pb2.CandidateResult] | None = ...,
+        candidate_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "best_reward", b"best_reward"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "best_reward", b"best_reward", "candidate_count", b"candidate_count", "candidates", b"candidates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalResults: _TypeAlias = FinalResults  # noqa: Y015
+
+@_typing.final
+class SearchCompleted(_message.Message):
+    """The search has its winner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEST_FULL_FIELD_NUMBER: _builtins.int
+    BEST_MINIBATCH_FIELD_NUMBER: _builtins.int
+    TRIAL_COUNT_FIELD_NUMBER: _builtins.int
+    BEST_FIELD_NUMBER: _builtins.int
+    trial_count: _builtins.int
+    """Trials in all."""
+    @_builtins.property
+    def best_full(self) -> _rollout_pb2.Estimate:
+        """The winner's mean reward on the validation pool."""
+
+    @_builtins.property
+    def best_minibatch(self) -> _rollout_pb2.Estimate:
+        """Best mean reward of a minibatch, of any candidate; absent when there was none."""
+
+    @_builtins.property
+    def best(self) -> Global___CandidateContent:
+        """The winner in full."""
+
+    def __init__(
+        self,
+        *,
+        best_full: _rollout_pb2.Estimate | None = ...,
+        best_minibatch: _rollout_pb2.Estimate | None = ...,
+        trial_count: _builtins.int = ...,
+        best: Global___CandidateContent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "best_full", b"best_full", "best_minibatch", b"best_minibatch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "best_full", b"best_full", "best_minibatch", b"best_minibatch", "trial_count", b"trial_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchCompleted: _TypeAlias = SearchCompleted  # noqa: Y015
+
+@_typing.final
+class JobConcluded(_message.Message):
+    """The job is about to end in a final state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UsageByRoleEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _rollout_pb2.Usage: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _rollout_pb2.Usage | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    STATE_FIELD_NUMBER: _builtins.int
+    USAGE_BY_ROLE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    state: Global___JobState.ValueType
+    """The state that follows."""
+    @_builtins.property
+    def usage_by_role(self) -> _containers.MessageMap[_builtins.str, _rollout_pb2.Usage]:
+        """By role: `task`, `proposer`, `judge`."""
+
+    @_builtins.property
+    def failure(self) -> _rollout_pb2.Failure:
+        """Set when it failed."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___JobState.ValueType = ...,
+        usage_by_role: _abc.Mapping[_builtins.str, _rollout_pb2.Usage] | None = ...,
+        failure: _rollout_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "state", b"state", "usage_by_role", b"usage_by_role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobConcluded: _TypeAlias = JobConcluded  # noqa: Y015
+
+@_typing.final
+class GenerationStarted(_message.Message):
+    """A generation of an evolutionary search began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    PLANNED_COUNT_FIELD_NUMBER: _builtins.int
+    POPULATION_COUNT_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """From 0."""
+    planned_count: _builtins.int
+    """Generations planned."""
+    population_count: _builtins.int
+    """Candidates in the population."""
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+        planned_count: _builtins.int = ...,
+        population_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "planned_count", b"planned_count", "population_count", b"population_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerationStarted: _TypeAlias = GenerationStarted  # noqa: Y015
+
+@_typing.final
+class GenerationCompleted(_message.Message):
+    """A generation of an evolutionary search ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    PROPOSED_COUNT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_COUNT_FIELD_NUMBER: _builtins.int
+    BEST_REWARD_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """From 0."""
+    proposed_count: _builtins.int
+    """Candidates that were derived in it."""
+    accepted_count: _builtins.int
+    """Candidates that were taken into the population."""
+    @_builtins.property
+    def best_reward(self) -> _rollout_pb2.Estimate:
+        """Best mean reward on the validation pool so far."""
+
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+        proposed_count: _builtins.int = ...,
+        accepted_count: _builtins.int = ...,
+        best_reward: _rollout_pb2.Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_count", b"accepted_count", "best_reward", b"best_reward", "generation", b"generation", "proposed_count", b"proposed_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerationCompleted: _TypeAlias = GenerationCompleted  # noqa: Y015
+
+@_typing.final
+class FrontierUpdated(_message.Message):
+    """The Pareto frontier of an evolutionary search changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_IDS_FIELD_NUMBER: _builtins.int
+    ADDED_CANDIDATE_IDS_FIELD_NUMBER: _builtins.int
+    REMOVED_CANDIDATE_IDS_FIELD_NUMBER: _builtins.int
+    BEST_REWARD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def candidate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Candidates on it."""
+
+    @_builtins.property
+    def added_candidate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Candidates that joined it."""
+
+    @_builtins.property
+    def removed_candidate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Candidates that left it."""
+
+    @_builtins.property
+    def best_reward(self) -> _rollout_pb2.Estimate:
+        """Best mean reward on the frontier."""
+
+    def __init__(
+        self,
+        *,
+        candidate_ids: _abc.Iterable[_builtins.str] | None = ...,
+        added_candidate_ids: _abc.Iterable[_builtins.str] | None = ...,
+        removed_candidate_ids: _abc.Iterable[_builtins.str] | None = ...,
+        best_reward: _rollout_pb2.Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_candidate_ids", b"added_candidate_ids", "best_reward", b"best_reward", "candidate_ids", b"candidate_ids", "removed_candidate_ids", b"removed_candidate_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FrontierUpdated: _TypeAlias = FrontierUpdated  # noqa: Y015
+
+@_typing.final
+class TransformationProposed(_message.Message):
+    """An evolutionary search derived a candidate from others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TextByStageEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TRANSFORMATION_ID_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    MUTATION_TYPE_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    PARENT_CANDIDATE_IDS_FIELD_NUMBER: _builtins.int
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_BY_STAGE_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    transformation_id: _builtins.str
+    """Id of the transformation, unique in its job."""
+    generation: _builtins.int
+    """From 0."""
+    mutation_type: Global___MutationType.ValueType
+    """How it was derived."""
+    operator: _builtins.str
+    """Operator that derived it, such as `reflect` or `merge`."""
+    candidate_id: _builtins.str
+    """Candidate that it became."""
+    @_builtins.property
+    def parent_candidate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Candidates that it was derived from."""
+
+    @_builtins.property
+    def text_by_stage(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """New text by stage."""
+
+    @_builtins.property
+    def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Parameters of the operator."""
+
+    def __init__(
+        self,
+        *,
+        transformation_id: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        mutation_type: Global___MutationType.ValueType = ...,
+        operator: _builtins.str = ...,
+        parent_candidate_ids: _abc.Iterable[_builtins.str] | None = ...,
+        candidate_id: _builtins.str = ...,
+        text_by_stage: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "generation", b"generation", "mutation_type", b"mutation_type", "operator", b"operator", "parameters", b"parameters", "parent_candidate_ids", b"parent_candidate_ids", "text_by_stage", b"text_by_stage", "transformation_id", b"transformation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransformationProposed: _TypeAlias = TransformationProposed  # noqa: Y015
+
+@_typing.final
+class RewardReceived(_message.Message):
+    """An online policy was told a reward."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLLOUT_ID_FIELD_NUMBER: _builtins.int
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    rollout_id: _builtins.str
+    """Rollout."""
+    candidate_id: _builtins.str
+    """Candidate that served it."""
+    reward: _builtins.float
+    """In [0, 1], higher is better."""
+    def __init__(
+        self,
+        *,
+        rollout_id: _builtins.str = ...,
+        candidate_id: _builtins.str = ...,
+        reward: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "reward", b"reward", "rollout_id", b"rollout_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewardReceived: _TypeAlias = RewardReceived  # noqa: Y015
+
+@_typing.final
+class StreamConnected(_message.Message):
+    """A stream of events was opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.int
+    """Last sequence that the client has seen."""
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """Silence after which a heartbeat is sent."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.int = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamConnected: _TypeAlias = StreamConnected  # noqa: Y015

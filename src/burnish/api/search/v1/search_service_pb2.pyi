@@ -372,22 +372,64 @@ class Evaluation(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRIALS_FIELD_NUMBER: _builtins.int
+    SAMPLER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trial]:
         """The trials, in order."""
+
+    @_builtins.property
+    def sampler(self) -> Global___Sampler:
+        """What the sampler goes by; absent when the algorithm has none, or did not ask it yet."""
 
     def __init__(
         self,
         *,
         trials: _abc.Iterable[Global___Trial] | None = ...,
+        sampler: Global___Sampler | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sampler", b"sampler"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trials", b"trials"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sampler", b"sampler", "trials", b"trials"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+
+@_typing.final
+class Sampler(_message.Message):
+    """How a sampler splits the trials that it was told: what is frequent among the good ones and rare
+    among the bad ones is tried next.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBSERVATION_COUNT_FIELD_NUMBER: _builtins.int
+    GOOD_COUNT_FIELD_NUMBER: _builtins.int
+    BAD_COUNT_FIELD_NUMBER: _builtins.int
+    GAMMA_FIELD_NUMBER: _builtins.int
+    observation_count: _builtins.int
+    """Trials with a reward."""
+    good_count: _builtins.int
+    """Trials that are taken for good ones."""
+    bad_count: _builtins.int
+    """Trials that are taken for bad ones, those under way among them."""
+    gamma: _builtins.float
+    """Share of the trials that is taken for good, in [0, 1]."""
+    def __init__(
+        self,
+        *,
+        observation_count: _builtins.int = ...,
+        good_count: _builtins.int = ...,
+        bad_count: _builtins.int = ...,
+        gamma: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_count", b"bad_count", "gamma", b"gamma", "good_count", b"good_count", "observation_count", b"observation_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sampler: _TypeAlias = Sampler  # noqa: Y015
 
 @_typing.final
 class Trial(_message.Message):
