@@ -22,23 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from burnish.api.types.v1 import rollout_pb2 as burnish_dot_api_dot_types_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4burnish/api/interceptor/v1/interceptor_service.proto\x12\x1a\x62urnish.api.interceptor.v1\"\x17\n\x15GetInterceptorRequest\"\x92\x01\n\x16GetInterceptorResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x18\n\x10\x61pplied_revision\x18\x02 \x01(\x03\x12\x1b\n\x13inflight_call_count\x18\x03 \x01(\x05\x12\x1c\n\x14\x62uffered_trace_count\x18\x04 \x01(\x03\x12\x12\n\npublic_url\x18\x05 \x01(\t\"\x19\n\x17\x44rainInterceptorRequest\"\x1a\n\x18\x44rainInterceptorResponse2\x8c\x02\n\x12InterceptorService\x12w\n\x0eGetInterceptor\x12\x31.burnish.api.interceptor.v1.GetInterceptorRequest\x1a\x32.burnish.api.interceptor.v1.GetInterceptorResponse\x12}\n\x10\x44rainInterceptor\x12\x33.burnish.api.interceptor.v1.DrainInterceptorRequest\x1a\x34.burnish.api.interceptor.v1.DrainInterceptorResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4burnish/api/interceptor/v1/interceptor_service.proto\x12\x1a\x62urnish.api.interceptor.v1\x1a\"burnish/api/types/v1/rollout.proto\"\x17\n\x15GetInterceptorRequest\"\x88\x03\n\x16GetInterceptorResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x18\n\x10\x61pplied_revision\x18\x02 \x01(\x03\x12\x1b\n\x13inflight_call_count\x18\x03 \x01(\x05\x12\x1c\n\x14\x62uffered_trace_count\x18\x04 \x01(\x03\x12\x12\n\npublic_url\x18\x05 \x01(\t\x12!\n\x19\x62uffered_trace_byte_count\x18\x06 \x01(\x03\x12\x1b\n\x13\x64ropped_trace_count\x18\x07 \x01(\x03\x12R\n\x08rejected\x18\x08 \x03(\x0b\x32@.burnish.api.interceptor.v1.GetInterceptorResponse.RejectedEntry\x12\x10\n\x08watching\x18\t \x01(\x08\x1aN\n\rRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure:\x02\x38\x01\"\x19\n\x17\x44rainInterceptorRequest\"\x1a\n\x18\x44rainInterceptorResponse2\x8c\x02\n\x12InterceptorService\x12w\n\x0eGetInterceptor\x12\x31.burnish.api.interceptor.v1.GetInterceptorRequest\x1a\x32.burnish.api.interceptor.v1.GetInterceptorResponse\x12}\n\x10\x44rainInterceptor\x12\x33.burnish.api.interceptor.v1.DrainInterceptorRequest\x1a\x34.burnish.api.interceptor.v1.DrainInterceptorResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'burnish.api.interceptor.v1.interceptor_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETINTERCEPTORREQUEST']._serialized_start=84
-  _globals['_GETINTERCEPTORREQUEST']._serialized_end=107
-  _globals['_GETINTERCEPTORRESPONSE']._serialized_start=110
-  _globals['_GETINTERCEPTORRESPONSE']._serialized_end=256
-  _globals['_DRAININTERCEPTORREQUEST']._serialized_start=258
-  _globals['_DRAININTERCEPTORREQUEST']._serialized_end=283
-  _globals['_DRAININTERCEPTORRESPONSE']._serialized_start=285
-  _globals['_DRAININTERCEPTORRESPONSE']._serialized_end=311
-  _globals['_INTERCEPTORSERVICE']._serialized_start=314
-  _globals['_INTERCEPTORSERVICE']._serialized_end=582
+  _globals['_GETINTERCEPTORRESPONSE_REJECTEDENTRY']._loaded_options = None
+  _globals['_GETINTERCEPTORRESPONSE_REJECTEDENTRY']._serialized_options = b'8\001'
+  _globals['_GETINTERCEPTORREQUEST']._serialized_start=120
+  _globals['_GETINTERCEPTORREQUEST']._serialized_end=143
+  _globals['_GETINTERCEPTORRESPONSE']._serialized_start=146
+  _globals['_GETINTERCEPTORRESPONSE']._serialized_end=538
+  _globals['_GETINTERCEPTORRESPONSE_REJECTEDENTRY']._serialized_start=460
+  _globals['_GETINTERCEPTORRESPONSE_REJECTEDENTRY']._serialized_end=538
+  _globals['_DRAININTERCEPTORREQUEST']._serialized_start=540
+  _globals['_DRAININTERCEPTORREQUEST']._serialized_end=565
+  _globals['_DRAININTERCEPTORRESPONSE']._serialized_start=567
+  _globals['_DRAININTERCEPTORRESPONSE']._serialized_end=593
+  _globals['_INTERCEPTORSERVICE']._serialized_start=596
+  _globals['_INTERCEPTORSERVICE']._serialized_end=864
 # @@protoc_insertion_point(module_scope)

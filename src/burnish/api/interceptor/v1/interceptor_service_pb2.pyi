@@ -3,8 +3,11 @@
 isort:skip_file
 """
 
+from burnish.api.types.v1 import rollout_pb2 as _rollout_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -39,11 +42,36 @@ class GetInterceptorResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class RejectedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _rollout_pb2.Failure: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _rollout_pb2.Failure | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NODE_ID_FIELD_NUMBER: _builtins.int
     APPLIED_REVISION_FIELD_NUMBER: _builtins.int
     INFLIGHT_CALL_COUNT_FIELD_NUMBER: _builtins.int
     BUFFERED_TRACE_COUNT_FIELD_NUMBER: _builtins.int
     PUBLIC_URL_FIELD_NUMBER: _builtins.int
+    BUFFERED_TRACE_BYTE_COUNT_FIELD_NUMBER: _builtins.int
+    DROPPED_TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    WATCHING_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Stable id of the replica."""
     applied_revision: _builtins.int
@@ -51,9 +79,19 @@ class GetInterceptorResponse(_message.Message):
     inflight_call_count: _builtins.int
     """Calls in flight."""
     buffered_trace_count: _builtins.int
-    """Traces not yet acknowledged by the controller."""
+    """Reports of calls, offline and online, that the controller has not acknowledged."""
     public_url: _builtins.str
     """Base URL of its data path, such as `http://127.0.0.1:8801`."""
+    buffered_trace_byte_count: _builtins.int
+    """Bytes that the traces of online calls wait in."""
+    dropped_trace_count: _builtins.int
+    """Traces of online calls lost since the start because the buffer was full."""
+    watching: _builtins.bool
+    """Whether the watch of the online policies is open."""
+    @_builtins.property
+    def rejected(self) -> _containers.MessageMap[_builtins.str, _rollout_pb2.Failure]:
+        """Policies whose last change was refused, by name; the last good version stays in force."""
+
     def __init__(
         self,
         *,
@@ -62,10 +100,14 @@ class GetInterceptorResponse(_message.Message):
         inflight_call_count: _builtins.int = ...,
         buffered_trace_count: _builtins.int = ...,
         public_url: _builtins.str = ...,
+        buffered_trace_byte_count: _builtins.int = ...,
+        dropped_trace_count: _builtins.int = ...,
+        rejected: _abc.Mapping[_builtins.str, _rollout_pb2.Failure] | None = ...,
+        watching: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "buffered_trace_count", b"buffered_trace_count", "inflight_call_count", b"inflight_call_count", "node_id", b"node_id", "public_url", b"public_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "buffered_trace_byte_count", b"buffered_trace_byte_count", "buffered_trace_count", b"buffered_trace_count", "dropped_trace_count", b"dropped_trace_count", "inflight_call_count", b"inflight_call_count", "node_id", b"node_id", "public_url", b"public_url", "rejected", b"rejected", "watching", b"watching"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

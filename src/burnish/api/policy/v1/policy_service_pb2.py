@@ -25,43 +25,82 @@ _sym_db = _symbol_database.Default()
 from burnish.api.types.v1 import candidate_pb2 as burnish_dot_api_dot_types_dot_v1_dot_candidate__pb2
 from burnish.api.types.v1 import model_pb2 as burnish_dot_api_dot_types_dot_v1_dot_model__pb2
 from burnish.api.types.v1 import rollout_pb2 as burnish_dot_api_dot_types_dot_v1_dot_rollout__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*burnish/api/policy/v1/policy_service.proto\x12\x15\x62urnish.api.policy.v1\x1a$burnish/api/types/v1/candidate.proto\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\"\xdd\x01\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0b\n\x03job\x18\x03 \x01(\t\x12\x32\n\x06stages\x18\x04 \x03(\x0b\x32\".burnish.api.policy.v1.StagePolicy\x12<\n\ncandidates\x18\x05 \x03(\x0b\x32(.burnish.api.policy.v1.WeightedCandidate\x12\x1a\n\x12synchronous_traces\x18\x06 \x01(\x08\x12\x19\n\x11learning_baseline\x18\x07 \x01(\x08\"\x88\x01\n\x0bStagePolicy\x12\x36\n\x08template\x18\x01 \x01(\x0b\x32$.burnish.api.types.v1.PromptTemplate\x12.\n\x05model\x18\x02 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\x11\n\toptimised\x18\x03 \x01(\x08\"9\n\x11WeightedCandidate\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"{\n\x10\x43\x61ndidatePrompts\x12\x32\n\tcandidate\x18\x01 \x01(\x0b\x32\x1f.burnish.api.types.v1.Candidate\x12\x33\n\ncomponents\x18\x02 \x03(\x0b\x32\x1f.burnish.api.types.v1.Component\"?\n\x14WatchPoliciesRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\"}\n\x15WatchPoliciesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12/\n\x08policies\x18\x03 \x03(\x0b\x32\x1d.burnish.api.policy.v1.Policy\x12\x0f\n\x07removed\x18\x04 \x03(\t\" \n\x10GetPolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"B\n\x11GetPolicyResponse\x12-\n\x06policy\x18\x01 \x01(\x0b\x32\x1d.burnish.api.policy.v1.Policy\";\n\x13GetCandidateRequest\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ndidate_id\x18\x02 \x01(\t\"P\n\x14GetCandidateResponse\x12\x38\n\x07prompts\x18\x01 \x01(\x0b\x32\'.burnish.api.policy.v1.CandidatePrompts\"\xe8\x01\n\x19ReportPolicyStatusRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x18\n\x10\x61pplied_revision\x18\x02 \x01(\x03\x12P\n\x08rejected\x18\x03 \x03(\x0b\x32>.burnish.api.policy.v1.ReportPolicyStatusRequest.RejectedEntry\x1aN\n\rRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure:\x02\x38\x01\"\x1c\n\x1aReportPolicyStatusResponse2\xc1\x03\n\rPolicyService\x12l\n\rWatchPolicies\x12+.burnish.api.policy.v1.WatchPoliciesRequest\x1a,.burnish.api.policy.v1.WatchPoliciesResponse0\x01\x12^\n\tGetPolicy\x12\'.burnish.api.policy.v1.GetPolicyRequest\x1a(.burnish.api.policy.v1.GetPolicyResponse\x12g\n\x0cGetCandidate\x12*.burnish.api.policy.v1.GetCandidateRequest\x1a+.burnish.api.policy.v1.GetCandidateResponse\x12y\n\x12ReportPolicyStatus\x12\x30.burnish.api.policy.v1.ReportPolicyStatusRequest\x1a\x31.burnish.api.policy.v1.ReportPolicyStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*burnish/api/policy/v1/policy_service.proto\x12\x15\x62urnish.api.policy.v1\x1a$burnish/api/types/v1/candidate.proto\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0b\n\x03job\x18\x03 \x01(\t\x12\x32\n\x06stages\x18\x04 \x03(\x0b\x32\".burnish.api.policy.v1.StagePolicy\x12<\n\ncandidates\x18\x05 \x03(\x0b\x32(.burnish.api.policy.v1.WeightedCandidate\x12\x1a\n\x12synchronous_traces\x18\x06 \x01(\x08\x12\x19\n\x11learning_baseline\x18\x07 \x01(\x08\"\x88\x01\n\x0bStagePolicy\x12\x36\n\x08template\x18\x01 \x01(\x0b\x32$.burnish.api.types.v1.PromptTemplate\x12.\n\x05model\x18\x02 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\x11\n\toptimised\x18\x03 \x01(\x08\"F\n\x11WeightedCandidate\x12\x14\n\x0c\x63\x61ndidate_id\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x0b\n\x03\x61rm\x18\x03 \x01(\t\"p\n\nPolicySpec\x12\x32\n\x06stages\x18\x01 \x03(\x0b\x32\".burnish.api.policy.v1.StagePolicy\x12.\n\x04\x61rms\x18\x02 \x03(\x0b\x32 .burnish.api.policy.v1.PolicyArm\"\xbc\x01\n\tPolicyArm\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12>\n\x07prompts\x18\x03 \x03(\x0b\x32-.burnish.api.policy.v1.PolicyArm.PromptsEntry\x1aR\n\x0cPromptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x31\n\x05value\x18\x02 \x01(\x0b\x32\".burnish.api.policy.v1.StagePrompt:\x02\x38\x01\"b\n\x0bStagePrompt\x12\x18\n\x0binstruction\x18\x01 \x01(\tH\x00\x88\x01\x01\x12)\n\x05\x64\x65mos\x18\x02 \x03(\x0b\x32\x1a.burnish.api.types.v1.DemoB\x0e\n\x0c_instruction\"J\n\x07JobArms\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x12\n\x05share\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0c\x63\x61ndidate_id\x18\x03 \x01(\tB\x08\n\x06_share\"\xba\x01\n\x0cPolicyStatus\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x08replicas\x18\x04 \x03(\x0b\x32$.burnish.api.policy.v1.ReplicaStatus\"\xc1\x01\n\rReplicaStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x08\x12\x18\n\x10\x61pplied_revision\x18\x04 \x01(\x03\x12\x30\n\trejection\x18\x05 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12/\n\x0breport_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\x0fPublishedPolicy\x12-\n\x06policy\x18\x01 \x01(\x0b\x32\x1d.burnish.api.policy.v1.Policy\x12\x33\n\x06status\x18\x02 \x01(\x0b\x32#.burnish.api.policy.v1.PolicyStatus\"{\n\x10\x43\x61ndidatePrompts\x12\x32\n\tcandidate\x18\x01 \x01(\x0b\x32\x1f.burnish.api.types.v1.Candidate\x12\x33\n\ncomponents\x18\x02 \x03(\x0b\x32\x1f.burnish.api.types.v1.Component\"\xc9\x01\n\x14PublishPolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32!.burnish.api.policy.v1.PolicySpecH\x00\x12\x32\n\x08job_arms\x18\x03 \x01(\x0b\x32\x1e.burnish.api.policy.v1.JobArmsH\x00\x12\x1d\n\x10\x65xpected_version\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06sourceB\x13\n\x11_expected_version\"F\n\x15PublishPolicyResponse\x12-\n\x06policy\x18\x01 \x01(\x0b\x32\x1d.burnish.api.policy.v1.Policy\"\xd9\x01\n\x17SetPolicyWeightsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12L\n\x07weights\x18\x02 \x03(\x0b\x32;.burnish.api.policy.v1.SetPolicyWeightsRequest.WeightsEntry\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x13\n\x11_expected_version\"I\n\x18SetPolicyWeightsResponse\x12-\n\x06policy\x18\x01 \x01(\x0b\x32\x1d.burnish.api.policy.v1.Policy\"<\n\x13ListPoliciesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"{\n\x14ListPoliciesResponse\x12\x38\n\x08policies\x18\x01 \x03(\x0b\x32&.burnish.api.policy.v1.PublishedPolicy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"#\n\x13\x44\x65letePolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65letePolicyResponse\"?\n\x14WatchPoliciesRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\"}\n\x15WatchPoliciesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12/\n\x08policies\x18\x03 \x03(\x0b\x32\x1d.burnish.api.policy.v1.Policy\x12\x0f\n\x07removed\x18\x04 \x03(\t\" \n\x10GetPolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"w\n\x11GetPolicyResponse\x12-\n\x06policy\x18\x01 \x01(\x0b\x32\x1d.burnish.api.policy.v1.Policy\x12\x33\n\x06status\x18\x02 \x01(\x0b\x32#.burnish.api.policy.v1.PolicyStatus\";\n\x13GetCandidateRequest\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ndidate_id\x18\x02 \x01(\t\"P\n\x14GetCandidateResponse\x12\x38\n\x07prompts\x18\x01 \x01(\x0b\x32\'.burnish.api.policy.v1.CandidatePrompts\"\xe8\x01\n\x19ReportPolicyStatusRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x18\n\x10\x61pplied_revision\x18\x02 \x01(\x03\x12P\n\x08rejected\x18\x03 \x03(\x0b\x32>.burnish.api.policy.v1.ReportPolicyStatusRequest.RejectedEntry\x1aN\n\rRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure:\x02\x38\x01\"\x1c\n\x1aReportPolicyStatusResponse2\xf4\x06\n\rPolicyService\x12j\n\rPublishPolicy\x12+.burnish.api.policy.v1.PublishPolicyRequest\x1a,.burnish.api.policy.v1.PublishPolicyResponse\x12s\n\x10SetPolicyWeights\x12..burnish.api.policy.v1.SetPolicyWeightsRequest\x1a/.burnish.api.policy.v1.SetPolicyWeightsResponse\x12g\n\x0cListPolicies\x12*.burnish.api.policy.v1.ListPoliciesRequest\x1a+.burnish.api.policy.v1.ListPoliciesResponse\x12g\n\x0c\x44\x65letePolicy\x12*.burnish.api.policy.v1.DeletePolicyRequest\x1a+.burnish.api.policy.v1.DeletePolicyResponse\x12l\n\rWatchPolicies\x12+.burnish.api.policy.v1.WatchPoliciesRequest\x1a,.burnish.api.policy.v1.WatchPoliciesResponse0\x01\x12^\n\tGetPolicy\x12\'.burnish.api.policy.v1.GetPolicyRequest\x1a(.burnish.api.policy.v1.GetPolicyResponse\x12g\n\x0cGetCandidate\x12*.burnish.api.policy.v1.GetCandidateRequest\x1a+.burnish.api.policy.v1.GetCandidateResponse\x12y\n\x12ReportPolicyStatus\x12\x30.burnish.api.policy.v1.ReportPolicyStatusRequest\x1a\x31.burnish.api.policy.v1.ReportPolicyStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'burnish.api.policy.v1.policy_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_POLICYARM_PROMPTSENTRY']._loaded_options = None
+  _globals['_POLICYARM_PROMPTSENTRY']._serialized_options = b'8\001'
+  _globals['_SETPOLICYWEIGHTSREQUEST_WEIGHTSENTRY']._loaded_options = None
+  _globals['_SETPOLICYWEIGHTSREQUEST_WEIGHTSENTRY']._serialized_options = b'8\001'
   _globals['_REPORTPOLICYSTATUSREQUEST_REJECTEDENTRY']._loaded_options = None
   _globals['_REPORTPOLICYSTATUSREQUEST_REJECTEDENTRY']._serialized_options = b'8\001'
-  _globals['_POLICY']._serialized_start=178
-  _globals['_POLICY']._serialized_end=399
-  _globals['_STAGEPOLICY']._serialized_start=402
-  _globals['_STAGEPOLICY']._serialized_end=538
-  _globals['_WEIGHTEDCANDIDATE']._serialized_start=540
-  _globals['_WEIGHTEDCANDIDATE']._serialized_end=597
-  _globals['_CANDIDATEPROMPTS']._serialized_start=599
-  _globals['_CANDIDATEPROMPTS']._serialized_end=722
-  _globals['_WATCHPOLICIESREQUEST']._serialized_start=724
-  _globals['_WATCHPOLICIESREQUEST']._serialized_end=787
-  _globals['_WATCHPOLICIESRESPONSE']._serialized_start=789
-  _globals['_WATCHPOLICIESRESPONSE']._serialized_end=914
-  _globals['_GETPOLICYREQUEST']._serialized_start=916
-  _globals['_GETPOLICYREQUEST']._serialized_end=948
-  _globals['_GETPOLICYRESPONSE']._serialized_start=950
-  _globals['_GETPOLICYRESPONSE']._serialized_end=1016
-  _globals['_GETCANDIDATEREQUEST']._serialized_start=1018
-  _globals['_GETCANDIDATEREQUEST']._serialized_end=1077
-  _globals['_GETCANDIDATERESPONSE']._serialized_start=1079
-  _globals['_GETCANDIDATERESPONSE']._serialized_end=1159
-  _globals['_REPORTPOLICYSTATUSREQUEST']._serialized_start=1162
-  _globals['_REPORTPOLICYSTATUSREQUEST']._serialized_end=1394
-  _globals['_REPORTPOLICYSTATUSREQUEST_REJECTEDENTRY']._serialized_start=1316
-  _globals['_REPORTPOLICYSTATUSREQUEST_REJECTEDENTRY']._serialized_end=1394
-  _globals['_REPORTPOLICYSTATUSRESPONSE']._serialized_start=1396
-  _globals['_REPORTPOLICYSTATUSRESPONSE']._serialized_end=1424
-  _globals['_POLICYSERVICE']._serialized_start=1427
-  _globals['_POLICYSERVICE']._serialized_end=1876
+  _globals['_POLICY']._serialized_start=211
+  _globals['_POLICY']._serialized_end=432
+  _globals['_STAGEPOLICY']._serialized_start=435
+  _globals['_STAGEPOLICY']._serialized_end=571
+  _globals['_WEIGHTEDCANDIDATE']._serialized_start=573
+  _globals['_WEIGHTEDCANDIDATE']._serialized_end=643
+  _globals['_POLICYSPEC']._serialized_start=645
+  _globals['_POLICYSPEC']._serialized_end=757
+  _globals['_POLICYARM']._serialized_start=760
+  _globals['_POLICYARM']._serialized_end=948
+  _globals['_POLICYARM_PROMPTSENTRY']._serialized_start=866
+  _globals['_POLICYARM_PROMPTSENTRY']._serialized_end=948
+  _globals['_STAGEPROMPT']._serialized_start=950
+  _globals['_STAGEPROMPT']._serialized_end=1048
+  _globals['_JOBARMS']._serialized_start=1050
+  _globals['_JOBARMS']._serialized_end=1124
+  _globals['_POLICYSTATUS']._serialized_start=1127
+  _globals['_POLICYSTATUS']._serialized_end=1313
+  _globals['_REPLICASTATUS']._serialized_start=1316
+  _globals['_REPLICASTATUS']._serialized_end=1509
+  _globals['_PUBLISHEDPOLICY']._serialized_start=1511
+  _globals['_PUBLISHEDPOLICY']._serialized_end=1628
+  _globals['_CANDIDATEPROMPTS']._serialized_start=1630
+  _globals['_CANDIDATEPROMPTS']._serialized_end=1753
+  _globals['_PUBLISHPOLICYREQUEST']._serialized_start=1756
+  _globals['_PUBLISHPOLICYREQUEST']._serialized_end=1957
+  _globals['_PUBLISHPOLICYRESPONSE']._serialized_start=1959
+  _globals['_PUBLISHPOLICYRESPONSE']._serialized_end=2029
+  _globals['_SETPOLICYWEIGHTSREQUEST']._serialized_start=2032
+  _globals['_SETPOLICYWEIGHTSREQUEST']._serialized_end=2249
+  _globals['_SETPOLICYWEIGHTSREQUEST_WEIGHTSENTRY']._serialized_start=2182
+  _globals['_SETPOLICYWEIGHTSREQUEST_WEIGHTSENTRY']._serialized_end=2228
+  _globals['_SETPOLICYWEIGHTSRESPONSE']._serialized_start=2251
+  _globals['_SETPOLICYWEIGHTSRESPONSE']._serialized_end=2324
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=2326
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=2386
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=2388
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2511
+  _globals['_DELETEPOLICYREQUEST']._serialized_start=2513
+  _globals['_DELETEPOLICYREQUEST']._serialized_end=2548
+  _globals['_DELETEPOLICYRESPONSE']._serialized_start=2550
+  _globals['_DELETEPOLICYRESPONSE']._serialized_end=2572
+  _globals['_WATCHPOLICIESREQUEST']._serialized_start=2574
+  _globals['_WATCHPOLICIESREQUEST']._serialized_end=2637
+  _globals['_WATCHPOLICIESRESPONSE']._serialized_start=2639
+  _globals['_WATCHPOLICIESRESPONSE']._serialized_end=2764
+  _globals['_GETPOLICYREQUEST']._serialized_start=2766
+  _globals['_GETPOLICYREQUEST']._serialized_end=2798
+  _globals['_GETPOLICYRESPONSE']._serialized_start=2800
+  _globals['_GETPOLICYRESPONSE']._serialized_end=2919
+  _globals['_GETCANDIDATEREQUEST']._serialized_start=2921
+  _globals['_GETCANDIDATEREQUEST']._serialized_end=2980
+  _globals['_GETCANDIDATERESPONSE']._serialized_start=2982
+  _globals['_GETCANDIDATERESPONSE']._serialized_end=3062
+  _globals['_REPORTPOLICYSTATUSREQUEST']._serialized_start=3065
+  _globals['_REPORTPOLICYSTATUSREQUEST']._serialized_end=3297
+  _globals['_REPORTPOLICYSTATUSREQUEST_REJECTEDENTRY']._serialized_start=3219
+  _globals['_REPORTPOLICYSTATUSREQUEST_REJECTEDENTRY']._serialized_end=3297
+  _globals['_REPORTPOLICYSTATUSRESPONSE']._serialized_start=3299
+  _globals['_REPORTPOLICYSTATUSRESPONSE']._serialized_end=3327
+  _globals['_POLICYSERVICE']._serialized_start=3330
+  _globals['_POLICYSERVICE']._serialized_end=4214
 # @@protoc_insertion_point(module_scope)

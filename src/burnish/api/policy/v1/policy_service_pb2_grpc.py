@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PolicyServiceStub(object):
-    """Tells interceptors what to substitute. Hosted by the controller, called by interceptors.
+    """Publishes what online traffic is served, and tells interceptors what to substitute. Hosted by the
+    controller; called by interceptors and by whoever operates online traffic.
     """
 
     def __init__(self, channel):
@@ -35,6 +36,26 @@ class PolicyServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.PublishPolicy = channel.unary_unary(
+                '/burnish.api.policy.v1.PolicyService/PublishPolicy',
+                request_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.PublishPolicyRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.PublishPolicyResponse.FromString,
+                _registered_method=True)
+        self.SetPolicyWeights = channel.unary_unary(
+                '/burnish.api.policy.v1.PolicyService/SetPolicyWeights',
+                request_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.SetPolicyWeightsRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.SetPolicyWeightsResponse.FromString,
+                _registered_method=True)
+        self.ListPolicies = channel.unary_unary(
+                '/burnish.api.policy.v1.PolicyService/ListPolicies',
+                request_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
+        self.DeletePolicy = channel.unary_unary(
+                '/burnish.api.policy.v1.PolicyService/DeletePolicy',
+                request_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.DeletePolicyRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.DeletePolicyResponse.FromString,
+                _registered_method=True)
         self.WatchPolicies = channel.unary_stream(
                 '/burnish.api.policy.v1.PolicyService/WatchPolicies',
                 request_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.WatchPoliciesRequest.SerializeToString,
@@ -58,8 +79,42 @@ class PolicyServiceStub(object):
 
 
 class PolicyServiceServicer(object):
-    """Tells interceptors what to substitute. Hosted by the controller, called by interceptors.
+    """Publishes what online traffic is served, and tells interceptors what to substitute. Hosted by the
+    controller; called by interceptors and by whoever operates online traffic.
     """
+
+    def PublishPolicy(self, request, context):
+        """Creates or replaces an online policy, durable before the answer and pushed to every interceptor
+        at once. A policy that is published again unchanged keeps its version. INVALID_ARGUMENT with
+        every fault of a spec; FAILED_PRECONDITION when the job has no winner to serve, or when
+        `expected_version` is not the policy's; ALREADY_EXISTS when the name is a job's own policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPolicyWeights(self, request, context):
+        """Changes the weights of a policy's arms and nothing else. Only the share of rollouts that has to
+        move gets another candidate. NOT_FOUND when there is no such online policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPolicies(self, request, context):
+        """Lists the online policies by name, with what each interceptor says of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePolicy(self, request, context):
+        """Deletes an online policy: its URL answers 503 from then on. Deleting one that is gone does
+        nothing. A policy published later under the same name goes on with its version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def WatchPolicies(self, request, context):
         """Streams the mutable online policies: first a snapshot, then changes, then a heartbeat every 10
@@ -94,6 +149,26 @@ class PolicyServiceServicer(object):
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'PublishPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishPolicy,
+                    request_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.PublishPolicyRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.PublishPolicyResponse.SerializeToString,
+            ),
+            'SetPolicyWeights': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPolicyWeights,
+                    request_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.SetPolicyWeightsRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.SetPolicyWeightsResponse.SerializeToString,
+            ),
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.ListPoliciesResponse.SerializeToString,
+            ),
+            'DeletePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePolicy,
+                    request_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.DeletePolicyRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.DeletePolicyResponse.SerializeToString,
+            ),
             'WatchPolicies': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchPolicies,
                     request_deserializer=burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.WatchPoliciesRequest.FromString,
@@ -123,8 +198,117 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService(object):
-    """Tells interceptors what to substitute. Hosted by the controller, called by interceptors.
+    """Publishes what online traffic is served, and tells interceptors what to substitute. Hosted by the
+    controller; called by interceptors and by whoever operates online traffic.
     """
+
+    @staticmethod
+    def PublishPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/burnish.api.policy.v1.PolicyService/PublishPolicy',
+            burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.PublishPolicyRequest.SerializeToString,
+            burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.PublishPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPolicyWeights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/burnish.api.policy.v1.PolicyService/SetPolicyWeights',
+            burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.SetPolicyWeightsRequest.SerializeToString,
+            burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.SetPolicyWeightsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/burnish.api.policy.v1.PolicyService/ListPolicies',
+            burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.ListPoliciesRequest.SerializeToString,
+            burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.ListPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/burnish.api.policy.v1.PolicyService/DeletePolicy',
+            burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.DeletePolicyRequest.SerializeToString,
+            burnish_dot_api_dot_policy_dot_v1_dot_policy__service__pb2.DeletePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def WatchPolicies(request,

@@ -13,9 +13,27 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PolicyServiceStub:
-    """Tells interceptors what to substitute. Hosted by the controller, called by interceptors."""
+    """Publishes what online traffic is served, and tells interceptors what to substitute. Hosted by the
+    controller; called by interceptors and by whoever operates online traffic.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    PublishPolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.PublishPolicyRequest, _policy_service_pb2.PublishPolicyResponse]
+    """Creates or replaces an online policy, durable before the answer and pushed to every interceptor
+    at once. A policy that is published again unchanged keeps its version. INVALID_ARGUMENT with
+    every fault of a spec; FAILED_PRECONDITION when the job has no winner to serve, or when
+    `expected_version` is not the policy's; ALREADY_EXISTS when the name is a job's own policy.
+    """
+    SetPolicyWeights: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.SetPolicyWeightsRequest, _policy_service_pb2.SetPolicyWeightsResponse]
+    """Changes the weights of a policy's arms and nothing else. Only the share of rollouts that has to
+    move gets another candidate. NOT_FOUND when there is no such online policy.
+    """
+    ListPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListPoliciesRequest, _policy_service_pb2.ListPoliciesResponse]
+    """Lists the online policies by name, with what each interceptor says of them."""
+    DeletePolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.DeletePolicyRequest, _policy_service_pb2.DeletePolicyResponse]
+    """Deletes an online policy: its URL answers 503 from then on. Deleting one that is gone does
+    nothing. A policy published later under the same name goes on with its version.
+    """
     WatchPolicies: _aio.UnaryStreamMultiCallable[_policy_service_pb2.WatchPoliciesRequest, _policy_service_pb2.WatchPoliciesResponse]
     """Streams the mutable online policies: first a snapshot, then changes, then a heartbeat every 10
     seconds while nothing changes. Offline policies never change and are not watched.
@@ -30,7 +48,49 @@ class PolicyServiceStub:
     """Says which revision an interceptor serves, or why it refused a policy."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tells interceptors what to substitute. Hosted by the controller, called by interceptors."""
+    """Publishes what online traffic is served, and tells interceptors what to substitute. Hosted by the
+    controller; called by interceptors and by whoever operates online traffic.
+    """
+
+    @_abc_1.abstractmethod
+    def PublishPolicy(
+        self,
+        request: _policy_service_pb2.PublishPolicyRequest,
+        context: _aio.ServicerContext[_policy_service_pb2.PublishPolicyRequest, _abc.Awaitable[_policy_service_pb2.PublishPolicyResponse]],
+    ) -> _abc.Awaitable[_policy_service_pb2.PublishPolicyResponse]:
+        """Creates or replaces an online policy, durable before the answer and pushed to every interceptor
+        at once. A policy that is published again unchanged keeps its version. INVALID_ARGUMENT with
+        every fault of a spec; FAILED_PRECONDITION when the job has no winner to serve, or when
+        `expected_version` is not the policy's; ALREADY_EXISTS when the name is a job's own policy.
+        """
+
+    @_abc_1.abstractmethod
+    def SetPolicyWeights(
+        self,
+        request: _policy_service_pb2.SetPolicyWeightsRequest,
+        context: _aio.ServicerContext[_policy_service_pb2.SetPolicyWeightsRequest, _abc.Awaitable[_policy_service_pb2.SetPolicyWeightsResponse]],
+    ) -> _abc.Awaitable[_policy_service_pb2.SetPolicyWeightsResponse]:
+        """Changes the weights of a policy's arms and nothing else. Only the share of rollouts that has to
+        move gets another candidate. NOT_FOUND when there is no such online policy.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPolicies(
+        self,
+        request: _policy_service_pb2.ListPoliciesRequest,
+        context: _aio.ServicerContext[_policy_service_pb2.ListPoliciesRequest, _abc.Awaitable[_policy_service_pb2.ListPoliciesResponse]],
+    ) -> _abc.Awaitable[_policy_service_pb2.ListPoliciesResponse]:
+        """Lists the online policies by name, with what each interceptor says of them."""
+
+    @_abc_1.abstractmethod
+    def DeletePolicy(
+        self,
+        request: _policy_service_pb2.DeletePolicyRequest,
+        context: _aio.ServicerContext[_policy_service_pb2.DeletePolicyRequest, _abc.Awaitable[_policy_service_pb2.DeletePolicyResponse]],
+    ) -> _abc.Awaitable[_policy_service_pb2.DeletePolicyResponse]:
+        """Deletes an online policy: its URL answers 503 from then on. Deleting one that is gone does
+        nothing. A policy published later under the same name goes on with its version.
+        """
 
     @_abc_1.abstractmethod
     def WatchPolicies(

@@ -7,8 +7,10 @@ from burnish.api.ledger.v1 import call_ledger_service_pb2 as _call_ledger_servic
 from burnish.api.types.v1 import rollout_pb2 as _rollout_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +21,54 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _TraceForm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TraceFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TraceForm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRACE_FORM_UNSPECIFIED: _TraceForm.ValueType  # 0
+    """Treated as `TRACE_FORM_SESSION`."""
+    TRACE_FORM_SESSION: _TraceForm.ValueType  # 1
+    """The whole session: steps, events with their call records, and messages."""
+    TRACE_FORM_COMPACT: _TraceForm.ValueType  # 2
+    """The compact wire form: one `lm_call` per call."""
+
+class TraceForm(_TraceForm, metaclass=_TraceFormEnumTypeWrapper):
+    """How a trace is written. Values may be added."""
+
+TRACE_FORM_UNSPECIFIED: TraceForm.ValueType  # 0
+"""Treated as `TRACE_FORM_SESSION`."""
+TRACE_FORM_SESSION: TraceForm.ValueType  # 1
+"""The whole session: steps, events with their call records, and messages."""
+TRACE_FORM_COMPACT: TraceForm.ValueType  # 2
+"""The compact wire form: one `lm_call` per call."""
+Global___TraceForm: _TypeAlias = TraceForm  # noqa: Y015
+
+class _TraceView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TraceViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TraceView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRACE_VIEW_UNSPECIFIED: _TraceView.ValueType  # 0
+    """Treated as `TRACE_VIEW_APP`."""
+    TRACE_VIEW_APP: _TraceView.ValueType  # 1
+    """The app's own messages, as it sent them: nothing of a candidate."""
+    TRACE_VIEW_PROVIDER: _TraceView.ValueType  # 2
+    """What the provider was sent: with the candidate's text, where the body was kept."""
+
+class TraceView(_TraceView, metaclass=_TraceViewEnumTypeWrapper):
+    """Whose messages a trace shows. Values may be added."""
+
+TRACE_VIEW_UNSPECIFIED: TraceView.ValueType  # 0
+"""Treated as `TRACE_VIEW_APP`."""
+TRACE_VIEW_APP: TraceView.ValueType  # 1
+"""The app's own messages, as it sent them: nothing of a candidate."""
+TRACE_VIEW_PROVIDER: TraceView.ValueType  # 2
+"""What the provider was sent: with the candidate's text, where the body was kept."""
+Global___TraceView: _TypeAlias = TraceView  # noqa: Y015
 
 @_typing.final
 class Trace(_message.Message):
@@ -34,6 +84,15 @@ class Trace(_message.Message):
     REPLY_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_REQUEST_HASH_FIELD_NUMBER: _builtins.int
+    MATCH_RATIO_FIELD_NUMBER: _builtins.int
+    OVERHEAD_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    API_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    MIXED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Id of the call."""
     rollout_id: _builtins.str
@@ -42,6 +101,24 @@ class Trace(_message.Message):
     """Policy in force. Format: `policies/{policy}`."""
     policy_version: _builtins.int
     """Its version."""
+    provider: _builtins.str
+    """Provider that was called, such as `openai`."""
+    model: _builtins.str
+    """The provider's model id."""
+    provider_request_hash: _builtins.bytes
+    """SHA-256 of the body that the provider was sent, when the body itself is not kept."""
+    match_ratio: _builtins.float
+    """How well the app's messages fitted the stage's, in [0, 1]; absent when nothing was compared."""
+    trace_id: _builtins.str
+    """W3C trace id, 32 lower-case hex digits: the app's own, or one that was minted for the call."""
+    api: _builtins.str
+    """API that the app called, such as `chat_completions`; chat completions when empty."""
+    arm: _builtins.str
+    """Name of the arm that the candidate was served as."""
+    mixed: _builtins.bool
+    """Whether the rollout saw two candidates or two versions of its policy, so that nothing may be
+    learnt from it. Set when read.
+    """
     @_builtins.property
     def call(self) -> _call_ledger_service_pb2.CallTrace:
         """The call as it went over the wire."""
@@ -58,6 +135,10 @@ class Trace(_message.Message):
     def failure(self) -> _rollout_pb2.Failure:
         """Set when the provider failed."""
 
+    @_builtins.property
+    def overhead(self) -> _duration_pb2.Duration:
+        """Time that the interceptor itself took; absent when it was not measured."""
+
     def __init__(
         self,
         *,
@@ -69,12 +150,23 @@ class Trace(_message.Message):
         reply: _call_ledger_service_pb2.CallReply | None = ...,
         usage: _rollout_pb2.Usage | None = ...,
         failure: _rollout_pb2.Failure | None = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        provider_request_hash: _builtins.bytes = ...,
+        match_ratio: _builtins.float | None = ...,
+        overhead: _duration_pb2.Duration | None = ...,
+        trace_id: _builtins.str = ...,
+        api: _builtins.str = ...,
+        arm: _builtins.str = ...,
+        mixed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "failure", b"failure", "reply", b"reply", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_match_ratio", b"_match_ratio", "call", b"call", "failure", b"failure", "match_ratio", b"match_ratio", "overhead", b"overhead", "reply", b"reply", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "call_id", b"call_id", "failure", b"failure", "policy", b"policy", "policy_version", b"policy_version", "reply", b"reply", "rollout_id", b"rollout_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_match_ratio", b"_match_ratio", "api", b"api", "arm", b"arm", "call", b"call", "call_id", b"call_id", "failure", b"failure", "match_ratio", b"match_ratio", "mixed", b"mixed", "model", b"model", "overhead", b"overhead", "policy", b"policy", "policy_version", b"policy_version", "provider", b"provider", "provider_request_hash", b"provider_request_hash", "reply", b"reply", "rollout_id", b"rollout_id", "trace_id", b"trace_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__match_ratio: _TypeAlias = _typing.Literal["match_ratio"]  # noqa: Y015
+    _WhichOneofArgType__match_ratio: _TypeAlias = _typing.Literal["_match_ratio", b"_match_ratio"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__match_ratio) -> _WhichOneofReturnType__match_ratio | None: ...
 
 Global___Trace: _TypeAlias = Trace  # noqa: Y015
 
@@ -212,3 +304,55 @@ class ListTracesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTracesResponse: _TypeAlias = ListTracesResponse  # noqa: Y015
+
+@_typing.final
+class GetSessionTraceRequest(_message.Message):
+    """Request message for [TraceService.GetSessionTrace][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLLOUT_ID_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    rollout_id: _builtins.str
+    """Rollout. Required."""
+    form: Global___TraceForm.ValueType
+    """How it is written."""
+    view: Global___TraceView.ValueType
+    """Whose messages are shown."""
+    def __init__(
+        self,
+        *,
+        rollout_id: _builtins.str = ...,
+        form: Global___TraceForm.ValueType = ...,
+        view: Global___TraceView.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "rollout_id", b"rollout_id", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSessionTraceRequest: _TypeAlias = GetSessionTraceRequest  # noqa: Y015
+
+@_typing.final
+class GetSessionTraceResponse(_message.Message):
+    """Response message for [TraceService.GetSessionTrace][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_TRACE_FIELD_NUMBER: _builtins.int
+    session_trace: _builtins.bytes
+    """The document: JSON in UTF-8."""
+    def __init__(
+        self,
+        *,
+        session_trace: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_trace", b"session_trace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSessionTraceResponse: _TypeAlias = GetSessionTraceResponse  # noqa: Y015

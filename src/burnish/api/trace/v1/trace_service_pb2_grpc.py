@@ -46,6 +46,11 @@ class TraceServiceStub(object):
                 request_serializer=burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.ListTracesRequest.SerializeToString,
                 response_deserializer=burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.ListTracesResponse.FromString,
                 _registered_method=True)
+        self.GetSessionTrace = channel.unary_unary(
+                '/burnish.api.trace.v1.TraceService/GetSessionTrace',
+                request_serializer=burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.GetSessionTraceRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.GetSessionTraceResponse.FromString,
+                _registered_method=True)
 
 
 class TraceServiceServicer(object):
@@ -68,6 +73,14 @@ class TraceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSessionTrace(self, request, context):
+        """Gets the calls of one rollout as one JSON document of trace format 3, as verifiers and Synth's
+        tools read it. NOT_FOUND when the rollout is unknown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TraceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +93,11 @@ def add_TraceServiceServicer_to_server(servicer, server):
                     servicer.ListTraces,
                     request_deserializer=burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.ListTracesRequest.FromString,
                     response_serializer=burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.ListTracesResponse.SerializeToString,
+            ),
+            'GetSessionTrace': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSessionTrace,
+                    request_deserializer=burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.GetSessionTraceRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.GetSessionTraceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +156,33 @@ class TraceService(object):
             '/burnish.api.trace.v1.TraceService/ListTraces',
             burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.ListTracesRequest.SerializeToString,
             burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.ListTracesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSessionTrace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/burnish.api.trace.v1.TraceService/GetSessionTrace',
+            burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.GetSessionTraceRequest.SerializeToString,
+            burnish_dot_api_dot_trace_dot_v1_dot_trace__service__pb2.GetSessionTraceResponse.FromString,
             options,
             channel_credentials,
             insecure,

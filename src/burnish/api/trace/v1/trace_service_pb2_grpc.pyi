@@ -24,6 +24,10 @@ class TraceServiceStub:
     """
     ListTraces: _aio.UnaryUnaryMultiCallable[_trace_service_pb2.ListTracesRequest, _trace_service_pb2.ListTracesResponse]
     """Lists the calls of one rollout, in the order they began. NOT_FOUND when the rollout is unknown."""
+    GetSessionTrace: _aio.UnaryUnaryMultiCallable[_trace_service_pb2.GetSessionTraceRequest, _trace_service_pb2.GetSessionTraceResponse]
+    """Gets the calls of one rollout as one JSON document of trace format 3, as verifiers and Synth's
+    tools read it. NOT_FOUND when the rollout is unknown.
+    """
 
 class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps traces. Hosted by the controller. Calls of offline rollouts arrive through the call ledger;
@@ -47,5 +51,15 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trace_service_pb2.ListTracesRequest, _abc.Awaitable[_trace_service_pb2.ListTracesResponse]],
     ) -> _abc.Awaitable[_trace_service_pb2.ListTracesResponse]:
         """Lists the calls of one rollout, in the order they began. NOT_FOUND when the rollout is unknown."""
+
+    @_abc_1.abstractmethod
+    def GetSessionTrace(
+        self,
+        request: _trace_service_pb2.GetSessionTraceRequest,
+        context: _aio.ServicerContext[_trace_service_pb2.GetSessionTraceRequest, _abc.Awaitable[_trace_service_pb2.GetSessionTraceResponse]],
+    ) -> _abc.Awaitable[_trace_service_pb2.GetSessionTraceResponse]:
+        """Gets the calls of one rollout as one JSON document of trace format 3, as verifiers and Synth's
+        tools read it. NOT_FOUND when the rollout is unknown.
+        """
 
 def add_TraceServiceServicer_to_server(servicer: TraceServiceServicer, server: _aio.Server) -> None: ...

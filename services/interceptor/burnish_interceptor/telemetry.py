@@ -1,0 +1,237 @@
+"""Metrics of the data plane, and the one place that every call that ended is put into.
+
+No id is ever a label: labels are provider, model, status, mode, and the names of arms, and how many
+of them are kept apart is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.metrics_core import Metric
+
+from burnish_interceptor.seen import OFFLINE, ONLINE, SeenCall
+from burnish_interceptor.trace_queue import TraceQueue
+from burnish_runtime.plain_metrics import (
+    MAX_SERIES,
+    OTHER,
+    Buckets,
+    Counts,
+    counter,
+    exposed,
+    gauge,
+    histogram,
+)
+
+_OVERHEAD_BOUNDS = (
+    25e-6, 50e-6, 75e-6, 100e-6, 150e-6, 200e-6, 300e-6, 500e-6,
+    1e-3, 2e-3, 5e-3, 10e-3, 25e-3, 100e-3, 1.0,
+)  # fmt: skip
+_LATENCY_BOUNDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
+_ROLE = "task"
+_MILLION = 1e6
+
+
+class SpanSink(Protocol):
+    """Where spans of calls go."""
+
+    def put(self, call: SeenCall) -> None:
+        """Takes a call; never waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """What a scrape asks of the running data plane.
+
+    Attributes:
+        inflight: Calls in flight.
+        revision: Revision of the online policies that are served.
+        rejected: Policies whose last change was refused.
+        watching: Whether the watch of the online policies is open.
+    """
+
+    inflight: Callable[[], int]
+    revision: Callable[[], int]
+    rejected: Callable[[], int]
+    watching: Callable[[], bool]
+
+
+class _Series:
+    """Sums of the calls that share provider, model, status and mode."""
+
+    __slots__ = ("calls", "dollars", "read", "unpriced", "written")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.read = 0
+        self.written = 0
+        self.dollars = 0.0
+        self.unpriced = 0
+
+
+class ProxyMetrics:
+    """Counts of the data plane; observing a call costs about a microsecond."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str, int, str], _Series] = {}
+        self._arms: dict[str, int] = {}
+        self._overhead = {mode: Buckets(_OVERHEAD_BOUNDS) for mode in (ONLINE, OFFLINE)}
+        self._first_byte = Buckets(_LATENCY_BOUNDS)
+
+    def observe(self, call: SeenCall) -> None:
+        """Counts a call that ended."""
+        served = call.served
+        mode = served.mode
+        key = (served.provider, served.model, call.status, mode)
+        series = self._series.get(key) or self._new(key)
+        series.calls += 1
+        self._overhead[mode].observe(call.overhead)
+        if call.first_byte_latency > 0:
+            self._first_byte.observe(call.first_byte_latency)
+        if mode == ONLINE:
+            arms = self._arms
+            arms[served.arm] = arms.get(served.arm, 0) + 1
+        if call.usage is not None:
+            read, written = call.usage
+            series.read += read
+            series.written += written
+            if served.price is None:
+                series.unpriced += 1
+            else:
+                series.dollars += (read * served.price[0] + written * served.price[1]) / _MILLION
+
+    def refused(self, status: int, *, mode: str) -> None:
+        """Counts a request that was answered without a provider."""
+        key = ("", "", status, mode)
+        series = self._series.get(key) or self._new(key)
+        series.calls += 1
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns everything as a scrape sees it."""
+        requests, tokens, cost, unpriced = Counts(), Counts(), Counts(), Counts()
+        for (provider, model, status, mode), series in list(self._series.items()):
+            requests.add((provider, model, str(status), mode), series.calls)
+            if not provider:
+                continue
+            tokens.add((_ROLE, "input"), series.read)
+            tokens.add((_ROLE, "output"), series.written)
+            cost.add((_ROLE, provider, model), series.dollars)
+            unpriced.add((_ROLE, provider, model), series.unpriced)
+        yield counter(
+            "burnish_proxy_requests",
+            "Requests answered; without a provider when none was called.",
+            ["provider", "model", "code", "mode"],
+            requests,
+        )
+        yield histogram(
+            "burnish_proxy_overhead_seconds",
+            "Time that the data plane itself took.",
+            {(mode,): buckets for mode, buckets in self._overhead.items()},
+            labels=["mode"],
+        )
+        yield histogram(
+            "burnish_proxy_first_byte_seconds",
+            "Until the provider's first byte.",
+            {(): self._first_byte},
+        )
+        models = ["role", "provider", "model"]
+        yield counter(
+            "burnish_llm_tokens", "Tokens that providers reported.", ["role", "kind"], tokens
+        )
+        yield counter(
+            "burnish_llm_cost_usd",
+            "Cost in US dollars of the calls whose price the policy gives.",
+            models,
+            cost,
+        )
+        yield counter(
+            "burnish_llm_unpriced_calls", "Calls without a known price.", models, unpriced
+        )
+        arms = Counts()
+        for arm, calls in list(self._arms.items()):
+            arms.add((arm,), calls)
+        yield counter(
+            "burnish_policy_requests", "Online calls by arm; empty when passed on.", ["arm"], arms
+        )
+        yield gauge(
+            "burnish_policy_traffic_ratio",
+            "Share of the online calls so far, by arm.",
+            _ratios(arms),
+            label="arm",
+        )
+
+    def _new(self, key: tuple[str, str, int, str]) -> _Series:
+        if len(self._series) >= MAX_SERIES:
+            key = (OTHER, OTHER, 0, key[3])
+        return self._series.setdefault(key, _Series())
+
+
+def _ratios(arms: Counts) -> Mapping[str, float]:
+    calls = {labels[0]: amount for labels, amount in arms.items()}
+    total = sum(calls.values())
+    return {arm: amount / total for arm, amount in calls.items()} if total else {}
+
+
+class Recorder:
+    """Takes every call that ended and tells metrics, traces and spans.
+
+    Attributes:
+        metrics: Counts of the data plane.
+        traces: Traces of online calls on their way to the controller.
+    """
+
+    def __init__(self, traces: TraceQueue, *, spans: SpanSink | None = None) -> None:
+        """Takes its parts.
+
+        Args:
+            traces: Where traces of online calls wait.
+            spans: Where spans go; None makes none.
+        """
+        self.metrics = ProxyMetrics()
+        self.traces = traces
+        self._spans = spans
+        self._exposed = ExitStack()
+
+    def put(self, call: SeenCall) -> None:
+        """Takes a call that ended, online or offline; never waits and never fails it.
+
+        The trace of an offline call goes through the call ledger.
+        """
+        self.metrics.observe(call)
+        if call.served.mode == ONLINE:
+            self.traces.put(call)
+        if self._spans is not None:
+            self._spans.put(call)
+
+    def expose(self, gauges: Gauges, *, registry: CollectorRegistry = REGISTRY) -> None:
+        """Shows everything to the process's scrapes until `close`."""
+
+        def collect() -> Iterable[Metric]:
+            yield from self.metrics.collect()
+            yield from self._states(gauges)
+
+        self._exposed.enter_context(exposed(collect, registry=registry))
+
+    def close(self) -> None:
+        """Takes the metrics out of the scrapes."""
+        self._exposed.close()
+
+    def _states(self, gauges: Gauges) -> Iterable[Metric]:
+        yield gauge("burnish_proxy_inflight", "Calls in flight.", gauges.inflight())
+        yield gauge(
+            "burnish_policy_revision", "Revision of the policies served.", gauges.revision()
+        )
+        yield gauge(
+            "burnish_policy_rejected", "Policies whose last change was refused.", gauges.rejected()
+        )
+        yield gauge("burnish_policy_watching", "Whether changes arrive.", gauges.watching())
+        yield gauge(
+            "burnish_trace_queue_bytes", "Bytes of traces that wait.", self.traces.byte_count
+        )
+        dropped = Counts()
+        dropped.add((), self.traces.dropped_count)
+        yield counter("burnish_trace_dropped", "Traces lost.", [], dropped)

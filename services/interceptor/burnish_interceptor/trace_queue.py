@@ -1,0 +1,196 @@
+"""Keeps the traces of online calls until the controller has them, within a bound of bytes.
+
+Putting one in costs a size check and an append. Messages are built by the flusher, a few at a time,
+so that the data plane's loop is never held up. While the controller is away the queue fills to its
+bound; what comes then is counted and told with the next batch that arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from burnish.errors import BurnishError, Code, InvalidArgument
+from burnish_interceptor.seen import SeenCall
+
+_log = structlog.get_logger("burnish.interceptor.traces")
+_MEBIBYTE = 1024 * 1024
+_BATCH_CALLS = 64
+_BATCH_BYTES = 512 * 1024
+# Above this a trace is sent without bodies, so that every batch fits a message.
+_LARGEST_BODIES = 2 * _MEBIBYTE
+_OVERHEAD_BYTES = 1024
+_LINGER_SECONDS = 0.05
+_WAIT_SECONDS = (0.1, 2.0)
+_PROVIDER_REQUESTS = ("hash", "full", "off")
+DEFAULT_MAX_BYTES = 64 * _MEBIBYTE
+
+
+class TraceSettingsInvalid(InvalidArgument):
+    """A variable of the trace queue that cannot be used."""
+
+    default_reason = "SETTINGS_INVALID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """How traces are kept.
+
+    Attributes:
+        max_bytes: Most bytes that wait for the controller.
+        provider_request: What is kept of the body that the provider was sent: its `hash`, `full`
+            or `off`.
+    """
+
+    max_bytes: int = DEFAULT_MAX_BYTES
+    provider_request: str = _PROVIDER_REQUESTS[0]
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> TraceSettings:
+        """Reads BURNISH_TRACE_BUFFER_BYTES and BURNISH_TRACE_PROVIDER_REQUEST.
+
+        Raises:
+            TraceSettingsInvalid: With every problem found.
+        """
+        problems = []
+        text = environ.get("BURNISH_TRACE_BUFFER_BYTES", "").strip()
+        if text and not (text.isascii() and text.isdigit()):
+            problems.append(f"BURNISH_TRACE_BUFFER_BYTES=`{text}` is not a number of bytes")
+        kept = environ.get("BURNISH_TRACE_PROVIDER_REQUEST", "").strip() or _PROVIDER_REQUESTS[0]
+        if kept not in _PROVIDER_REQUESTS:
+            problems.append(
+                f"BURNISH_TRACE_PROVIDER_REQUEST=`{kept}` is not one of "
+                f"{', '.join(_PROVIDER_REQUESTS)}"
+            )
+        if problems:
+            raise TraceSettingsInvalid("; ".join(problems))
+        return cls(max_bytes=int(text) if text else DEFAULT_MAX_BYTES, provider_request=kept)
+
+
+class TraceSink(Protocol):
+    """Where traces go."""
+
+    async def write(self, calls: Sequence[SeenCall], *, dropped: int) -> int:
+        """Stores a batch; durable on return.
+
+        Args:
+            calls: The calls.
+            dropped: Traces lost since the last batch that was stored.
+
+        Returns:
+            How many of the calls were refused for good.
+
+        Raises:
+            BurnishError: Nothing was stored; `InvalidArgument` will never be.
+        """
+
+
+class TraceQueue:
+    """Traces on their way to the controller."""
+
+    def __init__(self, sink: TraceSink, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        """Starts empty; nothing is sent before `start`.
+
+        Args:
+            sink: Where traces go.
+            max_bytes: Most bytes that wait.
+        """
+        self._sink = sink
+        self._max_bytes = max_bytes
+        self._calls: deque[tuple[int, SeenCall]] = deque()
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._idle = True
+        self._flusher: asyncio.Task[None] | None = None
+        self._told = 0
+        self.byte_count = 0
+        self.dropped_count = 0
+
+    def __len__(self) -> int:
+        """Returns how many traces wait, those on their way included."""
+        return len(self._calls)
+
+    def put(self, call: SeenCall) -> None:
+        """Takes a trace, or counts it as lost when the bound is reached; never waits."""
+        size = (
+            len(call.app_request) + len(call.provider_request) + len(call.reply) + _OVERHEAD_BYTES
+        )
+        if size > _LARGEST_BODIES:
+            call, size = call.without_bodies(), _OVERHEAD_BYTES
+        if self.byte_count + size > self._max_bytes:
+            self.dropped_count += 1
+            return
+        self.byte_count += size
+        self._calls.append((size, call))
+        if self._idle:
+            self._idle = False
+            self._empty.clear()
+            self._wake.set()
+
+    def start(self) -> None:
+        """Starts sending; must be called inside the running loop."""
+        self._flusher = asyncio.create_task(self._run(), name="send-traces")
+
+    async def drain(self) -> None:
+        """Returns once everything put so far has been sent; the caller bounds the time."""
+        await self._empty.wait()
+
+    async def stop(self) -> None:
+        """Stops sending; what still waits is lost, and said so."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.wait([self._flusher])
+            self._flusher = None
+        if self._calls:
+            _log.warning("traces_lost", count=len(self._calls), reason="stopped")
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(_LINGER_SECONDS)
+            while self._calls or self._told < self.dropped_count:
+                await self._send(self._batch())
+            self._idle = True
+            self._empty.set()
+
+    def _batch(self) -> list[SeenCall]:
+        batch: list[SeenCall] = []
+        size = 0
+        for bytes_of_one, call in self._calls:
+            size += bytes_of_one
+            if batch and (len(batch) == _BATCH_CALLS or size > _BATCH_BYTES):
+                break
+            batch.append(call)
+        return batch
+
+    async def _send(self, batch: list[SeenCall]) -> None:
+        """Sends one batch, for as long as it takes; only then does it leave the queue."""
+        wait, longest = _WAIT_SECONDS
+        lost = 0
+        while True:
+            dropped = self.dropped_count
+            try:
+                refused = await self._sink.write(batch, dropped=dropped - self._told)
+            except BurnishError as error:
+                if error.code is Code.INVALID_ARGUMENT:
+                    _log.error("traces_refused", count=len(batch), error=error.message)
+                    lost = len(batch)
+                    break
+                _log.info("traces_wait", reason=error.reason, count=len(self._calls))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, longest)
+                continue
+            self._told = dropped
+            if refused:
+                _log.error("traces_refused", count=refused)
+            break
+        for _ in batch:
+            self.byte_count -= self._calls.popleft()[0]
+        self.dropped_count += lost
