@@ -158,12 +158,47 @@ async def test_a_token_cap_ends_the_search_and_leaves_enough_for_the_test(world,
     assert job.state == job_v1.JOB_STATE_SUCCEEDED
     assert job.termination_reason == job_v1.TERMINATION_REASON_BUDGET_EXHAUSTED
     result = await world.result()
-    # Where the money ends depends on what is in flight, so the winner may be the baseline.
+    # The search ends early enough for the winner to be the baseline.
     assert result.rollouts_by_phase["test"] in {6, 12}
     assert result.baseline.test.row_count == result.best.test.row_count == 6
     tokens, _ = committed(world)
     assert tokens <= cap
     assert result.unscored_by_reason["BUDGET_EXHAUSTED"] >= 1
+
+
+async def capped_job(state_dir, *, cap, concurrency, restart):
+    """Runs a job whose calls differ in what they cost and in how long they take."""
+    async with World(state_dir) as world:
+        world.program.usage = lambda seed: (20 + seed * 7 % 40, seed * 11 % 40)
+        world.program.delay = lambda seed: 0.002 * (seed * 5 % 7)
+        world.search.greedy, world.search.asks = True, 50
+        spec = small_job(budget=job_v1.Budget(max_tokens=cap))
+        spec.max_concurrency = concurrency
+        await world.create(spec)
+        for kind in restart:
+            await world.reached(kind)
+            await world.stop()
+            await world.start()
+        await world.finished()
+        assert (await world.job()).state == job_v1.JOB_STATE_SUCCEEDED
+        result = await world.result()
+        tokens, _ = committed(world)
+        assert tokens <= cap
+        assert result.unscored_by_reason["BUDGET_EXHAUSTED"] >= 1
+        history = [(one.candidate_id, one.reward.mean, one.reward.row_count)
+                   for one in result.history]  # fmt: skip
+        return result.best.candidate.candidate_id, history, dict(result.rollouts_by_phase), tokens
+
+
+async def test_where_a_cap_ends_a_job_depends_on_neither_concurrency_nor_restarts(tmp_path):
+    # What is left besides the test's 2,400 ends in the search, after baseline and bootstrap.
+    cap = 1_900 + 2_400
+    alone = await capped_job(tmp_path / "alone", cap=cap, concurrency=1, restart=())
+    assert alone[1]
+    for concurrency, restart in ((8, ()), (8, ("baseline_evaluated", "trial_started"))):
+        folder = tmp_path / f"{concurrency}-{len(restart)}"
+        again = await capped_job(folder, cap=cap, concurrency=concurrency, restart=restart)
+        assert again == alone
 
 
 async def test_a_job_that_cannot_afford_its_test_is_refused_at_creation(world):

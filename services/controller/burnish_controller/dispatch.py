@@ -7,9 +7,8 @@ finished and dispatches the rest; their calls replay from the ledger, so nothing
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from google.protobuf import json_format
@@ -18,13 +17,16 @@ from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext
-from burnish_controller.ledger.calls import Call, CallState, Scope
+from burnish_controller.failures import BUDGET_EXHAUSTED, app_failure, attempt_failure
+from burnish_controller.ledger.calls import Call, Scope
 from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
 from burnish_controller.scoring import Scorer
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.task_apps import AppResult, ModelChoice, RunRequest
+from burnish_controller.waves import ROLES as CAPPED_ROLES
+from burnish_controller.waves import Waves
 from burnish_runtime.rollout_token import RolloutGrant, TokenSealer
 
 MAX_ATTEMPTS = 8
@@ -55,6 +57,16 @@ class Batch:
     closing: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    rollout: FinishedRollout
+    calls: list[Call]
+    saved: bool
+
+
+_Cell = tuple[str, types_v1.Cell]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchServices:
     """What a dispatcher works with."""
@@ -82,13 +94,80 @@ class Dispatcher:
             ResultMismatch: The app mixes rollouts up.
         """
         services = self._services
-        ids = [job.rollout_id(cell) for cell in batch.cells]
-        finished = await services.rollouts.by_ids(ids)
-        missing = [(one, cell) for one, cell in zip(ids, batch.cells, strict=True)
-                   if one not in finished]  # fmt: skip
-        before = await services.calls.of_scopes([one for one, _ in missing]) if missing else {}
+        cells = [(job.rollout_id(cell), cell) for cell in batch.cells]
+        finished = await services.rollouts.by_ids([one for one, _ in cells])
+        account = await services.ledger.account(job.job_id)
+        if account.caps.bind(*CAPPED_ROLES):
+            await self._in_waves(job, batch, cells, finished)
+        else:
+            missing = [(one, cell) for one, cell in cells if one not in finished]
+            before = await services.calls.of_scopes([one for one, _ in missing])
+            ran = await self._together(job, batch, missing, before=before.keys())
+            finished |= {rollout_id: one.rollout for rollout_id, one in ran.items()}
+        return [finished[one] for one, _ in cells if one in finished]
+
+    async def _in_waves(
+        self,
+        job: JobContext,
+        batch: Batch,
+        pending: list[_Cell],
+        finished: dict[str, FinishedRollout],
+    ) -> None:
+        """Runs cells whose calls a cap may refuse, so that only their order decides which."""
+        services = self._services
+        ids = [rollout_id for rollout_id, _ in pending]
+        used = await services.calls.of_scopes(ids)
+        waves = Waves(
+            await services.ledger.account(job.job_id),
+            closing=batch.closing,
+            dearest=await services.calls.dearest(job.job_id, without=frozenset(ids)),
+            used=used,
+        )
+        begun, alone = set(used), 0
+        while pending and not job.cancelled:
+            width = 1 if alone else waves.width()
+            alone = max(0, alone - 1)
+            wave, pending = pending[:width], pending[width:]
+            missing = [(one, cell) for one, cell in wave if one not in finished]
+            ran = await self._together(job, batch, missing, before=begun, final=width == 1)
+            begun |= ran.keys()
+            refused = []
+            for rollout_id, cell in wave:
+                if rollout_id not in ran or ran[rollout_id].saved:
+                    calls = ran[rollout_id].calls if rollout_id in ran else used.get(rollout_id, [])
+                    waves.passed(rollout_id, calls)
+                else:
+                    refused.append((rollout_id, cell))
+            finished |= {one: found.rollout for one, found in ran.items() if found.saved}
+            # Which of a wave were refused is luck; in order and alone it is not.
+            pending, alone = refused + pending, alone + len(refused)
+            if width == 1 and _over_budget(finished.get(wave[0][0])):
+                rest = [(one, cell) for one, cell in pending if one not in finished]
+                finished |= await self._leave_out(job, batch, rest)
+                return
+
+    async def _together(
+        self,
+        job: JobContext,
+        batch: Batch,
+        cells: Sequence[_Cell],
+        *,
+        before: Collection[str],
+        final: bool = True,
+    ) -> dict[str, _Ran]:
+        """Runs cells, as many at a time as the job allows; those not begun are missing.
+
+        Args:
+            job: Job that they are of.
+            batch: Batch that they are of.
+            cells: Rollout ids and cells.
+            before: Rollouts whose calls may have rows already.
+            final: Whether a rollout that the budget refused is saved as unscored.
+        """
+        services = self._services
         scorer = Scorer(services.peers, job=job.job.name, graph=job.graph, weights=job.weights)
         gate = asyncio.Semaphore(job.concurrency)
+        ran: dict[str, _Ran] = {}
 
         async def guarded(rollout_id: str, cell: types_v1.Cell) -> None:
             async with gate:
@@ -96,15 +175,42 @@ class Dispatcher:
                     return
                 scope = Scope(scope_id=rollout_id, job_id=job.job_id, closing=batch.closing)
                 await services.ledger.open_scope(scope, before=rollout_id in before)
-                finished[rollout_id] = await self._one(job, batch, cell, scope, scorer)
+                rollout = await self._one(job, batch, cell, scope, scorer)
+                saved = final or not _over_budget(rollout)
+                if saved:
+                    await services.rollouts.save(rollout, graph=job.graph)
+                ran[rollout_id] = _Ran(rollout, list(scope.calls.values()), saved)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for rollout_id, cell in missing:
+                for rollout_id, cell in cells:
                     group.create_task(guarded(rollout_id, cell))
         except ExceptionGroup as failures:
             raise _first_reason(failures.exceptions) from None
-        return [finished[one] for one in ids if one in finished]
+        return ran
+
+    async def _leave_out(
+        self, job: JobContext, batch: Batch, cells: Sequence[_Cell]
+    ) -> dict[str, FinishedRollout]:
+        """Ends cells unscored that come after one which the budget refused."""
+        left = {}
+        for rollout_id, cell in cells:
+            failure = types_v1.Failure(
+                reason=BUDGET_EXHAUSTED,
+                message="the budget refused a rollout before this one, so it was not begun",
+                retryable=False,
+            )
+            result = types_v1.RolloutResult(rollout_id=rollout_id, cell=cell, failure=failure)
+            left[rollout_id] = FinishedRollout(
+                job_id=job.job_id,
+                phase=batch.phase,
+                attempt=1,
+                result=result,
+                reward=None,
+                cost_usd=0.0,
+            )
+            await self._services.rollouts.save(left[rollout_id], graph=job.graph)
+        return left
 
     async def _one(
         self, job: JobContext, batch: Batch, cell: types_v1.Cell, scope: Scope, scorer: Scorer
@@ -130,7 +236,7 @@ class Dispatcher:
                 result.failure.CopyFrom(scored.failure)
             else:
                 reward = scored.reward
-        rollout = FinishedRollout(
+        return FinishedRollout(
             job_id=job.job_id,
             phase=batch.phase,
             attempt=attempt,
@@ -138,8 +244,6 @@ class Dispatcher:
             reward=reward,
             cost_usd=_cost(list(scope.calls.values())),
         )
-        await services.rollouts.save(rollout, graph=job.graph)
-        return rollout
 
     async def _attempts(
         self, job: JobContext, cell: types_v1.Cell, scope: Scope
@@ -150,11 +254,10 @@ class Dispatcher:
         attempt = first
         while True:
             returned = await job.app.run(self._request(job, cell, scope.scope_id, attempt))
-            failure = _failure(returned)
+            failure = app_failure(returned)
             if failure is not None and failure.reason == ResultMismatch.default_reason:
                 raise ResultMismatch(failure.message, metadata=dict(failure.metadata))
-            # An app whose call was refused says that inference failed: the ledger knows why.
-            failure = _refusal(scope, attempt) or failure or call_failure(job, scope, attempt)
+            failure = attempt_failure(job, scope, attempt, returned)
             if failure is None or not failure.retryable or job.cancelled:
                 return attempt, returned, failure
             away = failure.reason in _AWAY
@@ -196,35 +299,6 @@ class Dispatcher:
         )
 
 
-def call_failure(job: JobContext, scope: Scope, attempt: int) -> types_v1.Failure | None:
-    """Says why an attempt's calls leave its rollout without a reward, or None when they do not.
-
-    A reward that an app gives after its model call failed, or after the call went through without
-    the candidate, is no measurement of the candidate.
-    """
-    refusal = _refusal(scope, attempt)
-    if refusal is not None:
-        return refusal
-    calls = scope.of_attempt(attempt)
-    if not calls:
-        return types_v1.Failure(
-            reason="NO_CALLS",
-            message="the app made no model call through the inference URL it was given",
-            retryable=True,
-        )
-    if any(call.state is not CallState.DONE for call in calls):
-        return types_v1.Failure(
-            reason="CALL_FAILED", message="a model call of the rollout failed", retryable=True
-        )
-    if not job.learning and any(call.trace is None or not call.trace.stage_id for call in calls):
-        return types_v1.Failure(
-            reason="STAGE_UNMATCHED",
-            message="a model call matched no stage, so it did not carry the candidate",
-            retryable=False,
-        )
-    return None
-
-
 async def _scored(scorer: Scorer, result: types_v1.RolloutResult) -> verifier_v1.ScoredRollout:
     """Has a rollout scored, again when the verifier says that the failure may pass."""
     delay = _FIRST_DELAY
@@ -243,22 +317,8 @@ def _first_reason(errors: Sequence[Exception]) -> Exception:
     return next((error for error in errors if isinstance(error, ResultMismatch)), errors[0])
 
 
-def _refusal(scope: Scope, attempt: int) -> types_v1.Failure | None:
-    refused = scope.refused.get(attempt)
-    if not refused:
-        return None
-    return types_v1.Failure(
-        reason=refused[0], message="a call of the rollout was refused", retryable=False
-    )
-
-
-def _failure(returned: AppResult) -> types_v1.Failure | None:
-    failure = returned.failure
-    if failure is None:
-        return None
-    return types_v1.Failure(
-        reason=failure.reason, message=failure.message, retryable=failure.retryable
-    )
+def _over_budget(rollout: FinishedRollout | None) -> bool:
+    return rollout is not None and rollout.result.failure.reason == BUDGET_EXHAUSTED
 
 
 def _cost(calls: Sequence[Call]) -> float | None:
@@ -268,34 +328,3 @@ def _cost(calls: Sequence[Call]) -> float | None:
             return None
         total += call.usd + call.lost.usd
     return total
-
-
-def output_text(result: types_v1.RolloutResult) -> str:
-    """Returns a rollout's output as text: its `answer` when it has one, else the whole JSON."""
-    return _text(result.output)
-
-
-def reference_text(result: types_v1.RolloutResult) -> str:
-    """Returns what was wanted as text; empty when the app does not tell."""
-    return _text(result.reference)
-
-
-def stage_reference(result: types_v1.RolloutResult, stage_id: str) -> str:
-    """Returns what a stage was wanted to say, from a reference with a key of its name; else "".
-
-    An app with several stages tells so what each of them should have said.
-    """
-    value = json.loads(result.reference) if result.reference else None
-    wanted = value.get(stage_id) if isinstance(value, dict) else None
-    return wanted if isinstance(wanted, str) else ""
-
-
-def _text(data: bytes) -> str:
-    if not data:
-        return ""
-    value = json.loads(data)
-    if isinstance(value, dict):
-        for key in ("answer", "label", "predicted", "output"):
-            if isinstance(value.get(key), str):
-                return str(value[key])
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

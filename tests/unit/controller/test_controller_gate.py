@@ -11,7 +11,8 @@ from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import Internal
 from burnish_controller.context import candidate, demo_component, instruction_component
-from burnish_controller.dispatch import Batch, ResultMismatch, _first_reason, call_failure
+from burnish_controller.dispatch import Batch, ResultMismatch, _first_reason
+from burnish_controller.failures import attempt_failure, call_failure
 from burnish_controller.ledger.budget import NOTHING, Amount
 from burnish_controller.ledger.calls import Call, CallState, Scope
 from burnish_controller.phases import baseline, gate, search
@@ -20,6 +21,7 @@ from burnish_controller.results import _order
 from burnish_controller.secrets import SecretBox
 from burnish_controller.steps import STEPS, JobSteps
 from burnish_controller.store.rollouts import FinishedRollout
+from burnish_controller.task_apps import AppFailure, AppResult
 
 Reason = job_v1.TerminationReason
 
@@ -259,6 +261,22 @@ async def test_a_rollout_counts_only_when_every_call_carried_the_candidate(
     assert (None if failure is None else failure.reason) == reason
     if failure is not None:
         assert failure.retryable is retryable
+
+
+async def test_a_call_that_cannot_succeed_is_not_tried_again(make_scene):
+    scene = await make_scene()
+    scope = Scope(scope_id="r1", job_id="job1", closing=False)
+    failed = call(state=CallState.UNPAID)
+    failed.failure = types_v1.Failure(reason="WILDCARD_UNBOUND", message="no value")
+    scope.calls = {failed.key: failed}
+    told = AppFailure(reason="TASK_APP_ERROR", message="inference failed", retryable=True)
+    failure = attempt_failure(scene.job, scope, 1, AppResult(failure=told))
+    assert failure is not None
+    assert (failure.reason, failure.retryable) == ("WILDCARD_UNBOUND", False)
+    failed.failure.retryable = True
+    failure = attempt_failure(scene.job, scope, 1, AppResult(failure=told))
+    assert failure is not None
+    assert (failure.reason, failure.retryable) == ("TASK_APP_ERROR", True)
 
 
 async def test_while_the_baseline_is_learnt_no_call_can_be_matched(make_scene):

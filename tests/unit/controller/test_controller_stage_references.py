@@ -3,7 +3,7 @@ import json
 import pytest
 
 from burnish.api.types import v1 as types_v1
-from burnish_controller.dispatch import stage_reference
+from burnish_controller.outputs import stage_reference
 
 
 def result(reference: object) -> types_v1.RolloutResult:

@@ -7,7 +7,7 @@ could pass it. A share is held back for the closing test, and only the closing t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 ROLES = ("task", "proposer", "judge")
@@ -33,6 +33,11 @@ class Amount:
         usd = None if self.usd is None or other.usd is None else max(0.0, self.usd - other.usd)
         return Amount(self.tokens - other.tokens, usd)
 
+    def or_dearer(self, other: Amount) -> Amount:
+        """Returns the larger amount, tokens and money each for itself."""
+        usd = None if self.usd is None or other.usd is None else max(self.usd, other.usd)
+        return Amount(max(self.tokens, other.tokens), usd)
+
 
 NOTHING = Amount(0, 0.0)
 
@@ -50,6 +55,11 @@ class Caps:
     usd: float | None = None
     tokens: int | None = None
     usd_by_role: Mapping[str, float] = field(default_factory=dict)
+
+    def bind(self, *roles: str) -> bool:
+        """Whether any cap limits the calls of some roles."""
+        together = self.usd is not None or self.tokens is not None
+        return together or any(role in self.usd_by_role for role in roles)
 
     def needs_price(self, role: str) -> bool:
         """Whether a call of a role can only be judged with a known price."""
@@ -93,11 +103,11 @@ class Account:
 
     def booked(self, role: str | None = None) -> Amount:
         """What was spent, by one role or in all."""
-        return self._booked[role] if role is not None else _total(self._booked)
+        return self._booked[role] if role is not None else total(self._booked.values())
 
-    def reserved(self) -> Amount:
-        """What is reserved for calls in flight."""
-        return _total(self._reserved)
+    def reserved(self, role: str | None = None) -> Amount:
+        """What is reserved for calls in flight, by one role or in all."""
+        return self._reserved[role] if role is not None else total(self._reserved.values())
 
     def refusal(self, role: str, worst: Amount, *, closing: bool) -> Refusal | None:
         """Says why a call may not be made, or None when it may.
@@ -160,8 +170,9 @@ class Account:
         return None
 
 
-def _total(sums: Mapping[str, Amount]) -> Amount:
-    total = NOTHING
-    for amount in sums.values():
-        total = total + amount
-    return total
+def total(amounts: Iterable[Amount]) -> Amount:
+    """Returns the sum of some amounts."""
+    found = NOTHING
+    for amount in amounts:
+        found = found + amount
+    return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, func, select
 
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
-from burnish_controller.ledger.budget import Amount
+from burnish_controller.ledger.budget import NOTHING, Amount
 from burnish_controller.ledger.calls import Call, CallState
 from burnish_controller.store.database import Database, insert_or_replace
 from burnish_controller.store.tables import calls
@@ -50,6 +50,36 @@ class CallStore:
         found: dict[str, list[Call]] = {}
         for row in rows:
             found.setdefault(row["scope"], []).append(_call(row))
+        return found
+
+    async def dearest(self, job_id: str, *, without: Collection[str]) -> Amount:
+        """Returns the worst case of the dearest rollout, tokens and money each for itself.
+
+        Args:
+            job_id: Job that paid.
+            without: Scopes that do not count.
+        """
+        query = (
+            select(
+                calls.c.scope,
+                func.sum(calls.c.worst_tokens).label("tokens"),
+                func.sum(calls.c.worst_usd).label("usd"),
+                func.count().filter(calls.c.worst_usd.is_(None)).label("unpriced"),
+            )
+            .where(
+                calls.c.tenant == self._tenant,
+                calls.c.job_id == job_id,
+                calls.c.role != "proposer",
+            )
+            .group_by(calls.c.scope)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        found = NOTHING
+        for row in rows:
+            if row["scope"] not in without:
+                usd = None if row["unpriced"] else row["usd"]
+                found = found.or_dearer(Amount(row["tokens"], usd))
         return found
 
     async def sums(self, job_id: str) -> Mapping[str, Sums]:

@@ -18,8 +18,8 @@ from burnish_controller.demos import (
     message_text,
     reply_message,
 )
-from burnish_controller.dispatch import output_text, reference_text, stage_reference
 from burnish_controller.ledger.calls import Call
+from burnish_controller.outputs import output_text, reference_text, stage_reference
 from burnish_controller.phases.base import PhaseServices, estimate
 from burnish_controller.phases.bootstrap import labelled_rows
 from burnish_controller.store.rollouts import FinishedRollout

@@ -46,6 +46,8 @@ class FakeProgram:
         healthy: Whether the app says that it is well.
         mix_up: The app answers with another rollout's result.
         reward: Reward by instruction and seed.
+        usage: Tokens in and out of an answered call, by seed.
+        delay: Seconds that an answered call takes, by seed.
         opened: How many clients were opened, and how many closed.
     """
 
@@ -57,6 +59,8 @@ class FakeProgram:
         self.healthy = True
         self.mix_up = False
         self.reward: Callable[[str, int], float] = _usual_reward
+        self.usage: Callable[[int], tuple[int, int]] = lambda seed: (30, 20)
+        self.delay: Callable[[int], float] = lambda seed: 0.0
         self.opened: Counter[str] = Counter()
         self.running = 0
         self._sealer = sealer
@@ -158,15 +162,19 @@ class FakeProgram:
         if fate is not Fate.UNSENT:
             self.paid[key] += 1
         if fate is Fate.ANSWERED:
+            await asyncio.sleep(self.delay(key[1]))
+            read, written = self.usage(key[1])
             answer = {"choices": [{"message": {"role": "assistant", "content": "x"}}]}
             finish.reply.CopyFrom(
                 ledger_v1.CallReply(
                     status=200, content_type="application/json", body=json.dumps(answer).encode()
                 )
             )
-            finish.usage.CopyFrom(types_v1.Usage(input_tokens=30, output_tokens=20))
+            finish.usage.CopyFrom(types_v1.Usage(input_tokens=read, output_tokens=written))
         else:
-            finish.failure.CopyFrom(types_v1.Failure(reason="SCRIPTED", message="scripted"))
+            finish.failure.CopyFrom(
+                types_v1.Failure(reason="SCRIPTED", message="scripted", retryable=True)
+            )
             finish.not_sent = fate is Fate.UNSENT
         if self._ledger is not None:
             await self._ledger.finish(finish)
