@@ -18,6 +18,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class StateDir:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self._lock_file: int | None = None
+        self._claims = contextlib.ExitStack()
 
     @property
     def logs(self) -> Path:
@@ -114,20 +116,26 @@ class StateDir:
             (self.path / "suite.json").unlink(missing_ok=True)
             os.close(self._lock_file)
             self._lock_file = None
+        self._claims.close()
 
     def token(self) -> str:
         """Returns the bearer token."""
         return self.auth_token_file.read_text(encoding="ascii").strip()
 
     def ports(self, names: Iterable[str]) -> dict[str, int]:
-        """Returns a port for each name: the one it had before when that is free, else a new one."""
+        """Returns a port for each name: the one it had before when that is free, else a new one.
+
+        No other suite is given one of them until `unlock`.
+        """
         file = self.path / "ports.json"
         before = _read_json(file) or {}
         chosen: dict[str, int] = {}
         with contextlib.ExitStack() as held:
             for name in names:
                 port = before.get(name)
-                found = held.enter_context(_reserve(port if isinstance(port, int) else None))
+                found, claim = _reserve(port if isinstance(port, int) else None)
+                held.enter_context(found)
+                self._claims.enter_context(claim)
                 chosen[name] = int(found.getsockname()[1])
         kept = {name: port for name, port in before.items() if isinstance(port, int)}
         _write_json(file, {**kept, **chosen})
@@ -199,21 +207,27 @@ def _create_secret(file: Path) -> None:
         handle.write(secrets.token_hex(_SECRET_BYTES) + "\n")
 
 
-def _reserve(port: int | None) -> socket.socket:
-    """Returns a socket bound to a free port, the given one when possible."""
+def _reserve(port: int | None) -> tuple[socket.socket, socket.socket]:
+    """Returns a socket bound to a free port, the given one when possible, and a claim to it."""
     wanted = [] if port is None else [port]
     drawn = (secrets.choice(_PORT_RANGE) for _ in range(_PORT_TRIES))
     for candidate in (*wanted, *drawn, 0):
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # Connections of the suite before, still in TIME_WAIT, are no listener.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind(("127.0.0.1", candidate))
             bound.listen(1)
+            # Nobody listens until the service does, nor while it is started again. A name without a
+            # file, as Linux has them, lasts as long as this process.
+            if sys.platform == "linux":
+                claim.bind(f"\0burnish-port-{bound.getsockname()[1]}")
         except OSError:
             bound.close()
+            claim.close()
             continue
-        return bound
+        return bound, claim
     raise OSError("no port is free on 127.0.0.1")
 
 

@@ -1,5 +1,8 @@
 """What each process of a suite is told."""
 
+import json
+import sys
+
 import pytest
 
 from burnish.connection import find_connection, parse_target
@@ -58,6 +61,20 @@ def test_every_service_knows_its_peers_and_where_to_listen(state):
         assert environ["BURNISH_METRICS_LISTEN"] == ""
     ports = {*addresses.grpc.values(), *addresses.health.values(), addresses.http, addresses.local}
     assert len(ports) == 12
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no claim to a port is kept")
+def test_ports_are_kept_from_other_suites_while_nobody_listens_on_them(state, tmp_path):
+    names = ["controller.grpc", "http"]
+    own = state.ports(names)
+    other = StateDir(tmp_path / "other")
+    other.lock()
+    (other.path / "ports.json").write_text(json.dumps(own))
+    assert not set(other.ports(names).values()) & set(own.values())
+    state.unlock()
+    (other.path / "ports.json").write_text(json.dumps(own))
+    assert other.ports(names) == own
+    other.unlock()
 
 
 def test_secrets_reach_only_those_who_need_them(state):
