@@ -613,6 +613,7 @@ class StateChanged(_message.Message):
     FROM_STATE_FIELD_NUMBER: _builtins.int
     TO_STATE_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    BEST_REWARD_FIELD_NUMBER: _builtins.int
     from_state: Global___JobState.ValueType
     """Before."""
     to_state: Global___JobState.ValueType
@@ -621,16 +622,21 @@ class StateChanged(_message.Message):
     def failure(self) -> _rollout_pb2.Failure:
         """Set when it failed."""
 
+    @_builtins.property
+    def best_reward(self) -> _rollout_pb2.Estimate:
+        """Set when it succeeded: the winner's mean reward on the validation pool."""
+
     def __init__(
         self,
         *,
         from_state: Global___JobState.ValueType = ...,
         to_state: Global___JobState.ValueType = ...,
         failure: _rollout_pb2.Failure | None = ...,
+        best_reward: _rollout_pb2.Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "from_state", b"from_state", "to_state", b"to_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "failure", b"failure", "from_state", b"from_state", "to_state", b"to_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
