@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import ssl
 import time
 import uuid
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from burnish.api.interceptor.v1 import interceptor_service_pb2 as interceptor_v1
 from burnish.api.interceptor.v1.interceptor_service_pb2_grpc import (
     add_InterceptorServiceServicer_to_server,
 )
+from burnish.errors import FailedPrecondition
 from burnish_interceptor.dataplane import DataPlane
 from burnish_interceptor.journal import Journal
 from burnish_interceptor.offline import OfflineCalls, Parts
@@ -21,10 +25,13 @@ from burnish_interceptor.online import OnlineCalls
 from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.client import PolicyClient
 from burnish_interceptor.policies.policy import Status
+from burnish_interceptor.processes.supervisor import Supervisor
 from burnish_interceptor.providers import Providers
 from burnish_interceptor.servicer import InterceptorServicer
 from burnish_interceptor.transport.client import Client
 from burnish_interceptor.transport.server import Server
+from burnish_interceptor.transport.settings import HttpSettings
+from burnish_interceptor.transport.tls import Certificate, upstream_context
 from burnish_interceptor.upstream import Upstream
 from burnish_runtime import server
 from burnish_runtime.ledger_client import LedgerClient
@@ -32,6 +39,13 @@ from burnish_runtime.rollout_token import TokenSealer
 from burnish_runtime.settings import ServiceSettings, host_and_port
 
 _NAME = "interceptor"
+_PARENT_SECONDS = 0.5
+
+
+class CertificateUnusable(FailedPrecondition):
+    """The certificate of the data plane cannot be read."""
+
+    default_reason = "CERTIFICATE_UNUSABLE"
 
 
 class InterceptorApp:
@@ -43,14 +57,25 @@ class InterceptorApp:
 
     name = _NAME
 
-    def __init__(self, settings: ServiceSettings, *, providers: Providers | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        providers: Providers | None = None,
+        http: HttpSettings | None = None,
+    ) -> None:
         """Opens nothing yet.
 
         Args:
             settings: How to serve.
             providers: Where calls go; read from the settings when not given.
+            http: How the data plane serves and calls; read from the environment when not given.
+
+        Raises:
+            SettingsInvalid: A variable of the data plane cannot be used.
         """
         self._settings = settings
+        self._options = http if http is not None else HttpSettings.from_environment(os.environ)
         self._channel = rpc.connect(settings.controller_target, token=settings.auth_token)
         self._ledger = LedgerClient(
             self._channel,
@@ -59,7 +84,9 @@ class InterceptorApp:
         )
         source = PolicyClient(self._channel, node_id=settings.node_id)
         self._policies = PolicyCache(source, clock=time.monotonic)
-        self._client = Client()
+        self._client = Client(
+            timeouts=self._options.timeouts, tls=upstream_context(self._options.ca_file)
+        )
         if providers is None:
             providers = Providers.from_settings(settings, os.environ)
         upstream = Upstream(self._client)
@@ -81,8 +108,9 @@ class InterceptorApp:
                 token=settings.auth_token,
             ),
         )
-        self._http = Server(plane.handle)
+        self._http = Server(plane.handle, limits=self._options.limits)
         self._address: str | None = None
+        self._parent: asyncio.Task[None] | None = None
 
     @property
     def http_address(self) -> str | None:
@@ -98,7 +126,13 @@ class InterceptorApp:
         """Opens the data plane and the lines to the controller, and adds the servicer."""
         await self._ledger.start()
         self._policies.start()
-        host, port = await self._http.listen(*host_and_port(self._settings.http_listen))
+        host, port = await self._http.listen(
+            *host_and_port(self._settings.http_listen),
+            certificate=_certificate(self._options),
+            reuse_port=self._options.reuse_port,
+        )
+        if self._options.reuse_port:
+            self._parent = asyncio.create_task(_end_with(os.getppid()), name="watch-parent")
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         servicer = InterceptorServicer(status=self._status, drain=self.drain)
         add_InterceptorServiceServicer_to_server(servicer, grpc_server)
@@ -110,6 +144,8 @@ class InterceptorApp:
 
     async def stop(self) -> None:
         """Closes everything."""
+        if self._parent is not None:
+            self._parent.cancel()
         await self._http.stop()
         await self._policies.stop()
         await self._ledger.close()
@@ -126,6 +162,38 @@ class InterceptorApp:
         )
 
 
+def build(settings: ServiceSettings) -> server.Service:
+    """Returns one replica, or what runs several of them on one port.
+
+    Raises:
+        SettingsInvalid: A variable of the data plane cannot be used.
+    """
+    http = HttpSettings.from_environment(os.environ)
+    if http.processes > 1:
+        return Supervisor(settings, count=http.processes)
+    return InterceptorApp(settings, http=http)
+
+
 def main() -> int:
     """Runs the service until it is told to stop; returns the exit code."""
-    return server.main(InterceptorApp, service=_NAME)
+    return server.main(build, service=_NAME)
+
+
+def _certificate(options: HttpSettings) -> Certificate | None:
+    if options.cert_file is None or options.key_file is None:
+        return None
+    try:
+        return Certificate(options.cert_file, options.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise CertificateUnusable(
+            f"`{options.cert_file}` and `{options.key_file}` are no certificate with its key "
+            f"({type(error).__name__}); give a chain and its key as PEM",
+            metadata={"cert_file": str(options.cert_file)},
+        ) from error
+
+
+async def _end_with(parent: int) -> None:
+    """Ends this process when the one that started it is gone."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of a parent's end but a look
+        await asyncio.sleep(_PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)

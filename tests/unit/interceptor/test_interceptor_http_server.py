@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from burnish_interceptor.transport.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, Limits
+from burnish_interceptor.transport.limits import MAX_BODY_BYTES, MAX_HEAD_BYTES, Limits
 from burnish_interceptor.transport.server import Server
 
 POST = b"POST /x HTTP/1.1\r\nhost: h\r\n"
@@ -18,7 +18,7 @@ async def echo(request: Any, exchange: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(handler: Any = echo, **limits: float) -> Any:
+async def serving(handler: Any = echo, **limits: Any) -> Any:
     server = Server(handler, limits=Limits(**limits))
     address = await server.listen("127.0.0.1", 0)
     try:
@@ -244,7 +244,12 @@ async def test_a_client_that_does_not_read_holds_the_writer_back():
 )
 async def test_slow_and_idle_connections_are_ended(sent, reply):
     whole = reply == b"200"
-    limits = {"head": 20.0 if whole else 0.1, "body": 0.1, "body_idle": 0.1, "idle": 0.1}
+    patience = 20.0 if whole else 0.1
+    limits = dict.fromkeys(("first", "head"), patience) | {
+        "body": 0.1,
+        "body_idle": 0.1,
+        "idle": 0.1,
+    }
     async with serving(**limits) as (_, address), connected(address) as (reader, writer):
         writer.write(sent)
         got = await asyncio.wait_for(reader.read(), 10)

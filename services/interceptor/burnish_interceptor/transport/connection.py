@@ -8,44 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 import httptools
 
+from burnish_interceptor.transport import heads
 from burnish_interceptor.transport.exchange import REASONS, Exchange, Request
+from burnish_interceptor.transport.heads import Refused
+from burnish_interceptor.transport.limits import (
+    MAX_BODY_BYTES,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_RAW_BYTES,
+    Limits,
+)
 
-MAX_HEAD_BYTES = 32 * 1024
-MAX_BODY_BYTES = 10 * 1024 * 1024
-_MAX_HEADERS = 100
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Seconds after which a connection is ended.
-
-    Attributes:
-        head: From the first byte of a request, or from the connect, to the end of its head.
-        body_idle: Between two reads of a body.
-        body: For a whole body.
-        idle: Between two requests.
-        write: For a client that does not read.
-    """
-
-    head: float = 10.0
-    body_idle: float = 30.0
-    body: float = 120.0
-    idle: float = 75.0
-    write: float = 60.0
-
-
-class Refused(Exception):
-    """A request that is answered with an error before it is whole."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
+# What a connection is in the middle of.
+_FIRST, _HEAD, _BODY, _IDLE, _LINGER = range(5)
 
 
 class Host(Protocol):
@@ -62,15 +42,23 @@ class Host(Protocol):
     def run(self, request: Request, exchange: Exchange) -> None:
         """Starts to answer a request."""
 
-    def opened(self, connection: Connection) -> None:
-        """Takes a connection under the timer."""
+    def opened(self, connection: Connection) -> bool:
+        """Takes a connection under the timer; False when there are too many already."""
 
     def closed(self, connection: Connection) -> None:
         """Forgets a connection."""
 
+    def over(self, exchange: Exchange) -> None:
+        """Forgets an exchange that has ended, or whose client has gone."""
+
 
 class Connection(asyncio.Protocol):
-    """One connection: parses, queues, and writes in turn."""
+    """One connection: parses, queues, and writes in turn.
+
+    Attributes:
+        peer: Address of the client, without its port.
+        lost: Whether the client has gone.
+    """
 
     def __init__(self, server: Host) -> None:
         self._server = server
@@ -78,43 +66,58 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[Request] = deque()
-        self._busy = False
+        self._exchange: Exchange | None = None
+        self._handing = self._held = self._half_closed = False
         self._refusal: int | None = None
         self._paused: asyncio.Event | None = None
-        self._phase = "head"
+        self._phase = _FIRST
         self._begun = 0
-        self._half_closed = False
-        self._since = self._touched = self._stalled = self._loop.time()
+        self._since = self._touched = self._written = self._loop.time()
         self._new_request()
+        self.peer = ""
         self.lost = False
+
+    @property
+    def ending(self) -> bool:
+        """Whether the connection closes after the answer that is due."""
+        return self._server.draining
+
+    # Callbacks of the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the clock."""
         self._transport = cast(asyncio.Transport, transport)
-        self._server.opened(self)
+        name = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if name else ""
+        if not self._server.opened(self):
+            self._refuse(503)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Lets whoever writes go on into nothing."""
+        """Lets whoever answers know, or go on into nothing."""
         self.lost = True
         self._waiting.clear()
-        self.resume_writing()
         self._server.closed(self)
+        self.resume_writing()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.gone()
+            self._server.over(exchange)
 
     def data_received(self, data: bytes) -> None:
         """Parses what came."""
         if self._refusal is not None:
             return
         self._touched = self._loop.time()
-        if self._phase == "idle":
-            self._phase, self._since = "head", self._touched
+        if self._phase == _IDLE or self._phase == _FIRST:
+            self._phase, self._since = _HEAD, self._touched
         before = self._begun
         try:
             self._parser.feed_data(data)
-            # Where in the data a head began is not known; one that began earlier counts whole.
-            if self._phase == "head" and self._begun == before:
-                self._head_bytes += len(data)
-                if self._head_bytes > MAX_HEAD_BYTES:
-                    raise Refused(431)
+            # Where in the data a message began is not known; one that began earlier counts whole.
+            if self._phase != _IDLE and self._begun == before:
+                self._raw += len(data)
+                if self._raw > (MAX_HEAD_BYTES if self._phase == _HEAD else MAX_RAW_BYTES):
+                    raise Refused(431 if self._phase == _HEAD else 413)
         except httptools.HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
@@ -124,22 +127,33 @@ class Connection(asyncio.Protocol):
             self._refuse(error.status)
         except httptools.HttpParserError:
             self._refuse(400)
+        if self._waiting:
+            self._hand_over()
 
     def eof_received(self) -> bool:
-        """Keeps the connection open for the answers that are still due."""
+        """Tells whoever answers; without a hook the answers that are still due are given."""
         self._half_closed = True
-        return self._busy or bool(self._waiting)
+        if self._refusal is not None and self._exchange is None:
+            return False
+        if self._exchange is not None:
+            self._exchange.gone()
+        return self._exchange is not None or bool(self._waiting)
 
     def pause_writing(self) -> None:
         """Called when the client does not keep up."""
         self._paused = asyncio.Event()
-        self._stalled = self._loop.time()
+        self._written = self._loop.time()
+        if self._exchange is not None and self._exchange.on_pause is not None:
+            self._exchange.on_pause()
 
     def resume_writing(self) -> None:
         """Called when it has."""
-        if self._paused is not None:
-            self._paused.set()
-            self._paused = None
+        if self._paused is None:
+            return
+        self._paused.set()
+        self._paused = None
+        if self._exchange is not None and self._exchange.on_resume is not None:
+            self._exchange.on_resume()
 
     # Callbacks of the parser.
 
@@ -147,7 +161,7 @@ class Connection(asyncio.Protocol):
         """Starts a request."""
         self._begun += 1
         self._new_request()
-        self._phase, self._since = "head", self._touched
+        self._phase, self._since = _HEAD, self._touched
 
     def on_url(self, url: bytes) -> None:
         """Takes a piece of the target."""
@@ -157,45 +171,34 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header; those that frame the body must come once and alone."""
-        key = name.decode("latin-1").lower()
         self._header_count += 1
         self._header_bytes += len(name) + len(value) + 4
-        headers = self._request.headers
-        if self._header_bytes > MAX_HEAD_BYTES or self._header_count > _MAX_HEADERS:
+        if self._header_bytes > MAX_HEAD_BYTES or self._header_count > MAX_HEADERS:
             raise Refused(431)
-        framing = ("content-length", "transfer-encoding", "host")
-        if key in headers and key in framing:
+        if self._phase == _BODY:
+            return  # A trailer: nothing in it is asked for, and it must not change the head.
+        key = heads.name(name)
+        headers = self._request.headers
+        if key in heads.FRAMING and key in headers:
             raise Refused(400)
         headers[key] = value.decode("latin-1")
-        if "content-length" in headers and "transfer-encoding" in headers:
-            raise Refused(400)
 
     def on_headers_complete(self) -> None:
         """Checks the head before any byte of the body is kept."""
-        request = self._request
-        request.method = self._parser.get_method().decode("latin-1")
+        request, parser = self._request, self._parser
+        request.method = parser.get_method().decode("latin-1")
         request.target = self._target.decode("latin-1")
-        if self._parser.should_upgrade():
+        if parser.should_upgrade():
             return
-        request.chunked_reply = self._parser.get_http_version() == "1.1"
-        request.keep_alive = request.chunked_reply and self._parser.should_keep_alive()
-        length = request.headers.get("content-length", "0")
-        coding = request.headers.get("transfer-encoding")
-        if coding is not None and coding.strip().lower() != "chunked":
-            raise Refused(501)
-        if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-            raise Refused(415)
-        if not (length.isascii() and length.isdigit()):
-            raise Refused(400)
-        if int(length) > MAX_BODY_BYTES:
-            raise Refused(413)
-        expectation = request.headers.get("expect")
-        if expectation is not None:
-            if expectation.strip().lower() != "100-continue":
-                raise Refused(417)
-            if request.chunked_reply and not self._busy and not self._waiting:
-                self.write(_CONTINUE)
-        self._phase, self._since = "body", self._touched
+        version = parser.get_http_version()
+        request.chunked_reply = version == "1.1"
+        request.keep_alive = version == "1.1" and parser.should_keep_alive()
+        if status := heads.refusal(request, version):
+            raise Refused(status)
+        expects = "expect" in request.headers and version == "1.1"
+        if expects and self._exchange is None and not self._waiting:
+            self.write(_CONTINUE)
+        self._phase, self._since = _BODY, self._touched
 
     def on_body(self, data: bytes) -> None:
         """Takes a piece of the body."""
@@ -205,22 +208,20 @@ class Connection(asyncio.Protocol):
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        """Hands the request over, or queues it behind the one that is being answered."""
+        """Queues the request; it is handed over once the parser has done its piece."""
         if self._parser.should_upgrade():
             return
-        self._request.body = b"".join(self._body)
+        body = self._body
+        self._request.body = body[0] if len(body) == 1 else b"".join(body)
         self._waiting.append(self._request)
-        self._new_request()
-        self._phase, self._since = "idle", self._touched
-        self._next()
-        if self._waiting and self._transport is not None:
-            self._transport.pause_reading()
+        self._phase, self._since = _IDLE, self._touched
 
     # What exchanges and the server use.
 
     def write(self, data: bytes) -> None:
         """Writes, unless the client has gone."""
-        if not self.lost and self._transport is not None and not self._transport.is_closing():
+        if not self.lost and self._transport is not None:
+            self._written = self._loop.time()
             self._transport.write(data)
 
     async def drained(self) -> None:
@@ -230,18 +231,17 @@ class Connection(asyncio.Protocol):
 
     def answered(self, *, keep_alive: bool) -> None:
         """Goes on to the next request, or closes."""
-        self._busy = False
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            self._server.over(exchange)
         self._since = self._touched = self._loop.time()
-        ending = self._server.draining or self._half_closed
-        if not keep_alive or (ending and not self._waiting):
+        if not keep_alive or (self._half_closed and not self._waiting):
+            self._waiting.clear()
             self._close()
-            return
-        if self._refusal is not None and not self._waiting:
+        elif self._refusal is not None and not self._waiting:
             self._send_refusal()
-            return
-        self._next()
-        if not self._waiting and self._transport is not None and not self.lost:
-            self._transport.resume_reading()
+        elif not self._handing:
+            self._hand_over()
 
     def abort(self) -> None:
         """Breaks the connection."""
@@ -250,30 +250,38 @@ class Connection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Closes a connection on which nothing is due."""
-        if not self._busy and not self._waiting:
+        if self._exchange is None and not self._waiting:
             self._close()
 
     def check(self, now: float) -> None:
         """Ends the connection when it is over a limit."""
         limits = self._server.limits
-        if self._paused is not None and now - self._stalled > limits.write:
+        if self._paused is not None and now - self._written > limits.write:
             self.abort()
-        if self._busy or self._waiting:
             return
-        age = now - self._since
-        if self._phase == "idle":
+        exchange = self._exchange
+        if exchange is not None:
+            if exchange.on_silence is not None and now - self._written > limits.silence:
+                exchange.on_silence()
+            return
+        age, phase = now - self._since, self._phase
+        if phase == _IDLE:
             if age > limits.idle:
                 self._close()
-        elif (self._phase == "head" and age > limits.head) or (
-            self._phase == "body" and (age > limits.body or now - self._touched > limits.body_idle)
-        ):
+        elif phase == _LINGER:
+            if age > limits.linger:
+                self.abort()
+        elif phase == _BODY:
+            if age > limits.body or now - self._touched > limits.body_idle:
+                self._refuse(408)
+        elif age > (limits.first if phase == _FIRST else limits.head):
             self._refuse(408)
 
     def _new_request(self) -> None:
         self._request = Request()
         self._target = b""
         self._body: list[bytes] = []
-        self._size = self._header_count = self._header_bytes = self._head_bytes = 0
+        self._size = self._header_count = self._header_bytes = self._raw = 0
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Reads a request that offers another protocol, such as h2c, as if it did not.
@@ -290,22 +298,40 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self.data_received(f"{head}\r\n\r\n".encode("latin-1") + rest)
 
-    def _next(self) -> None:
-        if self._waiting and not self._busy:
-            self._busy = True
+    def _hand_over(self) -> None:
+        """Hands requests over one by one; answers given at once do not grow the stack."""
+        self._handing = True
+        while self._waiting and self._exchange is None and not self.lost:
             request = self._waiting.popleft()
-            self._server.run(request, Exchange(self, request))
+            exchange = self._exchange = Exchange(self, request)
+            self._server.run(request, exchange)
+            if self._half_closed and not exchange.ended:
+                exchange.gone()
+        self._handing = False
+        if self._transport is None or self.lost:
+            return
+        if self._waiting and not self._held:
+            self._held = True
+            self._transport.pause_reading()
+        elif self._held and not self._waiting:
+            self._held = False
+            self._transport.resume_reading()
 
     def _refuse(self, status: int) -> None:
         self._refusal = status
-        if not self._busy and not self._waiting:
+        if self._exchange is None and not self._waiting:
             self._send_refusal()
 
     def _send_refusal(self) -> None:
+        """Sends an error, then reads on for a while, so that it is not lost in a reset."""
         status = self._refusal or 400
         head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-length: 0\r\nconnection: close"
         self.write(f"{head}\r\n\r\n".encode())
-        self._close()
+        self._phase, self._since = _LINGER, self._loop.time()
+        if self._transport is None or self._half_closed or not self._transport.can_write_eof():
+            self._close()
+        else:
+            self._transport.write_eof()
 
     def _close(self) -> None:
         if self._transport is not None:

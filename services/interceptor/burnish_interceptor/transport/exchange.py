@@ -1,25 +1,41 @@
-"""One request and its answer on an HTTP/1.1 connection."""
+"""One request and its answer on an HTTP/1.1 connection.
+
+Whoever answers may set hooks: `on_gone` when the client has left, `on_pause` and `on_resume` when
+it does not keep up and when it has, `on_silence` when nothing was written for a while.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
+Hook = Callable[[], None]
 
 
-@dataclass(slots=True, kw_only=True)
 class Request:
-    """A request with its whole body. Header names are in lower case."""
+    """A request with its whole body.
 
-    method: str = ""
-    target: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    keep_alive: bool = True
-    chunked_reply: bool = True
+    Attributes:
+        method: In upper case.
+        target: Path and query as they came.
+        headers: By lower-case name.
+        body: All of it.
+        keep_alive: Whether the connection goes on after the answer.
+        chunked_reply: Whether the client reads chunks.
+    """
+
+    __slots__ = ("body", "chunked_reply", "headers", "keep_alive", "method", "target")
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.target = ""
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.keep_alive = True
+        self.chunked_reply = True
 
 
 class Wire(Protocol):
@@ -28,6 +44,10 @@ class Wire(Protocol):
     @property
     def lost(self) -> bool:
         """Whether the client has gone."""
+
+    @property
+    def ending(self) -> bool:
+        """Whether the connection closes after this answer, whatever the client wishes."""
 
     def write(self, data: bytes) -> None:
         """Writes, unless the client has gone."""
@@ -43,14 +63,39 @@ class Wire(Protocol):
 
 
 class Exchange:
-    """The answer to one request. Writes to a client that has gone are dropped."""
+    """The answer to one request. Writes to a client that has gone are dropped.
+
+    Attributes:
+        started: Whether a byte of the answer was written.
+        ended: Whether the answer is over, whole or broken off.
+        on_gone: Called once when the client closes its side; without it the answer goes on.
+        on_pause: Called when more is written than the client takes.
+        on_resume: Called when it has caught up.
+        on_silence: Called when nothing was written for the seconds of `Limits.silence`.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_request",
+        "ended",
+        "on_gone",
+        "on_pause",
+        "on_resume",
+        "on_silence",
+        "started",
+    )
 
     def __init__(self, connection: Wire, request: Request) -> None:
         self._connection = connection
         self._request = request
         self._chunked = False
-        self._ended = False
         self.started = False
+        self.ended = False
+        self.on_gone: Hook | None = None
+        self.on_pause: Hook | None = None
+        self.on_resume: Hook | None = None
+        self.on_silence: Hook | None = None
 
     @property
     def client_gone(self) -> bool:
@@ -59,13 +104,17 @@ class Exchange:
 
     def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Sends a whole answer."""
+        if self.ended:
+            return
         self.started = True
         head = self._head(status, headers, f"content-length: {len(body)}\r\n")
         self._connection.write(head if self._request.method == "HEAD" else head + body)
-        self.end()
+        self._over()
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Sends the head of an answer whose length is not known yet."""
+        if self.ended:
+            return
         self.started = True
         self._chunked = self._request.chunked_reply
         if not self._chunked:
@@ -75,30 +124,54 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         """Sends a piece of the body at once."""
-        if data:
+        if data and not self.ended:
             self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def drained(self) -> None:
         """Waits until the client has taken most of what was written, or has gone."""
         await self._connection.drained()
 
-    def end(self) -> None:
-        """Ends the answer; the connection goes on to its next request."""
-        if self._ended:
+    def end(self, data: bytes = b"") -> None:
+        """Ends the answer; the connection goes on to its next request.
+
+        Args:
+            data: Last piece of the body.
+        """
+        if self.ended:
             return
-        self._ended = True
-        if self._chunked:
+        if not self._chunked:
+            self.write(data)
+        elif data:
+            self._connection.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+        else:
             self._connection.write(b"0\r\n\r\n")
-        self._connection.answered(keep_alive=self._request.keep_alive)
+        self._over()
 
     def abort(self) -> None:
         """Breaks the connection, so that the client cannot take the answer for a whole one."""
-        if not self._ended:
-            self._ended = True
+        if not self.ended:
+            self.ended = True
             self._connection.abort()
 
+    def gone(self) -> None:
+        """Tells whoever answers that the client has closed its side."""
+        hook, self.on_gone = self.on_gone, None
+        if hook is not None and not self.ended:
+            hook()
+
+    def _over(self) -> None:
+        self.ended = True
+        self.on_gone = self.on_pause = self.on_resume = self.on_silence = None
+        self._connection.answered(keep_alive=self._request.keep_alive)
+
     def _head(self, status: int, headers: Mapping[str, str], framing: str) -> bytes:
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        if self._connection.ending:
+            self._request.keep_alive = False
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         close = "" if self._request.keep_alive else "connection: close\r\n"
-        reason = REASONS.get(status, "Unknown")
-        return f"HTTP/1.1 {status} {reason}\r\n{lines}{framing}{close}\r\n".encode("latin-1")
+        return f"{_status_line(status)}{lines}{framing}{close}\r\n".encode("latin-1")
+
+
+@lru_cache(maxsize=64)
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class UpstreamFailure(Exception):
@@ -21,14 +22,15 @@ class UpstreamFailure(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds to wait.
+    """Seconds to wait, looked at a few times a second.
 
     Attributes:
-        connect: For the connection, TLS included.
+        connect: For the connection, name and TLS included.
         head: From the request to the head of the answer.
         read: Between two pieces of the body.
         idle: How long an unused connection is kept.
         total: For the whole exchange.
+        age: After which a connection is not used again, so that a name that moved is followed.
     """
 
     connect: float = 10.0
@@ -36,10 +38,15 @@ class Timeouts:
     read: float = 120.0
     idle: float = 15.0
     total: float = 1800.0
+    age: float = 300.0
+
+    @property
+    def tick(self) -> float:
+        """Seconds between two looks at the connections."""
+        return min(1.0, min(self.head, self.read, self.total) / 4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(NamedTuple):
     """Where connections go to."""
 
     host: str

@@ -1,48 +1,110 @@
-"""The data plane's HTTP/1.1 listener: a task per request, one coarse timer for all connections."""
+"""The data plane's HTTP/1.1 listener: callbacks, and one coarse timer for all connections."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
-from burnish_interceptor.transport.connection import Connection, Limits
+import structlog
+
+from burnish_interceptor.transport.connection import Connection
 from burnish_interceptor.transport.exchange import Exchange, Request
+from burnish_interceptor.transport.limits import Limits
+from burnish_interceptor.transport.tls import Certificate
 
-Handler = Callable[[Request, Exchange], Awaitable[None]]
+_log = structlog.get_logger("burnish.interceptor.server")
+Handler = Callable[[Request, Exchange], Coroutine[Any, Any, None] | None]
+_BACKLOG = 4096
 
 
 class Server:
-    """What the connections of one listener share: the handler, the limits, and the timer."""
+    """What the connections of one listener share: the handler, the limits, and the timer.
+
+    A handler answers by callbacks and returns None, or returns a coroutine, which then runs as a
+    task that outlives its client.
+
+    Attributes:
+        limits: When connections are ended.
+        draining: Whether connections close after their answer.
+    """
 
     def __init__(self, handler: Handler, *, limits: Limits | None = None) -> None:
+        """Opens nothing yet."""
         self._handler = handler
         self.limits = limits if limits is not None else Limits()
+        self.draining = False
         self._connections: set[Connection] = set()
+        self._peers: Counter[str] = Counter()
+        self._exchanges: set[Exchange] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.draining = False
+        self._settled: asyncio.Event | None = None
+        self._certificate: Certificate | None = None
 
     @property
     def inflight(self) -> int:
-        """Requests that are being answered."""
-        return len(self._tasks)
+        """Requests that are being answered, or worked on after their client has gone."""
+        return len(self._tasks) + len(self._exchanges)
 
-    async def listen(self, host: str, port: int) -> tuple[str, int]:
-        """Starts to accept connections; returns the address."""
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._connections)
+
+    async def listen(
+        self,
+        host: str,
+        port: int,
+        *,
+        certificate: Certificate | None = None,
+        reuse_port: bool = False,
+    ) -> tuple[str, int]:
+        """Starts to accept connections; returns the address.
+
+        Args:
+            host: Address to listen on.
+            port: 0 takes a free one.
+            certificate: Serves HTTPS with it, and looks now and then whether it has changed.
+            reuse_port: Whether other processes may listen on the same port.
+        """
         loop = asyncio.get_running_loop()
+        self._certificate = certificate
         self._listener = await loop.create_server(
-            lambda: Connection(self), host, port, backlog=4096
+            lambda: Connection(self),
+            host,
+            port,
+            backlog=_BACKLOG,
+            ssl=certificate.context if certificate is not None else None,
+            ssl_handshake_timeout=self.limits.first if certificate is not None else None,
+            reuse_port=reuse_port or None,
         )
         self._tick()
         bound = self._listener.sockets[0].getsockname()
         return str(bound[0]), int(bound[1])
 
     def run(self, request: Request, exchange: Exchange) -> None:
-        """Starts to answer a request. The task outlives its client."""
-        task = asyncio.ensure_future(self._handler(request, exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Starts to answer a request."""
+        try:
+            work = self._handler(request, exchange)
+        except Exception:
+            _log.exception("handler_broke")
+            exchange.abort()
+            return
+        if work is not None:
+            task = asyncio.ensure_future(work)
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._done, exchange))
+        elif not exchange.ended:
+            self._exchanges.add(exchange)
+
+    def over(self, exchange: Exchange) -> None:
+        """Forgets an exchange that has ended, or whose client has gone."""
+        self._exchanges.discard(exchange)
+        self._settle()
 
     async def drain(self) -> None:
         """Refuses new connections, closes idle ones, and waits for the calls in flight."""
@@ -51,8 +113,9 @@ class Server:
             self._listener.close()
         for connection in tuple(self._connections):
             connection.close_if_idle()
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        while self.inflight:
+            self._settled = asyncio.Event()
+            await self._settled.wait()
 
     async def stop(self) -> None:
         """Ends everything that is left."""
@@ -69,17 +132,38 @@ class Server:
         for connection in tuple(self._connections):
             connection.abort()
 
-    def opened(self, connection: Connection) -> None:
-        """Takes a connection under the timer."""
+    def opened(self, connection: Connection) -> bool:
+        """Takes a connection under the timer; False when there are too many already."""
         self._connections.add(connection)
+        self._peers[connection.peer] += 1
+        return (
+            len(self._connections) <= self.limits.connections
+            and self._peers[connection.peer] <= self.limits.connections_per_peer
+        )
 
     def closed(self, connection: Connection) -> None:
         """Forgets a connection."""
         self._connections.discard(connection)
+        self._peers[connection.peer] -= 1
+        if not self._peers[connection.peer]:
+            del self._peers[connection.peer]
+
+    def _done(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("handler_broke", exc_info=error)
+            exchange.abort()
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._settled is not None and not self.inflight:
+            self._settled.set()
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in tuple(self._connections):
             connection.check(now)
-        self._timer = loop.call_later(min(1.0, self.limits.head / 4), self._tick)
+        if self._certificate is not None:
+            self._certificate.refresh()
+        self._timer = loop.call_later(self.limits.tick, self._tick)

@@ -1,0 +1,1 @@
+"""Several replicas on one port: started, watched, started again, and drained together."""

@@ -1,0 +1,79 @@
+"""From a host's name to the addresses that may be connected to.
+
+A name is resolved once for a connection, all its addresses are checked, and the connection goes to
+one of those that were checked: a name that changes between two looks gains nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+
+from burnish_interceptor.transport.origin import UpstreamFailure
+
+Lookup = Callable[[str, int], Awaitable[list[str]]]
+_KEPT_SECONDS = 10.0
+_MAX_KEPT = 1024
+_METADATA = frozenset(
+    map(ipaddress.ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254", "168.63.129.16"))
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def refused(address: str) -> bool:
+    """Tells whether an address is one where only a cloud's metadata, or nobody, answers."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None and refused(str(inner)):
+            return True
+    return ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA
+
+
+async def lookup(host: str, port: int) -> list[str]:
+    """Asks the system's resolver.
+
+    Raises:
+        OSError: It knows no address.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Addresses:
+    """Resolves names, and remembers them for some seconds."""
+
+    def __init__(self, *, lookup: Lookup = lookup, clock: Callable[[], float]) -> None:
+        """Starts empty.
+
+        Args:
+            lookup: Resolves a host and a port.
+            clock: Monotonic seconds.
+        """
+        self._lookup = lookup
+        self._clock = clock
+        self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
+
+    async def of(self, host: str, port: int) -> list[str]:
+        """Returns the addresses to try, in order.
+
+        Raises:
+            OSError: The name has none.
+            UpstreamFailure: One of them is of a kind that is never connected to.
+        """
+        known = self._known.get((host, port))
+        now = self._clock()
+        if known is not None and now - known[0] < _KEPT_SECONDS:
+            return known[1]
+        found = await self._lookup(host, port)
+        if any(map(refused, found)):
+            raise UpstreamFailure("UPSTREAM_ADDRESS_REFUSED", not_sent=True)
+        if len(self._known) >= _MAX_KEPT:
+            self._known.clear()
+        self._known[host, port] = (now, found)
+        return found

@@ -1,0 +1,89 @@
+"""One request to an upstream: the handle that its maker holds, and what the answer is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from burnish_interceptor.transport.origin import Origin, UpstreamFailure
+
+
+class Sink(Protocol):
+    """Takes an answer: `head`, `data` as it comes, then `end`; or at any point `failure`.
+
+    Nothing is called after `end`, `failure` or `Call.abort`, and nothing before `Client.send` has
+    returned.
+    """
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        """Takes the head; names are in lower case."""
+
+    def data(self, data: bytes) -> None:
+        """Takes a piece of the body."""
+
+    def end(self) -> None:
+        """The answer is whole."""
+
+    def failure(self, failure: UpstreamFailure) -> None:
+        """There will be no whole answer."""
+
+
+class Line(Protocol):
+    """What a call needs of the connection that carries it."""
+
+    def abort(self) -> None:
+        """Ends the connection."""
+
+    def pause(self) -> None:
+        """Stops to read."""
+
+    def resume(self) -> None:
+        """Reads on."""
+
+
+class Call:
+    """A request on its way.
+
+    Attributes:
+        origin: Where it goes.
+        data: Head and body as bytes.
+        sink: Takes the answer.
+        line: Connection that carries it; None while there is none.
+        over: Whether the sink is told nothing more.
+        paused: Whether the answer is held back.
+    """
+
+    __slots__ = ("data", "line", "origin", "over", "paused", "sink")
+
+    def __init__(self, origin: Origin, data: bytes, sink: Sink) -> None:
+        self.origin = origin
+        self.data = data
+        self.sink = sink
+        self.line: Line | None = None
+        self.over = False
+        self.paused = False
+
+    def abort(self) -> None:
+        """Ends the call; its connection is closed, so that the other side can stop its work."""
+        if not self.over:
+            self.over = True
+            if self.line is not None:
+                self.line.abort()
+
+    def pause(self) -> None:
+        """Holds the answer back."""
+        self.paused = True
+        if self.line is not None and not self.over:
+            self.line.pause()
+
+    def resume(self) -> None:
+        """Lets the answer come."""
+        self.paused = False
+        if self.line is not None and not self.over:
+            self.line.resume()
+
+    def fail(self, failure: UpstreamFailure) -> None:
+        """Tells the sink that there will be no whole answer."""
+        if not self.over:
+            self.over = True
+            self.sink.failure(failure)
