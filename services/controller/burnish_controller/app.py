@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from grpc import aio
 
@@ -21,7 +22,6 @@ from burnish_controller.job_servicer import JobServicer, JobServices
 from burnish_controller.ledger.budget import Caps
 from burnish_controller.ledger.engine import CallLedger, LedgerOptions
 from burnish_controller.ledger.servicer import CallLedgerServicer
-from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers, connect_peers
 from burnish_controller.phases.base import PhaseServices
 from burnish_controller.policy_servicer import PolicyServicer
@@ -33,10 +33,12 @@ from burnish_controller.states import JobStates
 from burnish_controller.store.database import Database, open_database
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
-from burnish_controller.store.rollouts import RolloutStore
+from burnish_controller.store.policies import PolicyStore
 from burnish_controller.store.space import SpaceStore
+from burnish_controller.store.traces import TraceStore
 from burnish_controller.store.writer import Writer
 from burnish_controller.task_apps import AppOptions, TaskAppClient
+from burnish_controller.telemetry import ControllerMetrics, MeteredCallStore, MeteredRolloutStore
 from burnish_controller.trace_servicer import TraceServicer
 from burnish_runtime import server
 from burnish_runtime.llm.pricing import price_of
@@ -73,6 +75,7 @@ class ControllerApp:
         self._ledger: CallLedger | None = None
         self._registry: JobRegistry | None = None
         self._engine: DurableEngine | None = None
+        self._metrics = ControllerMetrics()
 
     async def start(self, grpc_server: aio.Server) -> Sequence[str]:
         """Opens the stores, takes up the jobs under way, and adds the servicers."""
@@ -82,7 +85,9 @@ class ControllerApp:
         self._writer = writer = Writer(database.engine)
         writer.start()
         self._peers = connect_peers(settings)
-        phases = _phases(database, writer, self._peers, settings=settings, key=key)
+        self._metrics.expose()
+        stores = _Stores(database, writer, self._metrics)
+        phases = _phases(stores, self._peers, settings=settings, key=key)
         self._ledger = phases.ledger
         secrets = SecretBox(key)
         self._registry = registry = JobRegistry(phases, secrets=secrets, connect=self._connect)
@@ -99,7 +104,20 @@ class ControllerApp:
             price_of=_price,
             connect=self._connect,
         )
-        traces = TraceServicer(database, writer, phases.calls, tenant=TENANT)
+        traces = TraceServicer(
+            TraceStore(database, writer, tenant=TENANT),
+            phases.calls,
+            price_of=_price,
+            metrics=self._metrics,
+        )
+        policies = PolicyServicer(
+            registry,
+            jobs=phases.jobs,
+            space=phases.space,
+            policies=PolicyStore(database, writer, tenant=TENANT),
+            interceptor_url=settings.interceptor_url,
+        )
+        policy_v1.add_PolicyServiceServicer_to_server(policies, grpc_server)
         return _add_servicers(grpc_server, phases, registry, creator, traces)
 
     @property
@@ -114,6 +132,7 @@ class ControllerApp:
 
     async def stop(self) -> None:
         """Closes everything, the stores last."""
+        self._metrics.close()
         if self._registry is not None:
             await self._registry.close()
         if self._ledger is not None:
@@ -126,13 +145,18 @@ class ControllerApp:
             await self._database.close()
 
 
-def _phases(
-    database: Database, writer: Writer, peers: Peers, *, settings: ServiceSettings, key: str
-) -> PhaseServices:
+class _Stores(NamedTuple):
+    database: Database
+    writer: Writer
+    metrics: ControllerMetrics
+
+
+def _phases(stores: _Stores, peers: Peers, *, settings: ServiceSettings, key: str) -> PhaseServices:
+    database, writer, metrics = stores
     jobs = JobStore(database, writer, tenant=TENANT)
     events = EventLog(database, writer, tenant=TENANT)
-    rollouts = RolloutStore(database, writer, tenant=TENANT)
-    calls = CallStore(database, writer, tenant=TENANT)
+    rollouts = MeteredRolloutStore(database, writer, tenant=TENANT, metrics=metrics)
+    calls = MeteredCallStore(database, writer, tenant=TENANT, metrics=metrics)
     ledger = CallLedger(calls, LedgerOptions(price_of=_price, caps_of=partial(_caps, jobs)))
     dispatcher = Dispatcher(
         DispatchServices(
@@ -182,8 +206,6 @@ def _add_servicers(
     )
     job_v1.add_JobServiceServicer_to_server(JobServicer(services), server)
     ledger_v1.add_CallLedgerServiceServicer_to_server(CallLedgerServicer(phases.ledger), server)
-    policies = PolicyServicer(registry, phases.space)
-    policy_v1.add_PolicyServiceServicer_to_server(policies, server)
     trace_v1.add_TraceServiceServicer_to_server(traces, server)
     return (
         "burnish.api.job.v1.JobService",

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 from grpc import aio
-from sqlalchemy import Connection, select
 
+from burnish import trace_v3
 from burnish.api.trace import v1 as trace_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument, NotFound
 from burnish_controller.ledger.calls import Call
+from burnish_controller.ledger.decisions import cost
 from burnish_controller.ledger.store import CallStore
-from burnish_controller.store.database import Database, insert_or_ignore
-from burnish_controller.store.tables import traces
-from burnish_controller.store.writer import Writer
+from burnish_controller.store.traces import TraceStore
+from burnish_controller.telemetry import ControllerMetrics
 
 MAX_BATCH = 512
 _PAGE = 50
 _MAX_PAGE = 500
+_VIEWS = {trace_v1.TRACE_VIEW_PROVIDER: trace_v3.View.PROVIDER}
 _Context = aio.ServicerContext[Any, Any]
+_Pricer = Callable[[types_v1.ModelSpec, int | None], types_v1.Price | None]
 _log = structlog.get_logger("burnish.controller.traces")
 
 
@@ -34,12 +38,25 @@ class TraceServicer(trace_v1.TraceServiceServicer):
     """Traces over gRPC."""
 
     def __init__(
-        self, database: Database, writer: Writer, calls: CallStore, *, tenant: str
+        self,
+        store: TraceStore,
+        calls: CallStore,
+        *,
+        price_of: _Pricer,
+        metrics: ControllerMetrics,
     ) -> None:
-        self._engine = database.engine
-        self._writer = writer
+        """Takes what is read and written.
+
+        Args:
+            store: Traces of online calls.
+            calls: Journaled calls of offline rollouts.
+            price_of: Price of a model for a prompt of so many tokens; None when unknown.
+            metrics: Where stored traces are counted.
+        """
+        self._store = store
         self._calls = calls
-        self._tenant = tenant
+        self._price_of = price_of
+        self._metrics = metrics
 
     async def WriteTraces(
         self, request: trace_v1.WriteTracesRequest, context: _Context
@@ -50,7 +67,12 @@ class TraceServicer(trace_v1.TraceServiceServicer):
                 f"`traces` has {len(request.traces)} entries; send at most {MAX_BATCH}"
             )
         if request.dropped_count:
-            _log.warning("traces dropped", node=request.node_id, count=request.dropped_count)
+            _log.warning("traces_dropped", node=request.node_id, count=request.dropped_count)
+        good = [trace for trace in request.traces if trace.call_id and trace.rollout_id]
+        for trace in good:
+            self._price(trace)
+        stored = await self._store.add(good)
+        self._metrics.traces_stored(stored, dropped=request.dropped_count)
         rejected = {
             trace.call_id: types_v1.Failure(
                 reason="TRACE_INVALID", message="`call_id` and `rollout_id` are required"
@@ -58,23 +80,6 @@ class TraceServicer(trace_v1.TraceServiceServicer):
             for trace in request.traces
             if not trace.call_id or not trace.rollout_id
         }
-        rows = [
-            {
-                "tenant": self._tenant,
-                "call_id": trace.call_id,
-                "rollout_id": trace.rollout_id,
-                "policy": trace.policy,
-                "data": trace.SerializeToString(),
-            }
-            for trace in request.traces
-            if trace.call_id not in rejected
-        ]
-
-        def work(connection: Connection) -> None:
-            if rows:
-                connection.execute(insert_or_ignore(connection, traces), rows)
-
-        await self._writer.write(work)
         return trace_v1.WriteTracesResponse(rejected=rejected)
 
     async def ListTraces(
@@ -82,11 +87,6 @@ class TraceServicer(trace_v1.TraceServiceServicer):
     ) -> trace_v1.ListTracesResponse:
         """Lists the calls of a rollout in the order they began."""
         found = await self._of_rollout(request.rollout_id)
-        if not found:
-            raise RolloutNotFound(
-                f"no call of rollout `{request.rollout_id}` is known",
-                metadata={"rollout_id": request.rollout_id},
-            )
         size = min(request.page_size or _PAGE, _MAX_PAGE)
         start = int(request.page_token) if request.page_token.isdecimal() else 0
         response = trace_v1.ListTracesResponse(traces=found[start : start + size])
@@ -94,18 +94,51 @@ class TraceServicer(trace_v1.TraceServiceServicer):
             response.next_page_token = str(start + size)
         return response
 
+    async def GetSessionTrace(
+        self, request: trace_v1.GetSessionTraceRequest, context: _Context
+    ) -> trace_v1.GetSessionTraceResponse:
+        """Returns the calls of a rollout as one document of trace format 3."""
+        found = await self._of_rollout(request.rollout_id)
+        short = request.form == trace_v1.TRACE_FORM_COMPACT
+        write = trace_v3.compact if short else trace_v3.session
+        view = _VIEWS.get(request.view, trace_v3.View.APP)
+        document = write(request.rollout_id, found, view=view)
+        return trace_v1.GetSessionTraceResponse(
+            session_trace=json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        )
+
     async def _of_rollout(self, rollout_id: str) -> list[trace_v1.Trace]:
         journaled = (await self._calls.of_scopes([rollout_id])).get(rollout_id, [])
-        query = (
-            select(traces.c.data)
-            .where(traces.c.tenant == self._tenant, traces.c.rollout_id == rollout_id)
-            .order_by(traces.c.call_id)
-        )
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query)).scalars().all()
-        return [_trace(call) for call in journaled] + [
-            trace_v1.Trace.FromString(row) for row in rows
-        ]
+        online = await self._store.of_rollout(rollout_id)
+        found = [_trace(call) for call in journaled] + online
+        if not found:
+            raise RolloutNotFound(
+                f"no call of rollout `{rollout_id}` is known",
+                metadata={"rollout_id": rollout_id},
+            )
+        mixed = is_mixed(online)
+        for trace in found:
+            trace.mixed = mixed
+        return found
+
+    def _price(self, trace: trace_v1.Trace) -> None:
+        if not trace.HasField("usage") or trace.usage.HasField("cost_usd"):
+            return
+        model = types_v1.ModelSpec(provider=trace.provider, model=trace.model)
+        usage = trace.usage
+        price = self._price_of(model, usage.input_tokens)
+        dollars = cost(price, usage.input_tokens, usage.output_tokens)
+        if dollars is not None:
+            usage.cost_usd = dollars
+
+
+def is_mixed(traces: Sequence[trace_v1.Trace]) -> bool:
+    """Says whether a rollout of online traffic saw two candidates, or two versions of its policy.
+
+    Its reward tells nothing about either of them.
+    """
+    candidates = {trace.call.candidate_id for trace in traces if trace.call.candidate_id}
+    return len(candidates) > 1 or len({(one.policy, one.policy_version) for one in traces}) > 1
 
 
 def _trace(call: Call) -> trace_v1.Trace:
@@ -126,4 +159,6 @@ def _trace(call: Call) -> trace_v1.Trace:
         reply=call.reply,
         usage=usage,
         failure=call.failure,
+        provider=call.model.provider,
+        model=call.model.model,
     )

@@ -1,5 +1,6 @@
 """Metrics of the data plane, and the one place that every call that ended is put into.
 
+What calls cost is the controller's to tell, which knows prices and the calls of every role.
 No id is ever a label: labels are provider, model, status, mode, and the names of arms, and how many
 of them are kept apart is bounded.
 """
@@ -32,8 +33,6 @@ _OVERHEAD_BOUNDS = (
     1e-3, 2e-3, 5e-3, 10e-3, 25e-3, 100e-3, 1.0,
 )  # fmt: skip
 _LATENCY_BOUNDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
-_ROLE = "task"
-_MILLION = 1e6
 
 
 class SpanSink(Protocol):
@@ -63,14 +62,12 @@ class Gauges:
 class _Series:
     """Sums of the calls that share provider, model, status and mode."""
 
-    __slots__ = ("calls", "dollars", "read", "unpriced", "written")
+    __slots__ = ("calls", "read", "written")
 
     def __init__(self) -> None:
         self.calls = 0
         self.read = 0
         self.written = 0
-        self.dollars = 0.0
-        self.unpriced = 0
 
 
 class ProxyMetrics:
@@ -96,13 +93,8 @@ class ProxyMetrics:
             arms = self._arms
             arms[served.arm] = arms.get(served.arm, 0) + 1
         if call.usage is not None:
-            read, written = call.usage
-            series.read += read
-            series.written += written
-            if served.price is None:
-                series.unpriced += 1
-            else:
-                series.dollars += (read * served.price[0] + written * served.price[1]) / _MILLION
+            series.read += call.usage[0]
+            series.written += call.usage[1]
 
     def refused(self, status: int, *, mode: str) -> None:
         """Counts a request that was answered without a provider."""
@@ -112,15 +104,13 @@ class ProxyMetrics:
 
     def collect(self) -> Iterable[Metric]:
         """Returns everything as a scrape sees it."""
-        requests, tokens, cost, unpriced = Counts(), Counts(), Counts(), Counts()
+        requests, tokens = Counts(), Counts()
         for (provider, model, status, mode), series in list(self._series.items()):
             requests.add((provider, model, str(status), mode), series.calls)
             if not provider:
                 continue
-            tokens.add((_ROLE, "input"), series.read)
-            tokens.add((_ROLE, "output"), series.written)
-            cost.add((_ROLE, provider, model), series.dollars)
-            unpriced.add((_ROLE, provider, model), series.unpriced)
+            tokens.add((provider, model, "input", mode), series.read)
+            tokens.add((provider, model, "output", mode), series.written)
         yield counter(
             "burnish_proxy_requests",
             "Requests answered; without a provider when none was called.",
@@ -138,18 +128,11 @@ class ProxyMetrics:
             "Until the provider's first byte.",
             {(): self._first_byte},
         )
-        models = ["role", "provider", "model"]
         yield counter(
-            "burnish_llm_tokens", "Tokens that providers reported.", ["role", "kind"], tokens
-        )
-        yield counter(
-            "burnish_llm_cost_usd",
-            "Cost in US dollars of the calls whose price the policy gives.",
-            models,
-            cost,
-        )
-        yield counter(
-            "burnish_llm_unpriced_calls", "Calls without a known price.", models, unpriced
+            "burnish_proxy_tokens",
+            "Tokens that providers reported.",
+            ["provider", "model", "kind", "mode"],
+            tokens,
         )
         arms = Counts()
         for arm, calls in list(self._arms.items()):

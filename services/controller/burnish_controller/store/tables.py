@@ -156,3 +156,26 @@ traces = Table(
     Column("data", LargeBinary, nullable=False),
     Index("traces_by_rollout", "tenant", "rollout_id"),
 )
+
+# A deleted policy leaves its row, so that revisions and versions never go back.
+policies = Table(
+    "policies",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("policy_id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=True),
+    Column("create_time", Float, nullable=False),
+    Column("update_time", Float, nullable=False),
+    Index("policies_by_revision", "tenant", "revision"),
+)
+
+policy_candidates = Table(
+    "policy_candidates",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("policy_id", String, primary_key=True),
+    Column("candidate_id", String, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)

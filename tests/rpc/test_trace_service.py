@@ -1,0 +1,148 @@
+"""Traces over a real channel: stored once, listed in order, priced, and written in format 3."""
+
+import contextlib
+import json
+import sqlite3
+
+import pytest
+
+from burnish import rpc
+from burnish.api.ledger import v1 as ledger_v1
+from burnish.api.trace import v1 as trace_v1
+from burnish.api.types import v1 as types_v1
+from burnish.errors import InvalidArgument, NotFound
+from burnish_controller.testing import World, small_job
+
+REQUEST = {
+    "model": "gpt-x",
+    "temperature": 0.5,
+    "messages": [
+        {"role": "system", "content": "Sort it."},
+        {"role": "user", "content": "where is it"},
+    ],
+}
+REPLY = {
+    "id": "chatcmpl-1",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "arrival"},
+                 "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
+}  # fmt: skip
+CANARY = "let the walrus decide"
+
+
+@pytest.fixture
+async def traces(tmp_path):
+    async with World(tmp_path) as world, rpc.connect(world.target, token="test-token") as channel:
+        world.traces = trace_v1.TraceServiceStub(channel)
+        yield world
+
+
+def trace(call_id, rollout="roll-1", *, second=0, candidate="cand_1", version=1, **more):
+    sent = {**REQUEST, "messages": [{"role": "system", "content": CANARY}, REQUEST["messages"][1]]}
+    call = ledger_v1.CallTrace(
+        stage_id="main",
+        candidate_id=candidate,
+        app_request=json.dumps(REQUEST).encode(),
+        provider_request=json.dumps(sent).encode(),
+    )
+    call.start_time.FromSeconds(1_700_000_000 + second)
+    call.latency.FromMilliseconds(250)
+    return trace_v1.Trace(
+        call_id=call_id,
+        rollout_id=rollout,
+        policy="policies/live",
+        policy_version=version,
+        call=call,
+        reply=ledger_v1.CallReply(
+            status=200, content_type="application/json", body=json.dumps(REPLY).encode()
+        ),
+        usage=types_v1.Usage(input_tokens=11, output_tokens=3, call_count=1),
+        provider="openai",
+        model="gpt-4o-mini",
+        trace_id="a" * 32,
+        **more,
+    )
+
+
+async def write(world, *found, dropped=0):
+    request = trace_v1.WriteTracesRequest(node_id="n", traces=found, dropped_count=dropped)
+    async with rpc.translated():
+        return await world.traces.WriteTraces(request, timeout=10)
+
+
+async def listed(world, rollout="roll-1", **fields):
+    async with rpc.translated():
+        request = trace_v1.ListTracesRequest(rollout_id=rollout, **fields)
+        return await world.traces.ListTraces(request, timeout=10)
+
+
+async def session(world, rollout="roll-1", **fields):
+    async with rpc.translated():
+        request = trace_v1.GetSessionTraceRequest(rollout_id=rollout, **fields)
+        response = await world.traces.GetSessionTrace(request, timeout=10)
+    return json.loads(response.session_trace)
+
+
+async def test_traces_are_stored_once_and_listed_in_the_order_their_calls_began(traces):
+    await write(traces, trace("b", second=2), trace("c", second=1))
+    await write(traces, trace("c", second=1), trace("a", second=3))
+    found = await listed(traces, page_size=2)
+    assert [one.call_id for one in found.traces] == ["c", "b"]
+    rest = await listed(traces, page_token=found.next_page_token)
+    assert [one.call_id for one in rest.traces] == ["a"]
+
+
+async def test_a_known_price_is_put_on_and_an_unknown_one_stays_unknown(traces):
+    known, unknown = trace("a"), trace("b")
+    unknown.model = "nobody-knows-it"
+    await write(traces, known, unknown)
+    costs = {one.call_id: one.usage for one in (await listed(traces)).traces}
+    assert costs["a"].cost_usd > 0
+    assert not costs["b"].HasField("cost_usd")
+
+
+async def test_traces_without_ids_are_refused_and_the_rest_is_kept(traces):
+    response = await write(traces, trace(""), trace("b"), trace("c", rollout=""))
+    assert {one.reason for one in response.rejected.values()} == {"TRACE_INVALID"}
+    assert [one.call_id for one in (await listed(traces)).traces] == ["b"]
+    with pytest.raises(InvalidArgument):
+        await write(traces, *(trace(f"x{n}") for n in range(513)))
+
+
+@pytest.mark.parametrize(
+    ("second", "mixed"),
+    [({}, False), ({"candidate": ""}, False), ({"candidate": "cand_2"}, True),
+     ({"version": 2}, True)],
+)  # fmt: skip
+async def test_a_rollout_that_saw_two_candidates_or_versions_is_marked(traces, second, mixed):
+    await write(traces, trace("a"), trace("b", **second))
+    assert {one.mixed for one in (await listed(traces)).traces} == {mixed}
+    assert (await session(traces))["metadata"]["mixed"] is mixed
+
+
+async def test_a_session_shows_the_apps_own_messages_and_nothing_of_the_candidate(traces):
+    await write(traces, trace("a"))
+    for form in (trace_v1.TRACE_FORM_SESSION, trace_v1.TRACE_FORM_COMPACT):
+        document = json.dumps(await session(traces, form=form))
+        assert "Sort it." in document
+        assert CANARY not in document
+        assert "cand_1" not in document
+        full = json.dumps(await session(traces, form=form, view=trace_v1.TRACE_VIEW_PROVIDER))
+        assert CANARY in full
+
+
+async def test_a_journaled_call_of_a_job_reads_like_any_other(traces):
+    await traces.create(small_job())
+    await traces.finished()
+    with contextlib.closing(sqlite3.connect(traces.state_dir / "controller.db")) as database:
+        (rollout,) = database.execute("SELECT scope FROM calls LIMIT 1").fetchone()
+    document = await session(traces, rollout)
+    assert len(document["event_history"]) == 1
+    assert document["event_history"][0]["model_name"] == "fake"
+
+
+async def test_a_rollout_that_nobody_saw_is_not_found(traces):
+    with pytest.raises(NotFound):
+        await listed(traces, "nobody")
+    with pytest.raises(NotFound):
+        await session(traces, "nobody")
