@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from google.protobuf import json_format
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
+from burnish.resources import JobName
 from burnish_controller.context import JobContext
 from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.store.events import EventLog
@@ -27,13 +29,18 @@ class ProgressReporter:
 
     async def elapsed(self, job: JobContext) -> float:
         """Returns the seconds since the job began, pauses not counted."""
-        if not job.job.HasField("start_time"):
+        return await self.elapsed_of(job.job)
+
+    async def elapsed_of(self, job: job_v1.Job) -> float:
+        """Returns what `elapsed` does, for a job that need not be running."""
+        if not job.HasField("start_time"):
             return 0.0
-        began = job.job.start_time.ToNanoseconds() / 1e9
+        began = job.start_time.ToNanoseconds() / 1e9
         ended = time.time()
-        if job.job.HasField("end_time"):
-            ended = job.job.end_time.ToNanoseconds() / 1e9
-        return max(0.0, ended - began - await self.jobs.paused_seconds(job.job_id))
+        if job.HasField("end_time"):
+            ended = job.end_time.ToNanoseconds() / 1e9
+        paused = await self.jobs.paused_seconds(JobName.parse(job.name).id)
+        return max(0.0, ended - began - paused)
 
     async def report(self, job: JobContext, key: str) -> None:
         """Stores the job's progress and logs it, with what was spent."""
@@ -46,7 +53,7 @@ class ProgressReporter:
             f"progress/{key}",
             job_v1.JobEvent(message=f"{done} of {planned} rollouts", progress=progress),
         )
-        await self.events.append(job.job_id, f"budget/{key}", await self._budget(job))
+        await self.events.append(job.job_id, f"budget/{key}", await self.budget(job.job))
 
     async def _progress(self, job: JobContext) -> job_v1.JobProgress:
         counts = await self.rollouts.counts(job.job_id)
@@ -63,6 +70,7 @@ class ProgressReporter:
             rollouts_unscored=sum(unscored for _, unscored in counts.values()),
             trials_completed=job.job.progress.trials_completed,
             trials_planned=job.job.progress.trials_planned,
+            trials_at_improvement=job.job.progress.trials_at_improvement,
             fraction=finished / planned if planned else 0.0,
             usage=await self.usage(job),
         )
@@ -90,11 +98,14 @@ class ProgressReporter:
         if cap:
             return cap + test
         before = len(job.learning_seeds()) + len(pools.validation) + len(pools.bootstrap)
-        return before + _search_cells(job) + test
+        plan = search_plan(job)
+        return before + plan.trials * plan.batch_size + test
 
-    async def _budget(self, job: JobContext) -> job_v1.JobEvent:
-        by_role = await self.ledger.usage(job.job_id)
-        account = await self.ledger.account(job.job_id)
+    async def budget(self, job: job_v1.Job) -> job_v1.JobEvent:
+        """Returns an event that tells what a job has spent and holds back."""
+        job_id = JobName.parse(job.name).id
+        by_role = await self.ledger.usage(job_id)
+        account = await self.ledger.account(job_id)
         total = total_usage(list(by_role.values()))
         budget = job.spec.budget
         updated = job_v1.BudgetUpdated(total=total, by_role=by_role, max_tokens=budget.max_tokens)
@@ -116,20 +127,34 @@ def _test_rollouts(job: JobContext) -> int:
     return len(job.pools.test) * (1 if kept else 2)
 
 
-def _search_cells(job: JobContext) -> int:
-    """Returns how many rollouts the search will take, as far as its settings tell."""
-    settings = json_format.MessageToDict(job.spec.algorithm_settings)
-    return int(planned_trials(job) * settings.get("batch_size", 32))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """What a job's settings ask the search for; a cap may end it before.
+
+    Attributes:
+        iterations: Iterations.
+        trials_per_iteration: Minibatches in each.
+        trials: Minibatches in all.
+        batch_size: Rows of a minibatch.
+    """
+
+    iterations: int
+    trials_per_iteration: int
+    trials: int
+    batch_size: int
 
 
-def planned_trials(job: JobContext) -> int:
-    """Returns how many minibatches the settings ask for; a cap may end the search before."""
+def search_plan(job: JobContext) -> SearchPlan:
+    """Returns what a job's settings ask the search for."""
     settings = json_format.MessageToDict(job.spec.algorithm_settings)
-    iterations = settings.get("num_iterations", 20)
-    trials = settings.get(
-        "num_trials", iterations * settings.get("num_evaluations_per_iteration", 5)
+    per_iteration = int(settings.get("num_evaluations_per_iteration", 5))
+    trials = int(settings.get("num_trials", settings.get("num_iterations", 20) * per_iteration))
+    return SearchPlan(
+        iterations=int(settings.get("num_iterations", math.ceil(trials / per_iteration))),
+        trials_per_iteration=per_iteration,
+        trials=trials,
+        batch_size=int(settings.get("batch_size", 32)),
     )
-    return int(trials)
 
 
 def total_usage(usages: list[types_v1.Usage]) -> types_v1.Usage:

@@ -13,6 +13,7 @@ from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import FailedPrecondition
 from burnish_controller.context import JobContext, policy_of, pools_of, stages_of
 from burnish_controller.peers import CALL_SECONDS, patiently
+from burnish_controller.phases import ending
 from burnish_controller.phases.base import PhaseServices
 from burnish_controller.phases.baseline import hold_for_test
 from burnish_controller.secrets import SecretBox
@@ -76,9 +77,10 @@ class JobRegistry:
         """Ends a job that cannot go on; one that was asked to stop has stopped."""
         job = await self._services.jobs.get(job_id)
         if job.state == job_v1.JOB_STATE_CANCELLING:
-            await self._services.states.cancel(job)
+            await ending.cancel(self._services, job)
         elif not is_final(job):
-            await self._services.states.fail(job, types_v1.Failure(reason=reason, message=message))
+            failure = types_v1.Failure(reason=reason, message=message)
+            await ending.fail(self._services, job, failure)
         await self._forget(job_id)
 
     async def request_pause(self, job_id: str) -> job_v1.Job:

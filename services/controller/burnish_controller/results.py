@@ -11,8 +11,7 @@ from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.context import baseline_candidate, stages_of
 from burnish_controller.ledger.engine import CallLedger
-from burnish_controller.phases.base import estimate, message_of
-from burnish_controller.phases.closing import scores
+from burnish_controller.phases.base import estimate, message_of, scores
 from burnish_controller.statistics import paired_difference, verdict
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore

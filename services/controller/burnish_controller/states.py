@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
@@ -24,9 +26,10 @@ class JobStates:
         async with self._changing:
             if is_final(job):
                 return
-            job.state = state
-            await self._jobs.save(job)
-            await self._log(job, job_v1.JobEvent(message=name_of(state)))
+            with _undone_unless_written(job):
+                job.state = state
+                await self._jobs.save(job)
+                await self._log(job, job_v1.JobEvent(message=name_of(state)))
 
     async def begin(self, job: job_v1.Job) -> None:
         """Notes that a job's first phase begins; a job that was begun before goes on."""
@@ -34,11 +37,12 @@ class JobStates:
             if job.HasField("start_time"):
                 return
             now = time.time_ns()
-            job.start_time.FromNanoseconds(now)
-            if job.state == job_v1.JOB_STATE_PENDING:
-                job.state = job_v1.JOB_STATE_RUNNING
-            await self._jobs.save(job, start_time=now / 1e9)
-            await self._log(job, job_v1.JobEvent(message=name_of(job.state)))
+            with _undone_unless_written(job):
+                job.start_time.FromNanoseconds(now)
+                if job.state == job_v1.JOB_STATE_PENDING:
+                    job.state = job_v1.JOB_STATE_RUNNING
+                await self._jobs.save(job, start_time=now / 1e9)
+                await self._log(job, job_v1.JobEvent(message=name_of(job.state)))
 
     async def succeed(self, job: job_v1.Job) -> None:
         """Ends a job that did all it had to do."""
@@ -46,31 +50,57 @@ class JobStates:
 
     async def cancel(self, job: job_v1.Job) -> None:
         """Ends a job that was asked to stop."""
-        job.termination_reason = job_v1.TERMINATION_REASON_CANCELLED
         await self._end(job, job_v1.JOB_STATE_CANCELLED)
 
     async def fail(self, job: job_v1.Job, failure: types_v1.Failure) -> None:
         """Ends a job that cannot go on."""
-        job.failure.CopyFrom(failure)
-        job.termination_reason = job_v1.TERMINATION_REASON_ERROR
-        await self._end(job, job_v1.JOB_STATE_FAILED)
+        await self._end(job, job_v1.JOB_STATE_FAILED, failure=failure)
 
-    async def _end(self, job: job_v1.Job, state: job_v1.JobState.ValueType) -> None:
+    async def _end(
+        self,
+        job: job_v1.Job,
+        state: job_v1.JobState.ValueType,
+        *,
+        failure: types_v1.Failure | None = None,
+    ) -> None:
+        event = job_v1.JobEvent(message=name_of(state))
         async with self._changing:
-            job.state = state
-            job.end_time.FromNanoseconds(time.time_ns())
-            event = job_v1.JobEvent(message=name_of(state))
-            if state == job_v1.JOB_STATE_FAILED:
-                event.level = job_v1.EVENT_LEVEL_ERROR
-                event.message = f"failed: {job.failure.message}"
-                event.state_changed.failure.CopyFrom(job.failure)
-            await self._jobs.save(job)
-            job.last_sequence = await self._log(job, event)
-            await self._jobs.save(job)
+            with _undone_unless_written(job):
+                job.state = state
+                job.end_time.FromNanoseconds(time.time_ns())
+                if state == job_v1.JOB_STATE_CANCELLED:
+                    job.termination_reason = job_v1.TERMINATION_REASON_CANCELLED
+                if failure is not None:
+                    job.failure.CopyFrom(failure)
+                    job.termination_reason = job_v1.TERMINATION_REASON_ERROR
+                    event.level = job_v1.EVENT_LEVEL_ERROR
+                    event.message = f"failed: {failure.message}"
+                    event.state_changed.failure.CopyFrom(failure)
+                elif state == job_v1.JOB_STATE_SUCCEEDED and job.HasField("best_reward"):
+                    event.state_changed.best_reward.CopyFrom(job.best_reward)
+                await self._jobs.save(job)
+                job.last_sequence = await self._log(job, event)
+                await self._jobs.save(job)
 
     async def _log(self, job: job_v1.Job, event: job_v1.JobEvent) -> int:
         event.state_changed.to_state = job.state
         return await self._events.append_state(job.name.removeprefix("jobs/"), event)
+
+
+@contextmanager
+def _undone_unless_written(job: job_v1.Job) -> Iterator[None]:
+    """Puts a job back as it was when a change of it could not be stored.
+
+    The message is shared, so a state that only memory knows would be taken for the truth, and the
+    change would not be tried again.
+    """
+    before = job_v1.Job()
+    before.CopyFrom(job)
+    try:
+        yield
+    except BaseException:
+        job.CopyFrom(before)
+        raise
 
 
 def is_final(job: job_v1.Job) -> bool:

@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from burnish.api.job import v1 as job_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext
-from burnish_controller.phases import baseline, bootstrap, closing, gate, given, propose, search
+from burnish_controller.phases import (
+    baseline,
+    bootstrap,
+    closing,
+    ending,
+    gate,
+    given,
+    propose,
+    search,
+)
 from burnish_controller.phases.base import PhaseServices
 
 CANCELLED = "cancelled"
@@ -36,7 +45,7 @@ class JobSteps:
         """Moves the job to a phase, or ends it when it was asked to stop."""
         await gate.wait_while_paused(self._services, self._job)
         if self._job.cancelled:
-            await self._services.states.cancel(self._job.job)
+            await ending.cancel(self._services, self._job.job)
             return CANCELLED
         await _enter(self._services, self._job, job_v1.JobPhase.Value(name))
         return ""
@@ -124,9 +133,9 @@ class JobSteps:
     async def succeed(self) -> str:
         """Ends the job."""
         if self._job.cancelled:
-            await self._services.states.cancel(self._job.job)
+            await ending.cancel(self._services, self._job.job)
         else:
-            await self._services.states.succeed(self._job.job)
+            await ending.succeed(self._services, self._job.job)
         return ""
 
 
@@ -154,7 +163,7 @@ STEPS: Mapping[str, Step] = {
 async def _enter(
     services: PhaseServices, job: JobContext, phase: job_v1.JobPhase.ValueType
 ) -> None:
-    await services.states.begin(job.job)
+    await ending.begin(services, job.job)
     before = job.job.phase
     job.job.phase = phase
     await services.jobs.save(job.job)

@@ -4,7 +4,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.errors import FailedPrecondition, ResourceExhausted, Unavailable
 from burnish_controller.phases import baseline, bootstrap, propose
-from burnish_controller.phases.base import positions
+from burnish_controller.phases.logs import positions
 
 BROKE = ResourceExhausted("the call could pass the cap", reason="BUDGET_EXHAUSTED")
 

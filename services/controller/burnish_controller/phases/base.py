@@ -67,17 +67,6 @@ def chunks(batch: Batch) -> list[Batch]:
     ]
 
 
-async def positions(services: PhaseServices, job: JobContext) -> dict[str, int]:
-    """Returns the position of every component among those of its stage and kind, from 0."""
-    counts: Counter[tuple[str, str | None]] = Counter()
-    found = {}
-    for component in await services.space.components(job.job_id):
-        kind = (component.stage_id, component.WhichOneof("content"))
-        found[component.component_id] = counts[kind]
-        counts[kind] += 1
-    return found
-
-
 def observation(rollout: FinishedRollout) -> types_v1.Observation:
     """Returns what a finished rollout measured; a failure is a missing measurement."""
     found = types_v1.Observation(cell=rollout.result.cell)
@@ -93,6 +82,11 @@ def observation(rollout: FinishedRollout) -> types_v1.Observation:
 def estimate(rollouts: Sequence[FinishedRollout]) -> types_v1.Estimate | None:
     """Returns the mean reward of the scored ones among some rollouts; None when there are none."""
     return message_of(mean_interval([one.fused for one in rollouts if one.fused is not None]))
+
+
+def scores(rollouts: Sequence[FinishedRollout]) -> dict[int, float]:
+    """Returns the reward of each scored row by seed."""
+    return {one.result.cell.seed: one.fused for one in rollouts if one.fused is not None}
 
 
 def message_of(interval: Interval | None) -> types_v1.Estimate | None:

@@ -22,6 +22,8 @@ from burnish_controller.phases.base import (
     report_unscored,
     require_scored,
 )
+from burnish_controller.phases.logs import log_batch, log_component, log_rollouts, seed_scores
+from burnish_controller.store.rollouts import FinishedRollout
 
 
 class BaselineUnlearnable(FailedPrecondition):
@@ -36,10 +38,9 @@ async def learn_baseline(services: PhaseServices, job: JobContext) -> None:
     Raises:
         BaselineUnlearnable: Fewer than two rollouts made a chat call.
     """
-    batch = Batch(
-        phase="bootstrap",
-        cells=cells("", types_v1.POOL_BOOTSTRAP, job.learning_seeds()),
-    )
+    seeds = job.learning_seeds()
+    await log_rollouts(services, job, what="learning", seeds=seeds)
+    batch = Batch(phase="bootstrap", cells=cells("", types_v1.POOL_BOOTSTRAP, seeds))
     done = await services.dispatcher.run(job, batch)
     require_scored(done, what="learning the baseline")
     scored = [one for one in done if one.fused is not None]
@@ -84,10 +85,14 @@ async def evaluate_baseline(services: PhaseServices, job: JobContext) -> None:
         phase="baseline",
         cells=cells(baseline.candidate_id, types_v1.POOL_VALIDATION, job.pools.validation),
     )
-    done = []
+    await log_rollouts(services, job, what="baseline", seeds=job.pools.validation)
+    done: list[FinishedRollout] = []
     for part in chunks(batch):
         await gate.wait_while_paused(services, job)
         done += await services.dispatcher.run(job, part)
+        if not job.cancelled:
+            total = len(batch.cells)
+            await log_batch(services, job, what="baseline", done=done, total=total)
     if job.cancelled:
         return
     await report_unscored(services, job, "baseline", done)
@@ -105,7 +110,7 @@ async def evaluate_baseline(services: PhaseServices, job: JobContext) -> None:
         job_v1.JobEvent(
             message=f"baseline: {found.mean:.3f} on {found.row_count} validation rows",
             baseline_evaluated=job_v1.BaselineEvaluated(
-                candidate_id=baseline.candidate_id, reward=found
+                candidate_id=baseline.candidate_id, reward=found, scores=seed_scores(done)
             ),
         ),
     )
@@ -118,13 +123,11 @@ async def _announce(
     for component in components:
         empty = component.WhichOneof("content") == "demo_set"
         what = "no demos" if empty else "the app's own instruction"
-        await services.events.append(
-            job.job_id,
-            f"component/{component.component_id}",
-            job_v1.JobEvent(
-                message=f"{what} for stage {component.stage_id}",
-                component_added=job_v1.ComponentAdded(component=component),
-            ),
+        await log_component(
+            services,
+            job,
+            message=f"{what} for stage {component.stage_id}",
+            added=job_v1.ComponentAdded(component=component),
         )
 
 

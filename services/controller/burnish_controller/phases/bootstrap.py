@@ -16,10 +16,10 @@ from burnish_controller.phases.base import (
     PhaseServices,
     cells,
     chunks,
-    positions,
     report_unscored,
 )
 from burnish_controller.phases.given import earlier_rollouts
+from burnish_controller.phases.logs import log_batch, log_component, log_rollouts, positions
 from burnish_controller.store.rollouts import FinishedRollout
 from burnish_controller.task_apps import AppExample
 
@@ -47,8 +47,13 @@ async def run_bootstrap_pool(services: PhaseServices, job: JobContext, part: int
     parts = chunks(batch)
     if part >= len(parts):
         return False
+    await log_rollouts(services, job, what="bootstrap", seeds=job.bootstrap_seeds())
     done = await services.dispatcher.run(job, parts[part])
     await report_unscored(services, job, f"bootstrap/{part}", done)
+    if not job.cancelled:
+        ids = [job.rollout_id(cell) for one in parts[: part + 1] for cell in one.cells]
+        so_far = list((await services.rollouts.by_ids(ids)).values())
+        await log_batch(services, job, what="bootstrap", done=so_far, total=len(batch.cells))
     await services.progress.report(job, f"bootstrap/{part}")
     return part + 1 < len(parts)
 
@@ -75,16 +80,12 @@ async def build_demo_sets(services: PhaseServices, job: JobContext) -> None:
     await services.space.add_components(job.job_id, found)
     places = await positions(services, job)
     for component in found:
-        await services.events.append(
-            job.job_id,
-            f"component/{component.component_id}",
-            job_v1.JobEvent(
-                message=f"demo set of {len(component.demo_set.demos)} demos"
-                f" for stage {component.stage_id}",
-                component_added=job_v1.ComponentAdded(
-                    component=component, index=places[component.component_id]
-                ),
-            ),
+        count, stage_id = len(component.demo_set.demos), component.stage_id
+        await log_component(
+            services,
+            job,
+            message=f"demo set of {count} demos for stage {stage_id}",
+            added=job_v1.ComponentAdded(component=component, index=places[component.component_id]),
         )
     await services.events.append(
         job.job_id,

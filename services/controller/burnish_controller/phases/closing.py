@@ -13,7 +13,10 @@ from burnish_controller.phases.base import (
     estimate,
     message_of,
     report_unscored,
+    scores,
 )
+from burnish_controller.phases.findings import log_findings
+from burnish_controller.phases.logs import contents, log_rollouts, seed_scores
 from burnish_controller.statistics import paired_difference, verdict
 from burnish_controller.store.rollouts import FinishedRollout
 
@@ -35,6 +38,7 @@ async def run_test(services: PhaseServices, job: JobContext, winner: str, part: 
     parts = chunks(test_batch(job, winner))
     if part >= len(parts):
         return False
+    await log_rollouts(services, job, what="test", seeds=job.pools.test)
     done = await services.dispatcher.run(job, parts[part])
     await report_unscored(services, job, f"test/{part}", done)
     await services.progress.report(job, f"test/{part}")
@@ -71,21 +75,28 @@ async def conclude(services: PhaseServices, job: JobContext, winner: str) -> Non
             job_v1.JobEvent(
                 message=f"{name} on held-out rows: {reward.mean:.3f} on {reward.row_count}",
                 test_evaluated=job_v1.TestEvaluated(
-                    candidate_id=candidate_id, baseline=candidate_id == baseline, reward=reward
+                    candidate_id=candidate_id,
+                    baseline=candidate_id == baseline,
+                    reward=reward,
+                    scores=seed_scores(by_candidate[candidate_id]),
                 ),
             ),
         )
     difference = paired_difference(scores(by_candidate[winner]), scores(by_candidate[baseline]))
     sentence = verdict(difference, kept_baseline=winner == baseline)
-    chosen = job_v1.WinnerChosen(candidate_id=winner, baseline=winner == baseline, verdict=sentence)
+    made_of = await contents(services, job)
+    candidates = {one.candidate_id: one for one in await services.space.candidates(job.job_id)}
+    chosen = job_v1.WinnerChosen(
+        candidate_id=winner,
+        baseline=winner == baseline,
+        verdict=sentence,
+        reward=job.job.best_reward if job.job.HasField("best_reward") else None,
+        content=made_of.of(candidates[winner]),
+    )
     if difference is not None and winner != baseline:
         chosen.test_difference.CopyFrom(message_of(difference) or types_v1.Estimate())
     await services.events.append(
         job.job_id, "winner", job_v1.JobEvent(message=sentence, winner_chosen=chosen)
     )
+    await log_findings(services, job)
     await services.progress.report(job, "closing")
-
-
-def scores(rollouts: list[FinishedRollout]) -> dict[int, float]:
-    """Returns the reward of each scored row by seed."""
-    return {one.result.cell.seed: one.fused for one in rollouts if one.fused is not None}

@@ -6,7 +6,8 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.resources import JobName
 from burnish_controller.context import JobContext, instruction_component
-from burnish_controller.phases.base import PhaseServices, positions
+from burnish_controller.phases.base import PhaseServices
+from burnish_controller.phases.logs import log_component, positions
 from burnish_controller.store.rollouts import FinishedRollout
 
 
@@ -21,14 +22,12 @@ async def add_drafts(services: PhaseServices, job: JobContext) -> None:
     await services.space.add_components(job.job_id, found)
     places = await positions(services, job)
     for component in found:
-        await services.events.append(
-            job.job_id,
-            f"component/{component.component_id}",
-            job_v1.JobEvent(
-                message=f"instruction for stage {component.stage_id}, given",
-                component_added=job_v1.ComponentAdded(
-                    component=component, index=places[component.component_id], author="user"
-                ),
+        await log_component(
+            services,
+            job,
+            message=f"instruction for stage {component.stage_id}, given",
+            added=job_v1.ComponentAdded(
+                component=component, index=places[component.component_id], author="user"
             ),
         )
 

@@ -13,8 +13,9 @@ from burnish.errors import BurnishError, ResourceExhausted
 from burnish_controller.context import JobContext, instruction_component
 from burnish_controller.ledger.calls import Scope
 from burnish_controller.peers import patiently
-from burnish_controller.phases.base import PhaseServices, positions
+from burnish_controller.phases.base import PhaseServices
 from burnish_controller.phases.briefing import proposal_request, summary_request
+from burnish_controller.phases.logs import log_component, positions
 
 PROPOSAL_SECONDS = 1800.0
 NO_MONEY = "BUDGET_EXHAUSTED"
@@ -164,15 +165,10 @@ async def _take(
             iteration=answer.iteration,
             author=one.model,
             rationale=one.rationale,
+            proposal_id=answer.request.context.request_id,
         )
-        await services.events.append(
-            job.job_id,
-            f"component/{component.component_id}",
-            job_v1.JobEvent(
-                message=f"instruction {added.index} for stage {one.stage_id} by {one.model}",
-                component_added=added,
-            ),
-        )
+        message = f"instruction {added.index} for stage {one.stage_id} by {one.model}"
+        await log_component(services, job, message=message, added=added)
     for number, refusal in enumerate(answer.refusals):
         await _log_refusal(services, job, f"{answer.request.context.request_id}/{number}", refusal)
     return found

@@ -12,8 +12,9 @@ from burnish_controller.context import JobContext, candidate
 from burnish_controller.dispatch import Batch
 from burnish_controller.phases import gate, search_log
 from burnish_controller.phases.base import PhaseServices, observation, report_unscored
+from burnish_controller.phases.logs import log_rollouts
 from burnish_controller.phases.propose import propose
-from burnish_controller.progress import planned_trials
+from burnish_controller.progress import search_plan
 
 _FINISH = {
     search_v1.FINISH_REASON_COMPLETED: job_v1.TERMINATION_REASON_COMPLETED,
@@ -34,7 +35,9 @@ async def open_space(services: PhaseServices, job: JobContext) -> None:
     """Adds everything that bootstrap and proposal made to the study's space."""
     components = await services.space.components(job.job_id)
     await services.session(job).add_components("first", components)
-    job.job.progress.trials_planned = planned_trials(job)
+    job.job.progress.trials_planned = search_plan(job).trials
+    await search_log.log_started(services, job, component_count=len(components))
+    await log_rollouts(services, job, what="search", seeds=job.pools.online)
 
 
 async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> str:
@@ -46,7 +49,7 @@ async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> s
     work = await session.asked(ask_index)
     if work is None:
         await gate.wait_while_paused(services, job)
-        reason = await gate.cap_reached(services, job) or await _stalled(services, job)
+        reason = await gate.cap_reached(services, job) or _stalled(job)
         if reason is not None:
             return job_v1.TerminationReason.Name(reason)
         remaining = await gate.remaining_rollouts(services, job)
@@ -58,7 +61,7 @@ async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> s
     if action == "proposal":
         return "propose"
     await _know(services, job, work.evaluation)
-    await search_log.announce(services, job, work.evaluation)
+    await search_log.announce(services, job, work)
     return "evaluate"
 
 
@@ -146,21 +149,11 @@ async def _know(services: PhaseServices, job: JobContext, evaluation: search_v1.
     )
 
 
-async def _stalled(
-    services: PhaseServices, job: JobContext
-) -> job_v1.TerminationReason.ValueType | None:
+def _stalled(job: JobContext) -> job_v1.TerminationReason.ValueType | None:
     """Says whether the search has gone on too long without a better candidate."""
     limit = job.spec.budget.max_trials_without_improvement
-    if not limit:
-        return None
-    improved = 0
-    sequence = 0
-    while page := await services.events.after(job.job_id, sequence):
-        sequence = page[-1].sequence
-        for event in page:
-            if event.HasField("new_incumbent"):
-                improved = event.new_incumbent.trial_index + 1
-    if job.job.progress.trials_completed - improved >= limit:
+    progress = job.job.progress
+    if limit and progress.trials_completed - progress.trials_at_improvement >= limit:
         return job_v1.TERMINATION_REASON_NO_IMPROVEMENT
     return None
 
