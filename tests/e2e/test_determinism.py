@@ -2,6 +2,8 @@
 
 import pytest
 
+from burnish.api.job import v1 as job_v1
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -33,3 +35,24 @@ async def test_concurrency_and_repetition_change_nothing(harness, suite, intents
         assert more_calls == calls
     other, _ = await run(32, seed=4)
     assert other.found()["history"] != first.found()["history"]
+
+
+async def test_concurrency_changes_nothing_where_a_cap_ends_the_job(
+    harness, suite, intents_app, provider
+):
+    async def run(concurrency):
+        pools = harness.Pools(
+            range(16), range(60, 120), range(300, 320), range(420, 432), range(160, 200)
+        )
+        spec = harness.job_spec(intents_app.url, provider.model(), pools, num_iterations=20)
+        spec.max_concurrency = concurrency
+        spec.budget.max_tokens = 60_000
+        return await harness.run_job(suite, spec)
+
+    provider.delays[harness.READER] = 0.002
+    alone = await run(1)
+    assert alone.job.termination_reason == job_v1.TERMINATION_REASON_BUDGET_EXHAUSTED
+    assert alone.result.unscored_by_reason["BUDGET_EXHAUSTED"] >= 1
+    together = await run(8)
+    assert together.found() == alone.found()
+    assert steps(together) == steps(alone)
