@@ -24,6 +24,7 @@ class Wildcard:
 
 
 Part = str | Wildcard
+_Form = tuple[str, tuple[tuple[str, str], ...], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +89,51 @@ def escape(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def bind(pattern: Pattern, text: str, *, optional: Collection[str] = ()) -> dict[str, str] | None:
-    """Binds a pattern's wildcards to what stands in their place in a whole text.
+class Binder:
+    """A pattern made ready to be bound to many texts.
 
-    Each wildcard takes as little as it can. Space around the text does not count unless the text
-    matches as it stands. A line of which every wildcard is optional may be missing.
-
-    Returns:
-        The values by name, or None when the text does not match, when a wildcard that occurs twice
-        would need two values, or when two wildcards touch.
+    Each wildcard takes as little as it can, so that a text is read once from its start to its end.
+    Space around the text does not count unless the text matches as it stands. A line of which every
+    wildcard is optional may be missing.
     """
-    for variant in _variants(pattern, optional):
-        for form, subject in ((variant, text), (_stripped(variant), text.strip())):
-            found = _bind_exactly(form, subject)
+
+    __slots__ = ("_first", "_names", "_optional", "_others", "pattern")
+
+    def __init__(self, pattern: Pattern, *, optional: Collection[str] = ()) -> None:
+        """Takes the pattern, and the names of those wildcards that may be absent."""
+        self.pattern = pattern
+        self._names = pattern.names
+        self._optional = frozenset(optional)
+        self._first = _form(pattern)
+        self._others: tuple[_Form, ...] | None = None
+
+    def bind(self, text: str) -> dict[str, str] | None:
+        """Returns the values by name.
+
+        None when the text does not match, when a wildcard that occurs twice would need two values,
+        or when two wildcards touch.
+        """
+        found = _fit(self._first, text)
+        if found is not None:
+            return found
+        return self._bind_loosely(text)
+
+    def _bind_loosely(self, text: str) -> dict[str, str] | None:
+        if self._others is None:
+            variants = list(_variants(self.pattern, self._optional))
+            forms = [_form(form) for one in variants for form in (one, _stripped(one))]
+            self._others = tuple(forms[1:])
+        bare = text.strip()
+        for place, form in enumerate(self._others):
+            found = _fit(form, text if place % 2 else bare)
             if found is not None:
-                return {name: found.get(name, "") for name in pattern.names}
-    return None
+                return {name: found.get(name, "") for name in self._names}
+        return None
+
+
+def bind(pattern: Pattern, text: str, *, optional: Collection[str] = ()) -> dict[str, str] | None:
+    """Binds a pattern's wildcards to what stands in their place in a whole text, as `Binder`."""
+    return Binder(pattern, optional=optional).bind(text)
 
 
 def lines_with(pattern: Pattern, names: Collection[str]) -> Pattern:
@@ -121,35 +151,40 @@ def _joined(literal: list[str]) -> tuple[str, ...]:
     return (text,) if text else ()
 
 
-def _bind_exactly(pattern: Pattern, text: str) -> dict[str, str] | None:
-    if pattern.ambiguous:
+def _form(pattern: Pattern) -> _Form:
+    """Returns a pattern as its first literal, then each wildcard with the literal after it."""
+    parts = list(pattern.parts)
+    prefix = str(parts.pop(0)) if parts and isinstance(parts[0], str) else ""
+    holes: list[tuple[str, str]] = []
+    for index, part in enumerate(parts):
+        if isinstance(part, Wildcard):
+            after = parts[index + 1] if index + 1 < len(parts) else ""
+            holes.append((part.name, after if isinstance(after, str) else ""))
+    return prefix, tuple(holes), pattern.ambiguous
+
+
+def _fit(form: _Form, text: str) -> dict[str, str] | None:
+    prefix, holes, ambiguous = form
+    if not holes:
+        return {} if text == prefix else None
+    if ambiguous or not text.startswith(prefix):
         return None
     found: dict[str, str] = {}
-    position = 0
-    open_name: str | None = None
-    last = len(pattern.parts) - 1
-    for index, part in enumerate(pattern.parts):
-        if isinstance(part, Wildcard):
-            open_name = part.name
-            continue
-        if open_name is None:
-            start = 0 if text.startswith(part) else -1
-        elif index == last:
-            start = len(text) - len(part) if text.endswith(part) else -1
-        else:
-            start = text.find(part, position)
-        if start < position:
+    position = len(prefix)
+    for name, literal in holes[:-1]:
+        at = text.find(literal, position)
+        if at < 0:
             return None
-        if (
-            open_name is not None
-            and found.setdefault(open_name, text[position:start]) != (text[position:start])
-        ):
+        value = text[position:at]
+        if found.setdefault(name, value) != value:
             return None
-        open_name, position = None, start + len(part)
-    if open_name is not None:
-        value = text[position:]
-        return found if found.setdefault(open_name, value) == value else None
-    return found if position == len(text) else None
+        position = at + len(literal)
+    name, suffix = holes[-1]
+    end = len(text) - len(suffix)
+    if end < position or not text.endswith(suffix):
+        return None
+    value = text[position:end]
+    return found if found.setdefault(name, value) == value else None
 
 
 def _variants(pattern: Pattern, optional: Collection[str]) -> Iterator[Pattern]:

@@ -1,4 +1,4 @@
-"""Recognising the stage of a call."""
+"""Recognising the stage of a call by its text."""
 
 import itertools
 import random
@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from burnish import templates
 from burnish_interceptor.policies.policy import MessagePattern, Mode, Model, Stage
-from burnish_interceptor.prompts import match
+from burnish_interceptor.prompts import overlap
 from burnish_interceptor.prompts.edit import Message
-from burnish_interceptor.prompts.match import Recogniser
-from burnish_interceptor.prompts.stages import CallSite, StageFinder
+from burnish_interceptor.prompts.match import How, Recogniser
+from burnish_interceptor.prompts.overlap import MAX_TOKENS, PatternTokens
 
 MODEL = Model(provider="openai", name="m")
 
 
-def stage(stage_id, *messages) -> Any:
+def stage(stage_id, *messages, optional=()) -> Any:
     return Stage(
         stage_id=stage_id,
         messages=tuple(
             MessagePattern(role=role, pattern=templates.parse(text)) for role, text in messages
         ),
-        optional=frozenset(),
+        optional=frozenset(optional),
         mode=Mode.SYSTEM,
         model=MODEL,
         optimised=True,
@@ -35,16 +35,22 @@ def sent(*messages) -> Any:
     return [Message(role=role, text=text) for role, text in messages]
 
 
+def recognised(stages, *messages) -> Any:
+    return Recogniser().recognise(stages, sent(*messages))
+
+
 CLASSIFY = stage(
     "classify",
-    ("system", "Classify the query of a bank customer into exactly one intent."),
-    ("user", "Query: {query}"),
+    ("system", "Sort the letter of a reader into exactly one section of the paper."),
+    ("user", "Letter: {letter}"),
 )
 ANSWER = stage(
     "answer",
-    ("system", "Write a short, polite reply to the customer; use the intent that was found."),
-    ("user", "Query: {query}\nIntent: {intent}"),
+    ("system", "Write a short, polite answer to the reader; use the section that was found."),
+    ("user", "Letter: {letter}\nSection: {section}"),
 )
+CLASSIFY_TEXT = CLASSIFY.messages[0].pattern.render({})
+ANSWER_TEXT = ANSWER.messages[0].pattern.render({})
 
 
 def slow_length(a, b) -> Any:
@@ -61,109 +67,193 @@ def slow_length(a, b) -> Any:
     st.lists(st.sampled_from("abcd"), max_size=14), st.lists(st.sampled_from("abcd"), max_size=14)
 )
 def test_the_common_subsequence_is_a_longest_one(a, b):
-    pairs = match.common_subsequence(a, b)
+    pairs = overlap.common_subsequence(a, b)
     assert len(pairs) == slow_length(a, b)
     assert all(a[i] == b[j] for i, j in pairs)
     assert all(x[0] < y[0] and x[1] < y[1] for x, y in itertools.pairwise(pairs))
 
 
 @pytest.mark.parametrize(
-    ("messages", "expected"),
+    ("messages", "expected", "how"),
     [
-        ([CLASSIFY.messages[0].pattern.render({}), "Query: where is my card"], "classify"),
-        ([ANSWER.messages[0].pattern.render({}), "Query: where\nIntent: card_arrival"], "answer"),
-        (["classify the query of a bank customer into one intent!", "Query: x"], "classify"),
-        (["Write a poem about the sea.", "Query: where is my card"], None),
+        ((CLASSIFY_TEXT, "Letter: where is it"), "classify", How.EXACT),
+        ((ANSWER_TEXT, "Letter: where\nSection: city"), "answer", How.EXACT),
+        ((CLASSIFY_TEXT.upper(), "LETTER: x"), "classify", How.NEAR),
+        ((f"{CLASSIFY_TEXT} Today is Monday.", "Letter: x"), "classify", How.NEAR),
+        (("Write a poem about the sea.", "Letter: where is it"), None, How.FOREIGN),
+        ((CLASSIFY_TEXT, "Name a colour."), None, How.FOREIGN),
     ],
 )
-def test_the_stage_with_the_most_in_common_is_found(messages, expected):
-    ranking = Recogniser().rank(
-        [CLASSIFY, ANSWER], sent(*zip(("system", "user"), messages, strict=True))
-    )
-    found = ranking.clear
-    assert (found.stage_id if found is not None else None) == expected
+def test_the_stage_is_found_by_its_text(messages, expected, how):
+    found = recognised([CLASSIFY, ANSWER], *zip(("system", "user"), messages, strict=True))
+    assert (found.stage.stage_id if found.stage is not None else None, found.how) == (expected, how)
 
 
-def test_a_lone_stage_has_to_reach_the_ratio_too():
-    foreign = sent(("system", "You are a pirate who only speaks in rhymes."), ("user", "Hello"))
-    assert Recogniser().rank([CLASSIFY], foreign).clear is None
+def test_an_exact_match_brings_the_values():
+    found = recognised([CLASSIFY], ("system", CLASSIFY_TEXT), ("user", "Letter: {a} b"))
+    assert found.bindings == {"letter": "{a} b"}
+
+
+def test_a_lone_stage_has_to_be_recognised_too():
+    foreign = recognised([CLASSIFY], ("system", "You only speak in rhymes."), ("user", "Hello"))
+    assert (foreign.stage, foreign.how) == (None, How.FOREIGN)
+
+
+def test_a_text_that_says_something_else_in_the_middle_is_not_taken_for_the_stage():
+    other = CLASSIFY_TEXT.replace("exactly one section", "two keywords")
+    found = recognised([CLASSIFY], ("system", other), ("user", "Letter: x"))
+    assert found.stage is None
+    assert found.ratio > 0.8
 
 
 def test_what_a_wildcard_stands_for_does_not_count():
-    long = "word " * 500
-    noisy = sent(
-        ("system", "Classify the query of a bank customer into exactly one single intent."),
-        ("user", f"Query: {long}"),
-    )
-    assert Recogniser().rank([CLASSIFY], noisy).scores[0][0] > 0.9
+    noisy = [
+        ("system", "Sort the letter of a reader into exactly one single section of the paper."),
+        ("user", f"Letter: {'word ' * 500}"),
+    ]
+    assert recognised([CLASSIFY], *noisy).ratio > 0.9
 
 
 def test_a_wildcard_in_the_system_text_may_be_long_even_when_the_text_was_changed():
-    listed = stage("s", ("system", "Classify the query. Labels: {labels} Answer with one label."))
-    labels = ", ".join(f"label_{i}" for i in range(80))
-    text = f"Classify this query. Labels: {labels} Answer with one label."
-    assert Recogniser().rank([listed], sent(("system", text))).scores[0][0] > 0.8
+    listed = stage("s", ("system", "Sort the letter. Sections: {sections} Answer with one."))
+    names = ", ".join(f"section_{i}" for i in range(80))
+    found = recognised([listed], ("system", f"sort the letter. Sections: {names} Answer with one."))
+    assert (found.stage, found.ratio) == (listed, 1.0)
 
 
 def test_developer_counts_as_system():
-    text = CLASSIFY.messages[0].pattern.render({})
-    assert Recogniser().rank([CLASSIFY], sent(("developer", text), ("user", "Query: x"))).clear
+    found = recognised([CLASSIFY], ("developer", CLASSIFY_TEXT), ("user", "Letter: x"))
+    assert found.stage is CLASSIFY
 
 
 def test_turns_of_a_tool_loop_do_not_change_the_stage():
-    text = CLASSIFY.messages[0].pattern.render({})
-    loop = sent(
-        ("system", text), ("user", "Query: x"), ("assistant", ""), ("tool", "long result " * 50),
-        ("assistant", "let me see"),
+    found = recognised(
+        [CLASSIFY, ANSWER], ("system", CLASSIFY_TEXT), ("user", "Letter: x"), ("assistant", ""),
+        ("tool", "long result " * 50), ("assistant", "let me see"),
     )  # fmt: skip
-    assert Recogniser().rank([CLASSIFY, ANSWER], loop).clear is CLASSIFY
+    assert found.stage is CLASSIFY
 
 
 def test_the_text_may_follow_turns_of_the_apps_own():
-    text = CLASSIFY.messages[0].pattern.render({})
-    shots = sent(
-        ("system", text), ("user", "an example"), ("assistant", "a label"), ("user", "Query: x")
-    )
-    assert Recogniser().rank([CLASSIFY], shots).scores[0][0] == 1.0
+    found = recognised(
+        [CLASSIFY], ("system", CLASSIFY_TEXT), ("user", "an example"), ("assistant", "a label"),
+        ("user", "Letter: x"),
+    )  # fmt: skip
+    assert (found.stage, found.bindings) == (CLASSIFY, {"letter": "x"})
 
 
-def site(body="b", *, retry=False, hint="", attempt=("roll", 1)) -> Any:
-    return CallSite(attempt=attempt, body_hash=body, retry=retry, hint=hint)
+ALIKE = [
+    stage("for", ("system", "You debate. Argue for the motion in eighty words."), ("user", "{m}")),
+    stage("against", ("system", "You debate. Argue against the motion in eighty words."),
+          ("user", "{m}")),
+]  # fmt: skip
 
 
-TWINS = [stage("first", ("system", "Think hard.")), stage("second", ("system", "Think hard."))]
-THINK = sent(("system", "Think hard."), ("user", "x"))
+def test_stages_that_differ_by_a_word_are_told_apart_to_the_letter_and_nearly():
+    for one in ALIKE:
+        text = one.messages[0].pattern.render({})
+        assert recognised(ALIKE, ("system", text), ("user", "x")).how is How.EXACT
+        near = recognised(ALIKE, ("system", f"{text.lower()} Be fair."), ("user", "x"))
+        assert (near.stage, near.how) == (one, How.NEAR)
 
 
-def test_equal_stages_take_turns_in_the_programs_order():
-    finder = StageFinder()
-    found = [finder.find(TWINS, THINK, site(str(i))) for i in range(3)]
-    assert found == [*TWINS, None]
-    assert finder.find(TWINS, THINK, site(attempt=("roll", 2))) is TWINS[0]
+def test_a_text_without_the_word_that_tells_stages_apart_is_of_neither():
+    cut = [("system", "You debate. Argue the motion in eighty words."), ("user", "x")]
+    found = recognised(ALIKE, *cut)
+    assert (found.stage, found.how, found.tied) == (None, How.UNSURE, (0, 1))
+    assert not found.twins
 
 
-def test_a_repeated_call_keeps_its_turn_and_an_unseen_one_has_none():
-    finder = StageFinder()
-    assert finder.find(TWINS, THINK, site("a")) is TWINS[0]
-    assert finder.find(TWINS, THINK, site("a", retry=True)) is TWINS[0]
-    assert StageFinder().find(TWINS, THINK, site("a", retry=True)) is None
+NESTED = [
+    stage("write", ("system", "Write SQL."), ("user", "Question: {q}")),
+    stage("repair", ("system", "Write SQL."), ("user", "Question: {q}\nThis failed: {query}")),
+]
 
 
-def test_the_hint_of_the_app_decides_between_equal_stages():
-    assert StageFinder().find(TWINS, THINK, site(hint="second")) is TWINS[1]
-    assert StageFinder().find(TWINS, THINK, site(hint="unknown")) is TWINS[0]
+def test_of_stages_that_hold_one_another_the_narrowest_is_taken():
+    assert recognised(NESTED, ("system", "Write SQL."), ("user", "Question: a")).stage is NESTED[0]
+    narrow = recognised(NESTED, ("system", "Write SQL."), ("user", "Question: a\nThis failed: b"))
+    assert (narrow.stage, narrow.bindings) == (NESTED[1], {"q": "a", "query": "b"})
 
 
-def test_the_hint_does_not_override_a_clear_text():
-    text = CLASSIFY.messages[0].pattern.render({})
-    messages = sent(("system", text), ("user", "Query: x"))
-    assert StageFinder().find([CLASSIFY, ANSWER], messages, site(hint="answer")) is CLASSIFY
+def test_a_call_that_nearly_is_of_the_narrower_stage_is_not_taken_for_the_wider():
+    found = recognised(NESTED, ("system", "Write SQL."), ("user", "Question: a\n\nThis failed:  b"))
+    assert found.stage is NESTED[1]
+    text = "Question: does it say This failed anywhere"
+    unsure = recognised(NESTED, ("system", "Write SQL."), ("user", text))
+    assert (unsure.stage, unsure.how) == (None, How.UNSURE)
+
+
+def test_stages_of_equal_text_are_twins():
+    twins = [stage(name, ("system", "Think."), ("user", "{x}")) for name in "ab"]
+    found = recognised(twins, ("system", "Think."), ("user", "x"))
+    assert (found.stage, found.twins, found.tied) == (None, True, (0, 1))
+    near = recognised(twins, ("system", "THINK."), ("user", "x"))
+    assert (near.stage, near.twins) == (None, True)
+
+
+def test_a_stage_of_wildcards_alone_wants_the_system_messages_it_knows():
+    open_stage = stage("s", ("user", "{x}"))
+    assert recognised([open_stage], ("user", "anything")).stage is open_stage
+    foreign = recognised([open_stage], ("system", "You are a pirate."), ("user", "anything"))
+    assert foreign.stage is None
+
+
+def test_a_stage_without_messages_is_never_found():
+    assert recognised([stage("s")], ("user", "x")).stage is None
+
+
+def test_scripts_without_spaces_are_compared_letter_by_letter():
+    text = "投稿を最後まで読み、暴言が含まれているかどうかを判断してください。"
+    one = stage("s", ("system", text), ("user", "投稿 {post}"))
+    near = recognised([one], ("system", text + "今日は月曜日です。"), ("user", "投稿 x"))
+    assert (near.stage, near.how) == (one, How.NEAR)
 
 
 @given(st.integers(0, 2**32))
-def test_any_text_can_be_ranked(seed):
+def test_any_call_can_be_recognised(seed):
     rng = random.Random(seed)
-    words = ["Query", ":", "classify", "{x}", "intent", "é", "\n"]
-    text = " ".join(rng.choice(words) for _ in range(rng.randrange(40)))
-    for ratio, _ in Recogniser().rank([CLASSIFY, ANSWER], sent(("system", text))).scores:
-        assert 0.0 <= ratio <= 1.0
+    words = ["Letter", ":", "sort", "{x}", "section", "é", "\n", "投", "稿"]
+    messages = [
+        (rng.choice(["system", "user", "assistant", "tool", "else"]),
+         " ".join(rng.choice(words) for _ in range(rng.randrange(40))))
+        for _ in range(rng.randrange(1, 5))
+    ]  # fmt: skip
+    found = recognised([CLASSIFY, ANSWER, *NESTED], *messages)
+    assert 0.0 <= found.ratio <= 1.0
+    assert (found.stage is not None) == (found.how in (How.EXACT, How.NEAR))
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_an_overlap_never_counts_more_than_there_is(pattern, text):
+    tokens = PatternTokens(templates.parse(pattern))
+    found = tokens.overlap(text)
+    assert 0 <= found.common <= min(found.wanted, found.given)
+    assert found.replaced <= found.wanted - found.common
+    assert 0.0 <= found.ratio <= 1.0
+
+
+def test_only_the_ends_of_a_huge_text_are_compared():
+    assert len(overlap.tokens_of("word " * 500_000)) <= MAX_TOKENS
+    long = stage("s", ("system", "Begin here. {doc} End there, and say what it was."))
+    text = f"begin here. {'filler ' * 100_000} End there, and say what it was."
+    assert recognised([long], ("system", text)).stage is long
+
+
+def test_a_stage_with_a_huge_text_is_still_compared():
+    words = " ".join(f"w{i}" for i in range(5000))
+    huge = stage("s", ("system", f"{words} {{x}} {words}"), ("user", "{q}"))
+    text = f"{words} value {words}".upper()
+    assert recognised([huge], ("system", text), ("user", "q")).stage is huge
+
+
+def test_memories_are_bounded():
+    recogniser = Recogniser()
+    for number in range(600):
+        stages = [CLASSIFY, ANSWER]
+        text = f"{CLASSIFY_TEXT} {number}"
+        recogniser.recognise(stages, sent(("system", text), ("user", "Letter: x")))
+    assert len(recogniser._plans) <= 256
+    for number in range(6000):
+        recogniser._overlap(PatternTokens(templates.parse("a")), f"b{number}")
+    assert len(recogniser._overlaps) <= 4096

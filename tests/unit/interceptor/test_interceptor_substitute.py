@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish import templates
-from burnish_interceptor.dialects.request import BadRequest, ChatRequest
+from burnish_interceptor.dialects import BadRequest, Forced
+from burnish_interceptor.dialects.body import DEFAULT_OUTPUT_TOKENS
+from burnish_interceptor.dialects.chat import ChatRequest
 from burnish_interceptor.policies.policy import (
     Demo,
     MessagePattern,
@@ -56,7 +58,9 @@ def chat(*messages, **more) -> Any:
 
 def put_on(req, *, demos=(), text="Better.", **stage_settings) -> Any:
     prompt = StagePrompt(instruction=text, demos=tuple(demos))
-    return substitute.substituted(req, stage=stage(**stage_settings), prompt=prompt)
+    where = stage(**stage_settings)
+    made = substitute.edited(req.messages, stage=where, prompt=prompt)
+    return req.rewritten(made.edit, Forced(model=where.model))
 
 
 def contents(outgoing) -> Any:
@@ -125,15 +129,15 @@ def test_demos_come_before_the_question_of_a_tool_loop():
 
 
 def test_patterns_bind_and_the_instruction_is_rendered_with_the_values():
-    out = put_on(
-        chat(("system", "Labels {labels} for bank X"), ("user", "Query: {odd} value")),
-        mode=Mode.PATTERN,
-        system="Labels {{labels}} for {bank}",
-        user="Query: {query}",
-        text="For {bank}: {query}; {unknown} stays",
+    made = substitute.edited(
+        chat(("system", "Labels {labels} for bank X"), ("user", "Query: {odd} value")).messages,
+        stage=stage(
+            mode=Mode.PATTERN, system="Labels {{labels}} for {bank}", user="Query: {query}"
+        ),
+        prompt=StagePrompt(instruction="For {bank}: {query}; {unknown} stays"),
     )
-    assert contents(out)[0][1] == "For bank X: {odd} value; {unknown} stays"
-    assert out.bindings == {"bank": "bank X", "query": "{odd} value"}
+    assert made.edit.system == "For bank X: {odd} value; {unknown} stays"
+    assert made.bindings == {"bank": "bank X", "query": "{odd} value"}
 
 
 def test_without_patterns_an_instruction_goes_out_as_it_is_braces_and_all():
@@ -160,8 +164,8 @@ def test_the_stages_model_wins_where_it_says_something():
 
 def test_a_call_without_an_output_limit_is_given_one_that_covers_all_choices():
     out = put_on(chat(USER, n=3))
-    assert json.loads(out.body)["max_completion_tokens"] == substitute.DEFAULT_OUTPUT_TOKENS
-    assert out.max_output_tokens == 3 * substitute.DEFAULT_OUTPUT_TOKENS
+    assert json.loads(out.body)["max_completion_tokens"] == DEFAULT_OUTPUT_TOKENS
+    assert out.max_output_tokens == 3 * DEFAULT_OUTPUT_TOKENS
     assert "max_tokens" in json.loads(put_on(chat(USER), provider="local").body)
 
 

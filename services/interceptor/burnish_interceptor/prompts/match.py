@@ -1,223 +1,199 @@
-"""Recognises the stage that a call belongs to, by how much of the stage's baseline it repeats.
+"""Recognises the stage that a call belongs to by its text, or says that it is not sure.
 
-A call is compared with every stage: messages are paired by role, and each pair by the longest
-common subsequence of its tokens, where what stands in place of a wildcard does not count. The ratio
-is 2 * common / (all tokens of both), with the system message counted twice. The best stage is taken
-when it reaches `MIN_RATIO` and leads by `MIN_MARGIN`; a lone stage has to reach the ratio as well.
+A call that follows a stage's patterns to the letter is of that stage; among several such stages the
+most specific is taken, one whose every call would follow the others' patterns too. Else the stage
+is taken that the call repeats most of, provided that
+
+- at least `MIN_RATIO` of the tokens of both is common, system messages counted twice,
+- of every message at least `MIN_RECALL` of the literals is there,
+- at most `MAX_REPLACED` of its words have others in their place: a text that was cut or added to is
+  still the stage's, one that says something else in the middle may be of a stage nobody declared,
+- it leads every other stage by `MIN_LEAD` of what sets the two apart.
+
+Stages of which no text can tell one from the other are twins; those are told apart elsewhere.
 """
 
 from __future__ import annotations
 
-import re
+import enum
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from burnish import templates
-from burnish.templates import Wildcard
-from burnish_interceptor.policies.policy import MessagePattern, Stage
+from burnish_interceptor.policies.policy import Stage
 from burnish_interceptor.prompts.edit import Message
+from burnish_interceptor.prompts.overlap import Overlap, PatternTokens
+from burnish_interceptor.prompts.shapes import Evidence, StageShape
 
 MIN_RATIO = 0.6
-MIN_MARGIN = 0.1
-SYSTEM_WEIGHT = 2
-MAX_TOKENS = 1500
-_CACHE_SIZE = 1024
-_WORD = re.compile(r"\w+|[^\w\s]")
-SYSTEM_ROLES = frozenset({"system", "developer"})
-Pairing = list[tuple[MessagePattern, int | None]]
+MIN_RECALL = 0.75
+MAX_REPLACED = 0.0
+MIN_LEAD = 0.5
+_CACHED_OVERLAPS = 4096
+_CACHED_PLANS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """Tokens in common, and tokens on both sides together."""
+class How(enum.Enum):
+    """By what a call was recognised, or why it was not."""
 
-    common: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Ratio of every stage, best first."""
-
-    scores: tuple[tuple[float, Stage], ...]
-
-    @property
-    def clear(self) -> Stage | None:
-        """The stage that reaches the ratio and leads by the margin, or None."""
-        if not self.scores or self.scores[0][0] < MIN_RATIO:
-            return None
-        if len(self.scores) > 1 and self.scores[0][0] - self.scores[1][0] < MIN_MARGIN:
-            return None
-        return self.scores[0][1]
-
-    @property
-    def tied(self) -> tuple[Stage, ...]:
-        """The stages that reach the ratio and do not trail the best by the margin."""
-        if not self.scores:
-            return ()
-        best = self.scores[0][0]
-        return tuple(
-            stage
-            for ratio, stage in self.scores
-            if ratio >= MIN_RATIO and best - ratio < MIN_MARGIN
-        )
+    EXACT = "exact"
+    NEAR = "near"
+    HINT = "hint"
+    ORDER = "order"
+    UNSURE = "unsure"
+    FOREIGN = "foreign"
 
 
-def pairs(stage: Stage, messages: Sequence[Message]) -> list[Pairing]:
-    """Pairs a stage's patterns with messages by role and in order, from the front and the back.
+class Recognition(NamedTuple):
+    """What a call was taken for.
 
-    Messages without a pattern, such as the turns of a tool loop, are left out. A system pattern
-    goes with the first system or developer message wherever it stands.
-
-    Returns:
-        The different pairings, the one from the front first. The index is None for a pattern that
-        no message is left for.
+    Attributes:
+        stage: Its stage; None when it is of none, or it is not sure of which.
+        bindings: Values of the stage's wildcards, when they could be bound.
+        ratio: Share of tokens in common with the stage, or with the most similar one.
+        how: By what it was recognised.
+        tied: Places of the stages that it may be of, when it is not sure.
+        twins: Whether the tied stages have the same text.
     """
-    first_system = next((i for i, m in enumerate(messages) if m.role in SYSTEM_ROLES), None)
-    turns = [p for p in stage.messages if p.role not in SYSTEM_ROLES]
-    indexes = [i for i, m in enumerate(messages) if m.role not in SYSTEM_ROLES]
-    front = _in_order(turns, indexes, messages)
-    back = _in_order(turns[::-1], indexes[::-1], messages)[::-1]
-    pairings = []
-    for chosen in [front] if front == back else [front, back]:
-        rest = iter(chosen)
-        pairings.append(
-            [
-                (pattern, first_system if pattern.role in SYSTEM_ROLES else next(rest))
-                for pattern in stage.messages
-            ]
+
+    stage: Stage | None
+    bindings: dict[str, str] | None
+    ratio: float
+    how: How
+    tied: tuple[int, ...] = ()
+    twins: bool = False
+
+
+_FOREIGN = Recognition(None, None, 0.0, How.FOREIGN)
+
+
+class Plan:
+    """The stages of one policy, made ready."""
+
+    __slots__ = ("_likeness", "_skeletons", "narrower", "shapes", "stages", "twins")
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = stages
+        self.shapes = tuple(StageShape(stage) for stage in stages)
+        self._skeletons = tuple(shape.skeleton() for shape in self.shapes)
+        self._likeness: dict[tuple[int, int], float] = {}
+        places = range(len(self.shapes))
+        binds = [[shape.bind(one) is not None for one in self._skeletons] for shape in self.shapes]
+        #: For each stage those whose every call would follow its patterns too, but not the reverse.
+        self.narrower = tuple(
+            tuple(j for j in places if binds[i][j] and not binds[j][i]) for i in places
         )
-    return pairings
-
-
-class Recogniser:
-    """Ranks stages for calls, and remembers the overlaps of system messages."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[MessagePattern, str], Overlap] = OrderedDict()
-
-    def rank(self, stages: Sequence[Stage], messages: Sequence[Message]) -> Ranking:
-        """Returns every stage with its ratio, best first; equal ratios stay in the given order."""
-        scored = [(self._ratio(stage, messages), stage) for stage in stages if stage.messages]
-        return Ranking(tuple(sorted(scored, key=lambda pair: -pair[0])))
-
-    def _ratio(self, stage: Stage, messages: Sequence[Message]) -> float:
-        return max(
-            self._pairing_ratio(stage, pairing, messages) for pairing in pairs(stage, messages)
+        #: For each stage those that no text can tell from it, itself among them.
+        self.twins = tuple(
+            frozenset(j for j in places if i == j or (binds[i][j] and binds[j][i])) for i in places
         )
 
-    def _pairing_ratio(
-        self,
-        stage: Stage,
-        pairing: Pairing,
-        messages: Sequence[Message],
-    ) -> float:
-        common = total = 0
-        for pattern, index in pairing:
-            weight = SYSTEM_WEIGHT if pattern.role in SYSTEM_ROLES else 1
-            if index is None:
-                total += weight * (1 + len(literal_tokens(pattern)))
-                continue
-            overlap = self._overlap(pattern, messages[index].text, stage.optional)
-            common += weight * (1 + overlap.common)
-            total += weight * (2 + overlap.total)
-        return 2 * common / total if total else 0.0
-
-    def _overlap(self, pattern: MessagePattern, text: str, optional: frozenset[str]) -> Overlap:
-        if pattern.role not in SYSTEM_ROLES:
-            return overlap(pattern, text, optional)
-        key = (pattern, text)
-        known = self._known.get(key)
+    def likeness(self, one: int, other: int) -> float:
+        """Returns the ratio that a plain call of one stage has with another."""
+        known = self._likeness.get((one, other))
         if known is None:
-            known = self._known[key] = overlap(pattern, text, optional)
-            if len(self._known) > _CACHE_SIZE:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
+            found = self.shapes[other].evidence(self._skeletons[one], PatternTokens.overlap)
+            known = self._likeness[(one, other)] = found.ratio if found is not None else 0.0
         return known
 
 
-def overlap(pattern: MessagePattern, text: str, optional: frozenset[str]) -> Overlap:
-    """Compares a pattern with a text; what its wildcards stand for does not count."""
-    if templates.bind(pattern.pattern, text, optional=optional) is not None:
-        count = len(literal_tokens(pattern))
-        return Overlap(count, 2 * count)
-    wanted, gaps = _tokens_and_gaps(pattern)
-    given = _tokens(text)[:MAX_TOKENS]
-    matches = common_subsequence(wanted, given)
-    free = 0
-    for (i, j), (next_i, next_j) in zip(
-        [(-1, -1), *matches], [*matches, (len(wanted), len(given))], strict=True
-    ):
-        # A wildcard sits before token g when g is in gaps; the gap spans tokens i+1 .. next_i.
-        if any(g in gaps for g in range(i + 1, next_i + 1)):
-            free += next_j - j - 1
-    return Overlap(len(matches), len(wanted) + len(given) - free)
+class Recogniser:
+    """Recognises calls, and remembers how alike texts were; both memories are bounded."""
 
+    def __init__(self) -> None:
+        self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._overlaps: OrderedDict[tuple[PatternTokens, int, int], Overlap] = OrderedDict()
 
-def literal_tokens(pattern: MessagePattern) -> list[str]:
-    """Returns the tokens of a pattern's literals."""
-    return _tokens_and_gaps(pattern)[0]
+    def plan(self, stages: Sequence[Stage]) -> Plan:
+        """Returns the stages made ready; the same sequence is made ready once."""
+        key = id(stages)
+        plan = self._plans.get(key)
+        if plan is None or plan.stages is not stages:
+            plan = self._plans[key] = Plan(stages)
+            self._plans.move_to_end(key)
+            if len(self._plans) > _CACHED_PLANS:
+                self._plans.popitem(last=False)
+        return plan
 
+    def recognise(self, stages: Sequence[Stage], messages: Sequence[Message]) -> Recognition:
+        """Returns what a call was taken for.
 
-def common_subsequence(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    """Returns one longest common subsequence as pairs of indexes, ascending.
+        Args:
+            stages: A policy's stages, the same object for every call of the policy.
+            messages: The call's, at least one.
+        """
+        plan = self.plan(stages)
+        bound: dict[int, dict[str, str]] = {}
+        for place, shape in enumerate(plan.shapes):
+            values = shape.bind(messages)
+            if values is not None:
+                bound[place] = values
+        if not bound:
+            return self._nearest(plan, messages)
+        if len(bound) == 1:
+            place, values = next(iter(bound.items()))
+            if not plan.narrower[place]:
+                return Recognition(plan.stages[place], values, 1.0, How.EXACT)
+        return self._narrowest(plan, messages, bound)
 
-    Bit-parallel: a row of the table is one integer, so that 1,500 by 1,500 tokens take 1.5 ms.
-    """
-    if not a or not b:
-        return []
-    where: dict[str, int] = {}
-    for index, token in enumerate(a):
-        where[token] = where.get(token, 0) | 1 << index
-    full = (1 << len(a)) - 1
-    state = full
-    rows = []
-    for token in b:
-        hit = state & where.get(token, 0)
-        state = ((state + hit) | (state - hit)) & full
-        rows.append(state)
-    found = []
-    i, j = len(a), len(b)
-    while i and j:
-        if rows[j - 1] >> (i - 1) & 1:
-            i -= 1
-            continue
-        j -= 1
-        if j and not rows[j - 1] >> (i - 1) & 1:
-            continue
-        i -= 1
-        found.append((i, j))
-    return found[::-1]
+    def _narrowest(
+        self, plan: Plan, messages: Sequence[Message], bound: dict[int, dict[str, str]]
+    ) -> Recognition:
+        least = [i for i in bound if not any(j in bound for j in plan.narrower[i])]
+        if len(least) > 1:
+            twins = all(j in plan.twins[least[0]] for j in least)
+            return Recognition(None, None, 1.0, How.UNSURE, tuple(least), twins)
+        place = least[0]
+        rivals = []
+        for j in plan.narrower[place]:
+            evidence = plan.shapes[j].evidence(messages, self._overlap)
+            if evidence is not None and evidence.weakest >= MIN_RECALL:
+                rivals.append((j, evidence))
+        if not rivals:
+            return Recognition(plan.stages[place], bound[place], 1.0, How.EXACT)
+        if len(rivals) == 1 and _acceptable(rivals[0][1]) and rivals[0][1].weakest == 1.0:
+            j, evidence = rivals[0]
+            return Recognition(plan.stages[j], None, evidence.ratio, How.NEAR)
+        return Recognition(None, None, 1.0, How.UNSURE, (place, *(j for j, _ in rivals)))
 
+    def _nearest(self, plan: Plan, messages: Sequence[Message]) -> Recognition:
+        found = [
+            (evidence, place)
+            for place, shape in enumerate(plan.shapes)
+            if (evidence := shape.evidence(messages, self._overlap)) is not None
+        ]
+        if not found:
+            return _FOREIGN
+        best, place = max(found, key=lambda pair: pair[0].ratio)
+        twins = plan.twins[place]
+        tied = [
+            other
+            for evidence, other in found
+            if other in twins
+            or best.ratio - evidence.ratio < MIN_LEAD * (1 - plan.likeness(place, other))
+        ]
+        if not _acceptable(best):
+            return Recognition(None, None, best.ratio, How.FOREIGN)
+        if len(tied) > 1:
+            same = all(other in twins for other in tied)
+            return Recognition(None, None, best.ratio, How.UNSURE, tuple(tied), same)
+        return Recognition(plan.stages[place], None, best.ratio, How.NEAR)
 
-def _in_order(
-    patterns: Sequence[MessagePattern], indexes: Sequence[int], messages: Sequence[Message]
-) -> list[int | None]:
-    chosen: list[int | None] = []
-    start = 0
-    for pattern in patterns:
-        at = next(
-            (k for k in range(start, len(indexes)) if messages[indexes[k]].role == pattern.role),
-            None,
-        )
-        chosen.append(None if at is None else indexes[at])
-        start = start if at is None else at + 1
-    return chosen
-
-
-def _tokens(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
-
-
-def _tokens_and_gaps(pattern: MessagePattern) -> tuple[list[str], set[int]]:
-    tokens: list[str] = []
-    gaps: set[int] = set()
-    for part in pattern.pattern.parts:
-        if isinstance(part, Wildcard):
-            gaps.add(len(tokens))
+    def _overlap(self, tokens: PatternTokens, text: str) -> Overlap:
+        key = (tokens, len(text), hash(text))
+        known = self._overlaps.get(key)
+        if known is None:
+            known = self._overlaps[key] = tokens.overlap(text)
+            if len(self._overlaps) > _CACHED_OVERLAPS:
+                self._overlaps.popitem(last=False)
         else:
-            tokens += _tokens(part)
-    tokens = tokens[:MAX_TOKENS]
-    return tokens, {min(gap, len(tokens)) for gap in gaps}
+            self._overlaps.move_to_end(key)
+        return known
+
+
+def _acceptable(evidence: Evidence) -> bool:
+    return (
+        evidence.ratio >= MIN_RATIO
+        and evidence.weakest >= MIN_RECALL
+        and evidence.replaced <= MAX_REPLACED
+    )

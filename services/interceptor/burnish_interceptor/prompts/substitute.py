@@ -1,98 +1,196 @@
-"""Puts a candidate's prompt into a chat request, and forces the stage's model on it.
+"""What a candidate changes in a stage's conversation: its texts, and the demos it brings.
 
-The app's own messages and unknown fields keep their bytes. Of the model settings the stage's win
-where it names them: the model always, temperature and output limit when they are set. Without any
-output limit the call is given `DEFAULT_OUTPUT_TOKENS`, because a call without one has no worst case
-that a budget could reserve.
+All that a prompt says of every call of its stage is worked out once; a call then costs a few look-
+ups. Either everything a prompt needs of a call is there, or nothing of it leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import orjson
 
 from burnish import templates
-from burnish.templates import Pattern
-from burnish_interceptor.dialects.request import ChatRequest
-from burnish_interceptor.policies.policy import Demo, Mode, Model, Stage, StagePrompt
-from burnish_interceptor.prompts import match, splice
-from burnish_interceptor.prompts.match import SYSTEM_ROLES
+from burnish_interceptor.policies.policy import Demo, Mode, Stage, StagePrompt
+from burnish_interceptor.prompts.edit import Message, PromptEdit
+from burnish_interceptor.prompts.shapes import SYSTEM_ROLES, StageShape
+from burnish_interceptor.prompts.transform import replaced, section_plan
 
-DEFAULT_OUTPUT_TOKENS = 4096
-_NONE: Mapping[str, str] = MappingProxyType({})
-_LIMITS = ("max_completion_tokens", "max_tokens")
-_NEW_LIMIT_PROVIDERS = frozenset({"openai", "groq"})
-# Fields by which a provider would repeat the prompt, or keep it for a later call.
-_REFUSED_FIELDS = (
-    "add_generation_prompt",
-    "continue_final_message",
-    "echo",
-    "previous_response_id",
-    "prompt_logprobs",
-    "return_prompt_token_ids",
-    "return_token_ids",
-    "store",
-)
+_CACHED_RECIPES = 1024
+_CACHED_EDITS = 64
 
 
-class WildcardUnbound(Exception):
-    """A required wildcard could not be bound, so nothing may be put on the wire."""
+class NotSubstitutable(Exception):
+    """A prompt that cannot be put on a call, which therefore must not be made."""
+
+    reason = "PROMPT_UNFIT"
+
+
+class WildcardUnbound(NotSubstitutable):
+    """A required wildcard could not be bound."""
+
+    reason = "WILDCARD_UNBOUND"
+
+
+class ReplacementUnfound(NotSubstitutable):
+    """A replacement that has to be made found nothing to replace."""
+
+    reason = "REPLACEMENT_UNFOUND"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """A request ready to leave.
+class Substitution:
+    """A candidate's edit of one call.
 
     Attributes:
-        body: JSON for the provider.
-        model: Where it goes.
-        max_output_tokens: Most tokens that the answer can have, all choices together.
+        edit: What changes.
         bindings: Values bound to the stage's wildcards.
+        applied: Whether the prompt is in force; a lenient one may have found nothing to replace,
+            and then the call counts as unmatched.
     """
 
-    body: bytes
-    model: Model
-    max_output_tokens: int
+    edit: PromptEdit
     bindings: Mapping[str, str]
+    applied: bool = True
 
 
-def passed_through(
-    request: ChatRequest, model: Model, *, bindings: Mapping[str, str] = _NONE
-) -> Outgoing:
-    """Returns the request with nothing but the model's settings changed."""
-    return _outgoing(request, model=model, messages=None, bindings=bindings)
+class Recipe:
+    """What one prompt does to every call of its stage."""
+
+    __slots__ = ("_demos", "_edits", "_pattern", "_sections", "_shape", "prompt", "stage")
+
+    def __init__(self, stage: Stage, prompt: StagePrompt) -> None:
+        self.stage = stage
+        self.prompt = prompt
+        self._shape = StageShape(stage)
+        self._demos = tuple(turn for demo in prompt.demos for turn in demo_messages(stage, demo))
+        self._edits: dict[int, PromptEdit] = {}
+        sections = prompt.sections
+        self._sections = section_plan(sections, wildcards=stage.wildcards) if sections else None
+        by_pattern = prompt.instruction is not None and stage.mode is Mode.PATTERN
+        self._pattern = (
+            templates.parse(prompt.instruction or "", names=stage.wildcards) if by_pattern else None
+        )
+
+    def apply(
+        self, messages: Sequence[Message], bindings: Mapping[str, str] | None
+    ) -> Substitution:
+        """Returns the edit of one call; see `edited`."""
+        if bindings is None:
+            bindings = self._shape.bind(messages)
+        if self._sections is not None:
+            return self._by_sections(messages, bindings)
+        if self.prompt.transform is not None:
+            return self._by_transform(messages, bindings or {})
+        before = _before_last_user(messages)
+        if self._pattern is None:
+            edit = self._edits.get(before)
+            if edit is None:
+                edit = PromptEdit(
+                    system=self.prompt.instruction, demos=self._demos, demos_before=before
+                )
+                if len(self._edits) < _CACHED_EDITS:
+                    self._edits[before] = edit
+            return Substitution(edit=edit, bindings=bindings or {})
+        if bindings is None:
+            raise WildcardUnbound
+        edit = PromptEdit(
+            system=self._pattern.render(bindings), demos=self._demos, demos_before=before
+        )
+        return Substitution(edit=edit, bindings=bindings)
+
+    def _by_sections(
+        self, messages: Sequence[Message], bindings: Mapping[str, str] | None
+    ) -> Substitution:
+        plan = self._sections
+        if plan is None or bindings is None:
+            raise WildcardUnbound
+        before = _before_last_user(messages)
+        texts: dict[int, str] = {}
+        if plan.last is not None:
+            # The user's turn is given up for the section, so nothing of it may be lost.
+            turn = messages[before] if before < len(messages) else None
+            said = self._shape.bind_last_user(turn) if turn is not None else None
+            if said is None or any(bindings.get(name) != value for name, value in said.items()):
+                raise WildcardUnbound
+            if not said.keys() - self.stage.optional <= plan.names:
+                raise WildcardUnbound
+            texts[before] = plan.last.render(bindings)
+        edit = PromptEdit(
+            system=None if plan.system is None else plan.system.render(bindings),
+            texts=texts,
+            demos=plan.rendered_before(bindings) + self._demos,
+            demos_before=before,
+        )
+        return Substitution(edit=edit, bindings=bindings)
+
+    def _by_transform(
+        self, messages: Sequence[Message], bindings: Mapping[str, str]
+    ) -> Substitution:
+        transform = self.prompt.transform
+        if transform is None:
+            raise ReplacementUnfound
+        done = replaced(messages, transform)
+        if transform.strict and done.missed:
+            raise ReplacementUnfound
+        if len(done.missed) == len(transform.replacements) > 0:
+            return Substitution(edit=PromptEdit(), bindings=bindings, applied=False)
+        texts = dict(done.texts)
+        first = next((i for i, one in enumerate(messages) if one.role in SYSTEM_ROLES), None)
+        system = done.inserted if first is None else texts.pop(first, None)
+        edit = PromptEdit(
+            system=system,
+            texts=texts,
+            demos=self._demos,
+            demos_before=_before_last_user(messages),
+        )
+        return Substitution(edit=edit, bindings=bindings)
 
 
-def substituted(request: ChatRequest, *, stage: Stage, prompt: StagePrompt) -> Outgoing:
-    """Returns the request with a candidate's prompt for a stage.
+class Editor:
+    """Makes edits, and remembers what was worked out of each prompt; the memory is bounded."""
 
-    Without patterns the instruction goes out as it is, braces and all.
+    def __init__(self) -> None:
+        self._recipes: OrderedDict[tuple[int, int], Recipe] = OrderedDict()
+
+    def edited(
+        self,
+        messages: Sequence[Message],
+        *,
+        stage: Stage,
+        prompt: StagePrompt,
+        bindings: Mapping[str, str] | None = None,
+    ) -> Substitution:
+        """Returns what a prompt changes in a conversation, as the function `edited`.
+
+        Args:
+            messages: The call's, at least one.
+            stage: Its stage, the same object for every call.
+            prompt: The candidate's, the same object for every call.
+            bindings: Values of the stage's wildcards, when they are known already.
+        """
+        key = (id(stage), id(prompt))
+        recipe = self._recipes.get(key)
+        if recipe is None or recipe.stage is not stage or recipe.prompt is not prompt:
+            recipe = self._recipes[key] = Recipe(stage, prompt)
+            if len(self._recipes) > _CACHED_RECIPES:
+                self._recipes.popitem(last=False)
+        return recipe.apply(messages, bindings)
+
+
+def edited(messages: Sequence[Message], *, stage: Stage, prompt: StagePrompt) -> Substitution:
+    """Returns what a candidate's prompt for a stage changes in a conversation.
+
+    Without patterns an instruction goes out as it is, braces and all.
 
     Raises:
-        WildcardUnbound: The stage works by patterns and a required wildcard was not found.
+        WildcardUnbound: The prompt needs the stage's wildcards and a required one was not found, or
+            its sections would lose what the user said.
+        ReplacementUnfound: A strict replacement found nothing.
     """
-    roles = [message.role for message in request.messages]
-    system = next((i for i, role in enumerate(roles) if role in SYSTEM_ROLES), None)
-    instruction, bindings = _instruction(request, stage, prompt)
-    messages = [request.raw(index) for index in range(len(roles))]
-    if instruction is not None and system is None:
-        messages.insert(0, _message("system", instruction))
-        roles.insert(0, "system")
-        system = 0
-    elif instruction is not None and system is not None:
-        messages[system] = _message(roles[system], instruction)
-    first_turn = 0 if system is None else system + 1
-    before = max((i for i, role in enumerate(roles) if role == "user"), default=first_turn)
-    messages[before:before] = [turn for demo in prompt.demos for turn in demo_messages(stage, demo)]
-    return _outgoing(
-        request,
-        model=stage.model,
-        messages=b"[" + b",".join(messages) + b"]",
-        bindings=bindings,
-    )
+    return Recipe(stage, prompt).apply(messages, None)
 
 
 def demo_messages(stage: Stage, demo: Demo) -> list[bytes]:
@@ -109,70 +207,17 @@ def demo_messages(stage: Stage, demo: Demo) -> list[bytes]:
         lines = templates.lines_with(pattern, known)
         values = {name: demo.bindings.get(name, "") for name in lines.names}
         text = lines.render(values).strip()
-    return [_message("user", text), *demo.messages]
+    return [orjson.dumps({"role": "user", "content": text}), *demo.messages]
 
 
-def bindings_of(request: ChatRequest, stage: Stage) -> dict[str, str] | None:
-    """Returns the values of a stage's wildcards in a request, or None when one cannot be bound."""
-    for pairing in match.pairs(stage, request.messages):
-        found: dict[str, str] = {}
-        for pattern, index in pairing:
-            bound = _bound(pattern.pattern, request, index, stage.optional)
-            if bound is None or any(found.get(k, v) != v for k, v in bound.items()):
-                break
-            found |= bound
-        else:
-            return found
-    return None
+def bindings_of(messages: Sequence[Message], stage: Stage) -> dict[str, str] | None:
+    """Returns the values of a stage's wildcards in a call, or None when one cannot be bound."""
+    return StageShape(stage).bind(messages)
 
 
-def _bound(
-    pattern: Pattern, request: ChatRequest, index: int | None, optional: frozenset[str]
-) -> dict[str, str] | None:
-    if not pattern.names:
-        return {}
-    if index is None:
-        return dict.fromkeys(pattern.names, "") if pattern.names <= optional else None
-    return templates.bind(pattern, request.messages[index].text, optional=optional)
-
-
-def _instruction(
-    request: ChatRequest, stage: Stage, prompt: StagePrompt
-) -> tuple[str | None, dict[str, str]]:
-    bindings = bindings_of(request, stage)
-    if prompt.instruction is None:
-        return None, bindings or {}
-    if stage.mode is Mode.SYSTEM:
-        return prompt.instruction, bindings or {}
-    if bindings is None:
-        raise WildcardUnbound
-    pattern = templates.parse(prompt.instruction, names=stage.wildcards)
-    return pattern.render(bindings), bindings
-
-
-def _message(role: str, text: str) -> bytes:
-    return orjson.dumps({"role": role, "content": text})
-
-
-def _outgoing(
-    request: ChatRequest, *, model: Model, messages: bytes | None, bindings: Mapping[str, str]
-) -> Outgoing:
-    changes: dict[str, bytes | None] = dict.fromkeys(_REFUSED_FIELDS)
-    changes["model"] = orjson.dumps(model.name)
-    if messages is not None:
-        changes["messages"] = messages
-    if model.temperature is not None:
-        changes["temperature"] = orjson.dumps(model.temperature)
-    limit = model.max_output_tokens or request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
-    names = {member.name for member in request.members}
-    sent = [name for name in _LIMITS if name in names]
-    default = _LIMITS[0] if model.provider in _NEW_LIMIT_PROVIDERS else _LIMITS[1]
-    changes |= dict.fromkeys(sent or [default], orjson.dumps(limit))
-    if request.stream and not request.include_usage:
-        changes["stream_options"] = orjson.dumps(request.stream_options | {"include_usage": True})
-    return Outgoing(
-        body=splice.replaced(request.body, changes, known=request.members),
-        model=model,
-        max_output_tokens=limit * request.choices,
-        bindings=bindings,
-    )
+def _before_last_user(messages: Sequence[Message]) -> int:
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role == "user":
+            return index
+    system = (i for i, message in enumerate(messages) if message.role in SYSTEM_ROLES)
+    return next(system, -1) + 1

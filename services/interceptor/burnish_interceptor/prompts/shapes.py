@@ -1,0 +1,180 @@
+"""A policy's stages made ready to be recognised: bound to a call exactly, or compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from burnish_interceptor.policies.policy import Stage
+from burnish_interceptor.prompts.edit import Message
+from burnish_interceptor.prompts.overlap import Overlap, PatternTokens
+
+SYSTEM_ROLES = frozenset({"system", "developer"})
+SYSTEM_WEIGHT = 2
+# A stage with fewer literal tokens says little; then the system messages have to be as expected.
+_FEW_TOKENS = 4
+# Stands for a wildcard's value where stages are compared with each other.
+_VALUE = "\ufffc"
+
+Measure = Callable[[PatternTokens, str], Overlap]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How much a call says for a stage, over all messages; system messages count twice.
+
+    Attributes:
+        ratio: Share of the tokens of both sides that they have in common.
+        weakest: Least share of one message's literals that was found.
+        replaced: Share of the stage's tokens in whose place the call has other words.
+    """
+
+    ratio: float
+    weakest: float
+    replaced: float
+
+
+class StageShape:
+    """One stage, its patterns made ready."""
+
+    __slots__ = ("_few", "_roles", "_shared_names", "_slots", "_systems", "_turns", "stage")
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        slots = [
+            (
+                "system" if one.role in SYSTEM_ROLES else one.role,
+                PatternTokens(one.pattern, optional=stage.optional),
+            )
+            for one in stage.messages
+        ]
+        self._slots = tuple(slots)
+        self._roles = tuple(role for role, _ in slots)
+        self._systems = self._roles.count("system")
+        self._turns = tuple(role for role in self._roles if role != "system")
+        self._few = sum(len(tokens.tokens) for _, tokens in slots) < _FEW_TOKENS
+        names = [name for one in stage.messages for name in one.pattern.names]
+        self._shared_names = len(names) != len(set(names))
+
+    def bind(self, messages: Sequence[Message]) -> dict[str, str] | None:
+        """Returns the wildcards' values when the call follows the stage's patterns to the letter.
+
+        Messages without a pattern, such as the turns of a tool loop, may stand anywhere.
+        """
+        if len(messages) == len(self._slots):
+            found: dict[str, str] = {}
+            for (role, tokens), (given, text) in zip(self._slots, messages, strict=True):
+                if role != given and not (role == "system" and given in SYSTEM_ROLES):
+                    break
+                bound = tokens.bind(text)
+                if bound is None:
+                    return None
+                if self._shared_names and any(found.get(k, v) != v for k, v in bound.items()):
+                    return None
+                found.update(bound)
+            else:
+                return found if self._slots else None
+        return self._bind_among(messages)
+
+    def evidence(self, messages: Sequence[Message], measure: Measure) -> Evidence | None:
+        """Returns how much a call says for this stage; None when a message is missing.
+
+        Args:
+            messages: The call's.
+            measure: Compares a pattern with a text.
+        """
+        best = None
+        for chosen in self._pairings(messages):
+            found = self._evidence_of(chosen, messages, measure)
+            if found is not None and (best is None or found.ratio > best.ratio):
+                best = found
+        return best
+
+    def skeleton(self) -> tuple[Message, ...]:
+        """Returns a call of this stage that has nothing but its literals."""
+        return tuple(
+            Message(one.role, one.pattern.render(dict.fromkeys(one.pattern.names, _VALUE)))
+            for one in self.stage.messages
+        )
+
+    def bind_last_user(self, message: Message) -> dict[str, str] | None:
+        """Returns the wildcards' values of a message that follows the last user pattern."""
+        tokens = self._last_user()
+        if tokens is None or message.role != "user":
+            return None
+        return tokens.bind(message.text)
+
+    def _last_user(self) -> PatternTokens | None:
+        return next((tokens for role, tokens in reversed(self._slots) if role == "user"), None)
+
+    def _bind_among(self, messages: Sequence[Message]) -> dict[str, str] | None:
+        for chosen in self._pairings(messages):
+            found: dict[str, str] = {}
+            for (_, tokens), index in zip(self._slots, chosen, strict=True):
+                bound = self._bound(tokens, messages, index)
+                if bound is None or any(found.get(k, v) != v for k, v in bound.items()):
+                    break
+                found.update(bound)
+            else:
+                return found
+        return None
+
+    def _bound(
+        self, tokens: PatternTokens, messages: Sequence[Message], index: int | None
+    ) -> dict[str, str] | None:
+        if index is not None:
+            return tokens.bind(messages[index].text)
+        names = tokens.names
+        # A message that holds nothing but what is optional may be missing.
+        return dict.fromkeys(names, "") if names and names <= self.stage.optional else None
+
+    def _evidence_of(
+        self, chosen: Sequence[int | None], messages: Sequence[Message], measure: Measure
+    ) -> Evidence | None:
+        common = total = wanted = replaced = 0
+        weakest = 1.0
+        for (role, tokens), index in zip(self._slots, chosen, strict=True):
+            if index is None:
+                return None
+            weight = SYSTEM_WEIGHT if role == "system" else 1
+            overlap = measure(tokens, messages[index].text)
+            common += weight * overlap.common
+            total += weight * (overlap.wanted + overlap.given)
+            wanted += weight * overlap.wanted
+            replaced += weight * overlap.replaced
+            weakest = min(weakest, overlap.recall)
+        if not wanted:
+            return None
+        return Evidence(ratio=2 * common / total, weakest=weakest, replaced=replaced / wanted)
+
+    def _pairings(self, messages: Sequence[Message]) -> Iterator[list[int | None]]:
+        """Yields which message goes with each pattern, by role: from the front, then the back.
+
+        System patterns go with the system messages in order, wherever those stand.
+        """
+        if not self._slots:
+            return
+        systems = [i for i, message in enumerate(messages) if message.role in SYSTEM_ROLES]
+        if self._few and len(systems) != self._systems:
+            return
+        indexes = [i for i, message in enumerate(messages) if message.role not in SYSTEM_ROLES]
+        front = _in_order(self._turns, indexes, messages)
+        back = _in_order(self._turns[::-1], indexes[::-1], messages)[::-1]
+        for chosen in [front] if front == back else [front, back]:
+            turns = iter(chosen)
+            heads: Iterator[int | None] = iter([*systems, *([None] * self._systems)])
+            yield [next(heads) if role == "system" else next(turns) for role in self._roles]
+
+
+def _in_order(
+    roles: Sequence[str], indexes: Sequence[int], messages: Sequence[Message]
+) -> list[int | None]:
+    chosen: list[int | None] = []
+    start = 0
+    for role in roles:
+        at = next(
+            (k for k in range(start, len(indexes)) if messages[indexes[k]].role == role), None
+        )
+        chosen.append(None if at is None else indexes[at])
+        start = start if at is None else at + 1
+    return chosen
