@@ -18,6 +18,7 @@ from burnish.api.interceptor.v1.interceptor_service_pb2_grpc import (
     add_InterceptorServiceServicer_to_server,
 )
 from burnish.errors import FailedPrecondition
+from burnish_interceptor.answers import Answers
 from burnish_interceptor.dataplane import DataPlane
 from burnish_interceptor.journal import Journal
 from burnish_interceptor.offline import OfflineCalls, Parts
@@ -89,12 +90,14 @@ class InterceptorApp:
         )
         if providers is None:
             providers = Providers.from_settings(settings, os.environ)
+        answers = Answers.from_settings(settings, os.environ)
         upstream = Upstream(self._client)
         parts = Parts(
             policies=self._policies,
             providers=providers,
             upstream=upstream,
             journal=Journal(self._ledger),
+            answers=answers,
         )
         key = settings.token_key
         plane = DataPlane(
@@ -106,6 +109,7 @@ class InterceptorApp:
                 providers=providers,
                 upstream=upstream,
                 token=settings.auth_token,
+                answers=answers,
             ),
         )
         self._http = Server(plane.handle, limits=self._options.limits)

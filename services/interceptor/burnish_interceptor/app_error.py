@@ -119,9 +119,15 @@ def from_provider(status: int, headers: Mapping[str, str], code: str | None) -> 
     )
 
 
-WILDCARD_UNBOUND = invalid(
-    "the messages do not match the template declared for this call; send what the template says, "
-    "or correct the template",
-    status=422,
-    code="wildcard_unbound",
-)
+_UNFIT = {
+    "WILDCARD_UNBOUND": "the messages do not match the template declared for this call; send what "
+    "the template says, or correct the template",
+    "REPLACEMENT_UNFOUND": "the messages lack a text that has to be replaced; send what the job "
+    "declares for this call",
+}
+
+
+def unfit(reason: str) -> AppError:
+    """Returns the error for a call on which the candidate's prompt cannot be put."""
+    message = _UNFIT.get(reason, "the messages are not those declared for this call")
+    return invalid(message, status=422, code=reason.lower())

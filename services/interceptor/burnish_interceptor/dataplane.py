@@ -13,7 +13,7 @@ import structlog
 from burnish.errors import BurnishError, NotFound
 from burnish_interceptor import app_error, routes
 from burnish_interceptor.app_error import AppError
-from burnish_interceptor.dialects.request import BadRequest, ChatRequest
+from burnish_interceptor.dialects import PARSERS, BadRequest
 from burnish_interceptor.offline import CallRefused, Incoming, OfflineCalls
 from burnish_interceptor.online import OnlineCall, OnlineCalls
 from burnish_interceptor.policies.cache import PolicyCache
@@ -86,10 +86,14 @@ class DataPlane:
             _send_models(exchange, policy, route.model, request_id)
             return
         _require(method == "POST")
-        chat = ChatRequest.parse(request.body)
+        parsed = PARSERS[route.tail](request.body)
         if grant is not None:
             incoming = Incoming(
-                request_id=request_id, grant=grant, chat=chat, headers=request.headers
+                request_id=request_id,
+                grant=grant,
+                request=parsed,
+                headers=request.headers,
+                shape=route.shape,
             )
             await self._offline.serve(incoming, exchange)
             return
@@ -97,8 +101,9 @@ class DataPlane:
             request_id=request_id,
             policy=route.segment,
             rollout=request.headers.get("x-burnish-rollout") or route.rollout or request_id,
-            chat=chat,
+            request=parsed,
             hint=request.headers.get("x-burnish-stage", ""),
+            shape=route.shape,
         )
         await self._online.serve(call, exchange)
 
@@ -151,8 +156,12 @@ def _send_error(exchange: Exchange, error: AppError, request_id: str) -> None:
     if exchange.started:
         exchange.abort()
         return
-    headers = {"content-type": _JSON, "x-request-id": request_id, **error.headers}
+    headers = {"content-type": _JSON, **_ids(request_id), **error.headers}
     exchange.send(error.status, headers, error.body(request_id))
+
+
+def _ids(request_id: str) -> dict[str, str]:
+    return {"x-request-id": request_id, "x-burnish-request-id": request_id}
 
 
 def _send_models(exchange: Exchange, policy: Policy, model: str, request_id: str) -> None:
@@ -163,5 +172,5 @@ def _send_models(exchange: Exchange, policy: Policy, model: str, request_id: str
     if model and model not in names:
         raise CallRefused(app_error.invalid("no such model", status=404, code="model_not_found"))
     body = entries[names.index(model)] if model else {"object": "list", "data": entries}
-    headers = {"content-type": _JSON, "x-request-id": request_id}
+    headers = {"content-type": _JSON, **_ids(request_id)}
     exchange.send(200, headers, orjson.dumps(body))

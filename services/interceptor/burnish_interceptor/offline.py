@@ -5,27 +5,31 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from burnish.errors import BurnishError
 from burnish_interceptor import app_error, upstream
+from burnish_interceptor.answers import Answers, Labels
 from burnish_interceptor.app_error import AppError
 from burnish_interceptor.calls import Call, CallRecord, Outcome, Problem
-from burnish_interceptor.dialects.request import ChatRequest
+from burnish_interceptor.dialects import AppRequest, Forced, Outgoing
 from burnish_interceptor.journal import Journal, Retries
 from burnish_interceptor.policies.cache import PolicyCache
-from burnish_interceptor.policies.policy import Policy, Stage
+from burnish_interceptor.policies.policy import Model, Policy, Stage
 from burnish_interceptor.prompts import substitute
+from burnish_interceptor.prompts.edit import NO_EDIT
 from burnish_interceptor.prompts.stages import CallSite, StageFinder
-from burnish_interceptor.prompts.substitute import Outgoing
 from burnish_interceptor.providers import Providers
+from burnish_interceptor.routes import Shape
 from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.upstream import Asked, Ended, Upstream
 from burnish_runtime.rollout_token import RolloutGrant
 
 _log = structlog.get_logger("burnish.interceptor.offline")
+# Stage of a call whose API has no conversation, such as embeddings.
+NO_STAGE = "-"
 
 
 class CallRefused(Exception):
@@ -43,14 +47,16 @@ class Incoming:
     Attributes:
         request_id: Ours.
         grant: What the token grants.
-        chat: The body.
+        request: The body.
         headers: The app's, by lower-case name.
+        shape: Whose URL was called.
     """
 
     request_id: str
     grant: RolloutGrant
-    chat: ChatRequest
+    request: AppRequest
     headers: Mapping[str, str] = field(repr=False)
+    shape: Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +67,14 @@ class Prepared:
         stage_id: Stage it was matched to; empty when unmatched.
         candidate_id: Candidate substituted; empty when passed through.
         outgoing: What leaves.
+        bindings: Values of the stage's wildcards.
         problem: Why nothing may leave.
     """
 
     stage_id: str
     candidate_id: str
     outgoing: Outgoing
+    bindings: Mapping[str, str] = field(default_factory=dict, repr=False)
     problem: Problem | None = None
 
 
@@ -79,12 +87,14 @@ class Parts:
         providers: Where calls go.
         upstream: Makes them.
         journal: Books and keeps them.
+        answers: How they are answered.
     """
 
     policies: PolicyCache
     providers: Providers
     upstream: Upstream
     journal: Journal
+    answers: Answers
 
 
 class OfflineCalls:
@@ -100,6 +110,7 @@ class OfflineCalls:
         """Takes its parts, which are started and stopped elsewhere."""
         self._parts = parts
         self._stages = StageFinder()
+        self._editor = substitute.Editor()
         self._retries = Retries()
         self._wall_clock = wall_clock
         self._clock = clock
@@ -111,84 +122,119 @@ class OfflineCalls:
             CallRefused: It was not made.
             BurnishError: The policy or the ledger could not be asked.
         """
-        grant, chat = incoming.grant, incoming.chat
+        grant = incoming.grant
         attempt = (grant.rollout_id, grant.attempt)
-        retry = self._retries.is_retry(incoming.headers, attempt=attempt)
+        site = CallSite(
+            policy=grant.policy,
+            attempt=attempt,
+            body_hash=hashlib.sha256(incoming.request.body).hexdigest(),
+            retry=self._retries.is_retry(incoming.headers, attempt=attempt),
+            hint=incoming.headers.get("x-burnish-stage", ""),
+        )
+        try:
+            await self._serve(incoming, site, exchange)
+        finally:
+            self._stages.ended(site)
+
+    async def _serve(self, incoming: Incoming, site: CallSite, exchange: Exchange) -> None:
+        grant = incoming.grant
         policy = await self._parts.policies.policy(grant.policy, learnt=bool(grant.candidate_id))
-        prepared = await self._prepare(policy, incoming, retry=retry)
+        prepared = await self._prepare(policy, incoming, site)
         call = Call(
             job=policy.job,
             rollout_id=grant.rollout_id,
             attempt=grant.attempt,
             body=prepared.outgoing.body,
-            retry=retry,
+            retry=site.retry,
             model=prepared.outgoing.model,
             max_output_tokens=prepared.outgoing.max_output_tokens,
         )
         decision = await self._parts.journal.begin(call)
         if decision.refused is not None:
             raise CallRefused(_refusal(decision.refused))
-        asked = Asked(
-            request_id=incoming.request_id,
-            model=prepared.outgoing.model.name,
-            stream=chat.stream,
-            choices=chat.choices,
-            include_usage=chat.include_usage,
-        )
+        asked = self._asked(policy, prepared, incoming)
         if decision.replay is not None:
             upstream.replayed(decision.replay, asked).deliver(exchange, asked)
             return
         ended = await self._make(decision.call_id, prepared, incoming, (asked, exchange))
         ended.deliver(exchange, asked)
 
-    async def _prepare(self, policy: Policy, incoming: Incoming, *, retry: bool) -> Prepared:
-        chat, grant = incoming.chat, incoming.grant
-        stage = None
-        if not policy.learning_baseline:
-            site = CallSite(
-                attempt=(grant.rollout_id, grant.attempt),
-                body_hash=hashlib.sha256(chat.body).hexdigest(),
-                retry=retry,
-                hint=incoming.headers.get("x-burnish-stage", ""),
-            )
-            stage = self._stages.find(policy.stages, chat.messages, site)
-        if stage is None:
-            model = policy.model_for(chat.model)
-            if model is None:
-                raise CallRefused(
-                    app_error.unavailable("the policy names no model", code="policy_without_model")
-                )
-            outgoing = substitute.passed_through(chat, model)
-            return Prepared(stage_id="", candidate_id="", outgoing=outgoing)
-        return await self._put_on(policy, stage, incoming)
+    def _asked(self, policy: Policy, prepared: Prepared, incoming: Incoming) -> Asked:
+        answers, model = self._parts.answers, prepared.outgoing.model.name
+        labels = Labels(
+            shape=incoming.shape,
+            job=policy.job,
+            policy_version=policy.version,
+            candidate_id=prepared.candidate_id,
+            rollout=incoming.grant.rollout_id,
+            model=model,
+        )
+        return Asked(
+            request_id=incoming.request_id,
+            request=incoming.request,
+            shown=answers.shown(model),
+            labels=answers.headers(labels, incoming.request_id),
+        )
 
-    async def _put_on(self, policy: Policy, stage: Stage, incoming: Incoming) -> Prepared:
-        chat, grant = incoming.chat, incoming.grant
-        plain = substitute.passed_through(
-            chat, stage.model, bindings=substitute.bindings_of(chat, stage) or {}
+    async def _prepare(self, policy: Policy, incoming: Incoming, site: CallSite) -> Prepared:
+        request = incoming.request
+        if request.messages and not policy.learning_baseline:
+            found = self._stages.match(policy.stages, request.messages, site)
+            if found.stage is not None:
+                return await self._put_on(policy, found.stage, found.bindings, incoming)
+        model = policy.model_for(request.model)
+        if model is None:
+            raise CallRefused(
+                app_error.unavailable("the policy names no model", code="policy_without_model")
+            )
+        outgoing = request.rewritten(NO_EDIT, self._forced(model))
+        # Without a conversation there is no stage that the call could have missed.
+        stage_id = "" if request.conversational else NO_STAGE
+        return Prepared(stage_id=stage_id, candidate_id="", outgoing=outgoing)
+
+    async def _put_on(
+        self,
+        policy: Policy,
+        stage: Stage,
+        bindings: Mapping[str, str] | None,
+        incoming: Incoming,
+    ) -> Prepared:
+        request, grant = incoming.request, incoming.grant
+        forced = self._forced(stage.model)
+        plain = Prepared(
+            stage_id=stage.stage_id,
+            candidate_id="",
+            outgoing=request.rewritten(NO_EDIT, forced),
+            bindings=bindings or {},
         )
         if not stage.optimised or not grant.candidate_id:
-            return Prepared(stage_id=stage.stage_id, candidate_id="", outgoing=plain)
+            return plain
         prompts = await self._parts.policies.candidate(policy.policy_id, grant.candidate_id)
         prompt = prompts.stages.get(stage.stage_id)
         if prompt is None:
-            return Prepared(stage_id="", candidate_id="", outgoing=plain)
-        problem = None
+            return replace(plain, stage_id="")
         try:
-            outgoing = substitute.substituted(chat, stage=stage, prompt=prompt)
-        except substitute.WildcardUnbound:
-            outgoing = plain
+            made = self._editor.edited(
+                request.messages, stage=stage, prompt=prompt, bindings=bindings
+            )
+        except substitute.NotSubstitutable as error:
             problem = Problem(
-                reason="WILDCARD_UNBOUND",
-                message=f"a required wildcard of stage `{stage.stage_id}` could not be bound",
+                reason=error.reason,
+                message=f"the candidate could not be put on a call of stage `{stage.stage_id}`",
                 retryable=False,
             )
+            return replace(plain, problem=problem)
+        if not made.applied:
+            return replace(plain, stage_id="")
         return Prepared(
             stage_id=stage.stage_id,
-            candidate_id="" if problem is not None else grant.candidate_id,
-            outgoing=outgoing,
-            problem=problem,
+            candidate_id=grant.candidate_id,
+            outgoing=request.rewritten(made.edit, forced),
+            bindings=made.bindings,
         )
+
+    def _forced(self, model: Model) -> Forced:
+        return Forced(model=model, ask_usage=self._parts.providers.asks_usage(model))
 
     async def _make(
         self,
@@ -207,9 +253,9 @@ class OfflineCalls:
         record = CallRecord(
             stage_id=prepared.stage_id,
             candidate_id=prepared.candidate_id,
-            app_request=incoming.chat.body,
+            app_request=incoming.request.body,
             provider_request=b"" if prepared.problem is not None else outgoing.body,
-            bindings=outgoing.bindings,
+            bindings=prepared.bindings,
             start_time=start_time,
             latency=self._clock() - start,
             first_byte_latency=max(0.0, ended.first_byte - start),
@@ -227,7 +273,7 @@ class OfflineCalls:
     async def _call(self, outgoing: Outgoing, answer: tuple[Asked, Exchange]) -> Ended:
         asked, exchange = answer
         try:
-            target = self._parts.providers.target(outgoing.model)
+            target = self._parts.providers.target(outgoing.model, asked.request.path)
         except BurnishError as error:
             _log.warning("provider_unusable", reason=error.reason, error=error.message)
             return Ended(
@@ -246,7 +292,7 @@ def _unbound(problem: Problem) -> Ended:
     return Ended(
         problem=problem,
         not_sent=True,
-        error=app_error.WILDCARD_UNBOUND,
+        error=app_error.unfit(problem.reason),
     )
 
 

@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from burnish_interceptor import app_error
-from burnish_interceptor.dialects.request import ChatRequest
+from burnish_interceptor.answers import Answers, Labels
+from burnish_interceptor.dialects import AppRequest, Forced, Outgoing
 from burnish_interceptor.offline import CallRefused
 from burnish_interceptor.policies.cache import PolicyCache
-from burnish_interceptor.policies.policy import Policy, Stage
+from burnish_interceptor.policies.policy import Policy
 from burnish_interceptor.prompts import substitute
-from burnish_interceptor.prompts.match import Recogniser
-from burnish_interceptor.prompts.substitute import Outgoing
+from burnish_interceptor.prompts.edit import NO_EDIT
+from burnish_interceptor.prompts.match import Recogniser, Recognition
+from burnish_interceptor.prompts.stages import hinted
 from burnish_interceptor.providers import Providers
+from burnish_interceptor.routes import Shape
 from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.upstream import Asked, Upstream
 from burnish_runtime.settings import Secret
@@ -30,15 +33,17 @@ class OnlineCall:
         request_id: Ours.
         policy: Id of the policy.
         rollout: What the candidate is kept for.
-        chat: The body.
+        request: The body.
         hint: Stage id that the app names, or empty.
+        shape: Whose URL was called.
     """
 
     request_id: str
     policy: str
     rollout: str
-    chat: ChatRequest
+    request: AppRequest
     hint: str
+    shape: Shape
 
 
 def chosen(weights: Sequence[tuple[str, float]], rollout: str) -> str:
@@ -71,13 +76,16 @@ class OnlineCalls:
         providers: Providers,
         upstream: Upstream,
         token: Secret | None,
+        answers: Answers,
     ) -> None:
         """Takes its parts; without a token nobody is let in."""
         self._policies = policies
         self._providers = providers
         self._upstream = upstream
         self._token = token
+        self._answers = answers
         self._recogniser = Recogniser()
+        self._editor = substitute.Editor()
 
     def authorise(self, headers: Mapping[str, str]) -> None:
         """Checks the app's bearer token: an online URL alone opens nothing.
@@ -85,7 +93,8 @@ class OnlineCalls:
         Raises:
             CallRefused: It is missing or wrong.
         """
-        given = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        given = bearer or headers.get("x-api-key", "").strip()
         wanted = self._token or ""
         if not wanted or not hmac.compare_digest(given.encode(), str(wanted).encode()):
             raise CallRefused(
@@ -109,39 +118,57 @@ class OnlineCalls:
                     "this policy serves rollout URLs only", status=403, code="policy_offline"
                 )
             )
-        outgoing = await self._outgoing(policy, call)
+        outgoing, candidate_id = await self._outgoing(policy, call)
+        labels = Labels(
+            shape=call.shape,
+            job=policy.job,
+            policy_version=policy.version,
+            candidate_id=candidate_id,
+            rollout=call.rollout,
+            model=outgoing.model.name,
+        )
         asked = Asked(
             request_id=call.request_id,
-            model=outgoing.model.name,
-            stream=call.chat.stream,
-            choices=call.chat.choices,
-            include_usage=call.chat.include_usage,
+            request=call.request,
+            shown=self._answers.shown(outgoing.model.name),
+            labels=self._answers.headers(labels, call.request_id),
         )
-        target = self._providers.target(outgoing.model)
+        target = self._providers.target(outgoing.model, call.request.path)
         ended = await self._upstream.call(target, outgoing.body, asked, exchange)
         ended.deliver(exchange, asked)
 
-    async def _outgoing(self, policy: Policy, call: OnlineCall) -> Outgoing:
-        stage = self._stage(policy, call)
-        if stage is None or not stage.optimised or not policy.weights:
-            model = stage.model if stage is not None else policy.model_for(call.chat.model)
-            if model is None:
-                raise CallRefused(
-                    app_error.unavailable("the policy names no model", code="policy_without_model")
-                )
-            return substitute.passed_through(call.chat, model)
+    async def _outgoing(self, policy: Policy, call: OnlineCall) -> tuple[Outgoing, str]:
+        """Returns what leaves, and the candidate that it carries."""
+        found = self._recognised(policy, call)
+        stage = found.stage if found is not None else None
+        model = stage.model if stage is not None else policy.model_for(call.request.model)
+        if model is None:
+            raise CallRefused(
+                app_error.unavailable("the policy names no model", code="policy_without_model")
+            )
+        forced = Forced(model=model, ask_usage=self._providers.asks_usage(model))
+        plain = call.request.rewritten(NO_EDIT, forced)
+        if found is None or stage is None or not stage.optimised or not policy.weights:
+            return plain, ""
         candidate_id = chosen(policy.weights, call.rollout)
         prompts = await self._policies.candidate(policy.policy_id, candidate_id)
         prompt = prompts.stages.get(stage.stage_id)
         if prompt is None:
-            return substitute.passed_through(call.chat, stage.model)
+            return plain, ""
         try:
-            return substitute.substituted(call.chat, stage=stage, prompt=prompt)
-        except substitute.WildcardUnbound:
-            raise CallRefused(app_error.WILDCARD_UNBOUND) from None
+            made = self._editor.edited(
+                call.request.messages, stage=stage, prompt=prompt, bindings=found.bindings
+            )
+        except substitute.NotSubstitutable as error:
+            raise CallRefused(app_error.unfit(error.reason)) from None
+        if not made.applied:
+            return plain, ""
+        return call.request.rewritten(made.edit, forced), candidate_id
 
-    def _stage(self, policy: Policy, call: OnlineCall) -> Stage | None:
-        clear = self._recogniser.rank(policy.stages, call.chat.messages).clear
-        if clear is not None:
-            return clear
-        return next((one for one in policy.stages if one.stage_id == call.hint), None)
+    def _recognised(self, policy: Policy, call: OnlineCall) -> Recognition | None:
+        if not call.request.messages:
+            return None
+        found = self._recogniser.recognise(policy.stages, call.request.messages)
+        if found.stage is None and call.hint:
+            return hinted(policy.stages, found, call.hint)
+        return found

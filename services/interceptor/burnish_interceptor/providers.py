@@ -1,4 +1,10 @@
-"""Where a model's calls go, and which key goes with them: a key only ever to its own address."""
+"""Where a model's calls go, and which key goes with them: a key only ever to its own address.
+
+Google has two APIs. Its OpenAI-compatible endpoint is used unless the operator sets
+`BURNISH_GOOGLE_API=native`; then calls are translated to `generateContent` and back, and the policy
+names the same provider `google`. `BURNISH_{PROVIDER}_STREAM_USAGE=off` is for a compatible server
+that refuses `stream_options`; such streams are booked at their worst case.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from burnish.errors import FailedPrecondition
+from burnish_interceptor.environment import choice
 from burnish_interceptor.policies.policy import Model
 from burnish_interceptor.transport.origin import Origin
 from burnish_runtime.settings import Secret, ServiceSettings
@@ -17,6 +24,7 @@ _HOSTED = {
     "groq": "https://api.groq.com/openai/v1",
     "google": "https://generativelanguage.googleapis.com/v1beta/openai",
 }
+_MAX_TARGETS = 1000
 
 
 class ProviderUnusable(FailedPrecondition):
@@ -32,10 +40,12 @@ class Account:
     Attributes:
         base_url: Ends in the API's version, such as `/v1`; empty when there is none.
         key: Sent as a bearer token; None sends none.
+        stream_usage: Whether the provider can be asked to tell the usage of a stream.
     """
 
     base_url: str
     key: Secret | None = None
+    stream_usage: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +54,7 @@ class Target:
 
     Attributes:
         origin: Host, port and TLS.
-        path: Path of the chat completions.
+        path: Path of the API that is called.
         headers: Headers with the key.
     """
 
@@ -59,6 +69,7 @@ class Providers:
     def __init__(self, accounts: Mapping[str, Account]) -> None:
         """Takes the accounts; `local` and `openai_compatible` may be without an address."""
         self._accounts = dict(accounts)
+        self._targets: dict[tuple[Model, str], Target] = {}
 
     @classmethod
     def from_settings(cls, settings: ServiceSettings, environ: Mapping[str, str]) -> Providers:
@@ -67,33 +78,63 @@ class Providers:
         Args:
             settings: Keys, and the address of the local models.
             environ: `BURNISH_{PROVIDER}_BASE_URL` moves a provider, together with its key.
+
+        Raises:
+            SettingsInvalid: A variable has a value that it cannot have.
         """
 
-        def account(provider: str, default: str, key: Secret | None) -> Account:
-            moved = environ.get(f"BURNISH_{provider.upper()}_BASE_URL", "").strip()
-            return Account(base_url=(moved or default).rstrip("/"), key=key)
+        def account(provider: str, key: Secret | None, *, default: str = "") -> Account:
+            name = f"BURNISH_{provider.upper()}"
+            moved = environ.get(f"{name}_BASE_URL", "").strip()
+            return Account(
+                base_url=(moved or default).rstrip("/"),
+                key=key,
+                stream_usage=choice(environ, f"{name}_STREAM_USAGE", "on", "off") == "on",
+            )
 
+        keys = {
+            "openai": settings.openai_api_key,
+            "groq": settings.groq_api_key,
+            "google": settings.google_api_key,
+        }
+        hosted = {name: account(name, key, default=_HOSTED[name]) for name, key in keys.items()}
         return cls(
             {
-                "openai": account("openai", _HOSTED["openai"], settings.openai_api_key),
-                "groq": account("groq", _HOSTED["groq"], settings.groq_api_key),
-                "google": account("google", _HOSTED["google"], settings.google_api_key),
+                **hosted,
                 "openai_compatible": account(
-                    "openai_compatible", "", settings.openai_compatible_api_key
+                    "openai_compatible", settings.openai_compatible_api_key
                 ),
                 "local": Account(base_url=_versioned(settings.local_model_url)),
             }
         )
 
-    def target(self, model: Model) -> Target:
+    def asks_usage(self, model: Model) -> bool:
+        """Tells whether a model's provider can be asked to tell the usage of a stream."""
+        account = self._accounts.get(model.provider)
+        return account is None or account.stream_usage
+
+    def target(self, model: Model, path: str = "/chat/completions") -> Target:
         """Returns where a model's calls go.
 
         A base URL in the model's own settings comes from a job, not from the operator: it is used
         only where no key is at stake, or where it is the operator's own address.
 
+        Args:
+            model: The model.
+            path: Path of the API below the base URL.
+
         Raises:
             ProviderUnusable: The provider is unknown, or its address or key is missing.
         """
+        known = self._targets.get((model, path))
+        if known is None:
+            known = self._target(model, path)
+            if len(self._targets) >= _MAX_TARGETS:
+                self._targets.clear()
+            self._targets[model, path] = known
+        return known
+
+    def _target(self, model: Model, path: str) -> Target:
         account = self._accounts.get(model.provider)
         if account is None:
             raise _unusable(model, "is not known here")
@@ -105,10 +146,14 @@ class Providers:
             raise _unusable(model, f"has no key; set BURNISH_{model.provider.upper()}_API_KEY")
         if not base_url:
             raise _unusable(model, "has no base URL; set one in its settings")
-        return _target(model, base_url, key)
+        origin, root = _address(model, base_url)
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        if key is not None:
+            headers["authorization"] = f"Bearer {key!s}"
+        return Target(origin=origin, path=root + path, headers=headers)
 
 
-def _target(model: Model, base_url: str, key: Secret | None) -> Target:
+def _address(model: Model, base_url: str) -> tuple[Origin, str]:
     parts = urlsplit(base_url)
     try:
         port = parts.port
@@ -121,14 +166,7 @@ def _target(model: Model, base_url: str, key: Secret | None) -> Target:
     if _link_local(parts.hostname):
         raise _unusable(model, "has a link-local base URL, where cloud metadata lives")
     tls = parts.scheme == "https"
-    headers = {"content-type": "application/json", "accept-encoding": "identity"}
-    if key is not None:
-        headers["authorization"] = f"Bearer {key!s}"
-    return Target(
-        origin=Origin(host=parts.hostname, port=port or (443 if tls else 80), tls=tls),
-        path=f"{parts.path}/chat/completions",
-        headers=headers,
-    )
+    return Origin(host=parts.hostname, port=port or (443 if tls else 80), tls=tls), parts.path
 
 
 def _versioned(base_url: str) -> str:

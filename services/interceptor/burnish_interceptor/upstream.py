@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
 from burnish_interceptor import app_error
 from burnish_interceptor.app_error import AppError
 from burnish_interceptor.calls import Problem, StoredReply
-from burnish_interceptor.dialects import rebuild
+from burnish_interceptor.dialects import AppRequest, Shown
+from burnish_interceptor.dialects.allow import NotAnAnswer
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.providers import Target
-from burnish_interceptor.transport.client import Client, Reply
+from burnish_interceptor.transport.client import Client
 from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.transport.origin import UpstreamFailure
+from burnish_interceptor.transport.reply import Reply
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -33,30 +35,28 @@ class Asked:
 
     Attributes:
         request_id: Ours, told to the app.
-        model: Model to report.
-        stream: Whether it wants events.
-        choices: How many answers.
-        include_usage: Whether the stream is to tell the usage.
+        request: The app's call.
+        shown: How the answer is shown.
+        labels: Headers of the answer, beside those that say what it is.
     """
 
     request_id: str
-    model: str
-    stream: bool
-    choices: int
-    include_usage: bool
+    request: AppRequest
+    shown: Shown
+    labels: Mapping[str, str]
 
-    def headers(self, content_type: str) -> dict[str, str]:
-        """Returns the headers of an answer."""
-        headers = {"content-type": content_type, "x-request-id": self.request_id}
+    def headers(self, content_type: str, *, attempts: int = 1) -> dict[str, str]:
+        """Returns the headers of an answer.
+
+        Args:
+            content_type: What the answer is.
+            attempts: How often the provider was called for it.
+        """
+        headers = {"content-type": content_type, **self.labels}
+        headers["x-burnish-attempts"] = str(attempts)
         if content_type == EVENTS:
             headers["cache-control"] = "no-cache"
         return headers
-
-    def answer_stream(self) -> AnswerStream:
-        """Returns a fresh stream for the answer."""
-        return AnswerStream(
-            model=self.model, choices=self.choices, include_usage=self.include_usage
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +71,8 @@ class Ended:
         error: What the app is told; None when the answer is whole.
         body: Rest of the answer: all of it, or the end of its stream.
         first_byte: Monotonic seconds at the first byte of the reply.
+        attempts: How often the provider was called.
+        answer: The stream that the app was given the beginning of.
     """
 
     reply: StoredReply | None = None
@@ -80,20 +82,25 @@ class Ended:
     error: AppError | None = None
     body: bytes = field(default=b"", repr=False)
     first_byte: float = 0.0
+    attempts: int = 1
+    answer: AnswerStream | None = field(default=None, repr=False)
 
     def deliver(self, exchange: Exchange, asked: Asked) -> None:
         """Gives the app the rest: a whole answer, the end of a stream, or an error."""
-        if self.error is None and asked.stream:
+        if self.error is None and asked.request.stream:
             if not exchange.started:
-                exchange.start(200, asked.headers(EVENTS))
+                exchange.start(200, asked.headers(EVENTS, attempts=self.attempts))
             exchange.write(self.body)
             exchange.end()
         elif self.error is None:
-            exchange.send(200, asked.headers(JSON), self.body)
+            exchange.send(200, asked.headers(JSON, attempts=self.attempts), self.body)
+        elif exchange.started and self.answer is not None:
+            exchange.write(self.answer.error(self.error, asked.request_id))
+            exchange.end()
         elif exchange.started:
             exchange.abort()
         else:
-            headers = {**asked.headers(JSON), **self.error.headers}
+            headers = {**asked.headers(JSON, attempts=self.attempts), **self.error.headers}
             exchange.send(self.error.status, headers, self.error.body(asked.request_id))
 
 
@@ -116,7 +123,7 @@ class Upstream:
             return _failed(failure, first_byte=self._clock())
         first_byte = self._clock()
         try:
-            if reply.status == 200 and asked.stream and _is(reply, EVENTS):
+            if reply.status == 200 and asked.request.stream and _is(reply, EVENTS):
                 ended = await self._events(reply, asked, exchange)
             else:
                 ended = _whole(reply, await reply.read(), asked)
@@ -126,22 +133,25 @@ class Upstream:
         return ended
 
     async def _events(self, reply: Reply, asked: Asked, exchange: Exchange) -> Ended:
-        answer = asked.answer_stream()
+        answer = asked.request.events(asked.shown)
         kept = []
-        async for piece in reply.pieces():
-            kept.append(piece)
-            shown = answer.feed(piece)
-            if answer.failed:
-                reply.abort()
-                break
-            if shown:
-                if not exchange.started:
-                    exchange.start(200, asked.headers(EVENTS))
-                exchange.write(shown)
-                await exchange.drained()
+        try:
+            async for piece in reply.pieces():
+                kept.append(piece)
+                shown = answer.feed(piece)
+                if shown:
+                    if not exchange.started:
+                        exchange.start(200, asked.headers(EVENTS))
+                    exchange.write(shown)
+                    await exchange.drained()
+                if answer.failed:
+                    reply.abort()
+                    break
+        except UpstreamFailure as failure:
+            return replace(_failed(failure, first_byte=0.0), answer=answer)
         if not answer.complete:
             reason = "UPSTREAM_ERROR_EVENT" if answer.failed else "UPSTREAM_CLOSED"
-            return _failed(UpstreamFailure(reason), first_byte=0.0)
+            return replace(_failed(UpstreamFailure(reason), first_byte=0.0), answer=answer)
         stored = StoredReply(status=200, content_type=EVENTS, body=b"".join(kept))
         return Ended(reply=stored, usage=answer.usage, body=answer.rest())
 
@@ -149,12 +159,12 @@ class Upstream:
 def replayed(stored: StoredReply, asked: Asked) -> Ended:
     """Returns a reply that was paid for before as the end of a call."""
     if stored.status != 200 or not stored.content_type.startswith(EVENTS):
-        return _stored(stored, asked, headers={})
-    answer = asked.answer_stream()
+        return replace(_stored(stored, asked, headers={}), attempts=0)
+    answer = asked.request.events(asked.shown)
     shown = answer.feed(stored.body + b"\n\n")
     if not answer.complete:
         return _failed(UpstreamFailure("REPLAY_BROKEN"), first_byte=0.0)
-    return Ended(reply=stored, usage=answer.usage, body=shown + answer.rest())
+    return Ended(reply=stored, usage=answer.usage, body=shown + answer.rest(), attempts=0)
 
 
 def _whole(reply: Reply, body: bytes, asked: Asked) -> Ended:
@@ -169,13 +179,13 @@ def _whole(reply: Reply, body: bytes, asked: Asked) -> Ended:
 def _stored(stored: StoredReply, asked: Asked, *, headers: Mapping[str, str]) -> Ended:
     if stored.status != 200:
         return _refused(stored, headers)
-    if asked.stream:
+    if asked.request.stream:
         return _failed(UpstreamFailure("UPSTREAM_NO_STREAM"), first_byte=0.0)
     try:
-        body = rebuild.completion(stored.body, model=asked.model)
-    except rebuild.NotAnAnswer:
+        body, usage = asked.request.answer(stored.body, asked.shown)
+    except NotAnAnswer:
         return _failed(UpstreamFailure("UPSTREAM_NO_ANSWER"), first_byte=0.0)
-    return Ended(reply=stored, usage=rebuild.usage_of(stored.body), body=body)
+    return Ended(reply=stored, usage=usage, body=body)
 
 
 def _refused(stored: StoredReply, headers: Mapping[str, str]) -> Ended:

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish_interceptor import app_error
-from burnish_interceptor.dialects import rebuild, sse
-from burnish_interceptor.dialects.stream import AnswerStream
+from burnish_interceptor.dialects import chat_reply, sse
+from burnish_interceptor.dialects.allow import NotAnAnswer
+from burnish_interceptor.dialects.chat_reply import ChatStream
+from burnish_interceptor.dialects.usage import UsageRule
 from burnish_interceptor.testing import completion, events
 
 CANARY = "the walrus decides"
@@ -29,6 +31,13 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+EXACT = UsageRule()
+
+
+def rebuilt(body: bytes) -> bytes:
+    return chat_reply.completion(body, model="m", usage=EXACT)[0]
+
+
 FIELDS = st.sampled_from(
     ["id", "model", "prompt", "usage", "x", "service_tier", "system_fingerprint", "created"]
 )
@@ -37,7 +46,7 @@ FIELDS = st.sampled_from(
 @given(st.dictionaries(FIELDS, JSON, max_size=6))
 def test_no_field_outside_the_answer_carries_text_of_the_provider(extra):
     body = json.loads(completion()) | extra
-    shown = rebuild.completion(json.dumps(body).encode(), model="m")
+    shown = rebuilt(json.dumps(body).encode())
     assert CANARY.encode() not in shown
     assert json.loads(shown)["choices"][0]["message"]["content"] == "card_arrival"
 
@@ -50,11 +59,11 @@ def test_reasoning_is_left_out_and_the_rest_of_a_message_stays():
                         "function": {"name": "f", "arguments": "{}"}}],
     }  # fmt: skip
     body = completion(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
-    shown = json.loads(rebuild.completion(body, model="m"))["choices"][0]
+    shown = json.loads(rebuilt(body))["choices"][0]
     assert shown == {
         "index": 0,
         "message": {
-            "role": "assistant", "content": "a", "refusal": None,
+            "role": "assistant", "content": "a", "refusal": None, "annotations": [],
             "tool_calls": [{"id": "c", "type": "function",
                             "function": {"name": "f", "arguments": "{}"}}],
         },
@@ -67,17 +76,17 @@ def test_logprobs_stay():
     logprobs = {"content": [{**token, "top_logprobs": [token]}], "refusal": None}
     message = {"role": "assistant", "content": "a"}
     body = completion(choices=[{"index": 0, "message": message, "logprobs": logprobs}])
-    assert json.loads(rebuild.completion(body, model="m"))["choices"][0]["logprobs"] == logprobs
+    assert json.loads(rebuilt(body))["choices"][0]["logprobs"] == logprobs
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":{}}', b"null"])
 def test_a_reply_that_is_no_answer_is_refused(body):
-    with pytest.raises(rebuild.NotAnAnswer):
-        rebuild.completion(body, model="m")
+    with pytest.raises(NotAnAnswer):
+        rebuilt(body)
 
 
 def shown_of(stream, *, pieces, usage=False) -> Any:
-    answer = AnswerStream(model="m", choices=1, include_usage=usage)
+    answer = ChatStream(model="m", choices=1, usage=EXACT if usage else None)
     out = b"".join(answer.feed(piece) for piece in pieces)
     return answer, out + (answer.rest() if answer.complete else b"")
 
@@ -107,13 +116,13 @@ def test_comments_fields_and_data_on_several_lines():
 
 @given(st.lists(st.binary(max_size=30), max_size=10))
 def test_any_stream_ends_without_an_exception_and_shows_no_foreign_text(pieces):
-    answer = AnswerStream(model="m", choices=1, include_usage=False)
+    answer = ChatStream(model="m", choices=1, usage=None)
     shown = b"".join(answer.feed(piece) for piece in pieces)
     assert all(event.startswith(b"{") for event in sse.parse(shown))
 
 
 def test_nothing_of_the_end_is_shown_before_the_rest():
-    answer = AnswerStream(model="m", choices=1, include_usage=True)
+    answer = ChatStream(model="m", choices=1, usage=EXACT)
     early = answer.feed(events())
     assert b'"finish_reason":"stop"' not in early
     assert b"[DONE]" not in early
@@ -126,7 +135,7 @@ def test_with_two_choices_the_end_begins_when_both_have_finished():
         choice = {"index": index, "delta": {}, "finish_reason": reason}
         return sse.encode(json.dumps({"choices": [choice]}).encode())
 
-    answer = AnswerStream(model="m", choices=2, include_usage=False)
+    answer = ChatStream(model="m", choices=2, usage=None)
     assert answer.feed(event(0, "stop")) != b""
     assert not answer.complete
     assert answer.feed(event(1, "stop")) == b""
@@ -137,7 +146,7 @@ def test_with_two_choices_the_end_begins_when_both_have_finished():
     "event", [b'{"error":{"message":"the walrus decides"}}', b"nonsense", b"[]"]
 )
 def test_an_error_in_a_stream_fails_it_and_is_not_shown(event):
-    answer = AnswerStream(model="m", choices=1, include_usage=False)
+    answer = ChatStream(model="m", choices=1, usage=None)
     assert answer.feed(sse.encode(event)) == b""
     assert answer.failed
     assert not answer.complete

@@ -11,7 +11,7 @@ from burnish_interceptor.online import chosen
 from burnish_interceptor.policies.policy import Model
 from burnish_interceptor.providers import Account, Providers, ProviderUnusable
 from burnish_interceptor.routes import Tail
-from burnish_runtime.settings import Secret, ServiceSettings
+from burnish_runtime.settings import Secret, ServiceSettings, SettingsInvalid
 
 
 def parsed(target: str) -> Any:
@@ -61,8 +61,30 @@ def test_models_and_ids_with_slashes(target, model):
 
 
 @pytest.mark.parametrize(
-    "target", ["/r/T/v1/responses", "/r/T/v1/embeddings", "/r/T/x/y", "/r/T/other",
-               "/r/T/v1/chat/completions/x"]
+    "base", ["/r/T", "/p/P", "/p/P/roll", "/api/mipro/v1/S/R", "/api/gepa/v1/S"]
+)
+@pytest.mark.parametrize("version", ["", "/v1", "/openai/v1", "/v1/v1"])
+@pytest.mark.parametrize("tail", [Tail.RESPONSES, Tail.COMPLETIONS, Tail.EMBEDDINGS])
+def test_every_api_is_found_below_every_base(base, version, tail):
+    route = parsed(f"{base}{version}/{tail.value}")
+    assert route.tail is tail
+    assert route.rollout == {"/p/P/roll": "roll", "/api/mipro/v1/S/R": "R"}.get(base, "")
+
+
+@pytest.mark.parametrize(
+    ("query", "tail", "rollout"),
+    [("cid=x/v1/responses", Tail.RESPONSES, "x"), ("cid=x&a=b/embeddings", Tail.EMBEDDINGS, "x"),
+     ("a=b/chat/completions&cid=x", Tail.CHAT, "x"), ("cid=a%2Fb", Tail.CHAT, "a/b"),
+     ("cid=x?y", Tail.CHAT, "x"), ("correlation_id=x/models/m", Tail.MODELS, "x")],
+)  # fmt: skip
+def test_a_tail_glued_to_the_query_is_found(query, tail, rollout):
+    route = parsed(f"/r/T?{query}")
+    assert (route.tail, route.rollout) == (tail, rollout)
+
+
+@pytest.mark.parametrize(
+    "target", ["/r/T/v1/responses/resp_1", "/r/T/v1/audio/speech", "/r/T/x/y", "/r/T/other",
+               "/r/T/v1/chat/completions/x", "/r/T/v1/embeddings/x", "/p/P/roll/v1/files"]
 )  # fmt: skip
 def test_other_paths_are_not_calls(target):
     assert parsed(target).tail is Tail.OTHER
@@ -130,6 +152,21 @@ def test_accounts_come_from_settings_and_the_operator_may_move_them():
     assert (target.origin.host, target.origin.port) == ("proxy", 8080)
     assert target.path == "/openai/v1/chat/completions"
     assert providers.target(model("local")).path == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize("path", ["/responses", "/completions", "/embeddings"])
+def test_every_api_of_a_provider_stands_below_its_base(path):
+    assert PROVIDERS.target(model("openai"), path).path == f"/v1{path}"
+
+
+def test_a_provider_that_cannot_tell_the_usage_of_streams_is_not_asked():
+    settings = ServiceSettings(service="interceptor")
+    environ = {"BURNISH_OPENAI_COMPATIBLE_STREAM_USAGE": "off"}
+    providers = Providers.from_settings(settings, environ)
+    assert not providers.asks_usage(model("openai_compatible"))
+    assert providers.asks_usage(model("openai"))
+    with pytest.raises(SettingsInvalid, match="BURNISH_GROQ_STREAM_USAGE"):
+        Providers.from_settings(settings, {"BURNISH_GROQ_STREAM_USAGE": "perhaps"})
 
 
 def test_a_rollout_keeps_its_candidate_and_the_shares_follow_the_weights():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 DONE = b"[DONE]"
 MAX_EVENT_BYTES = 10 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+_DATA = b"data: "
 
 
 class EventTooLong(Exception):
@@ -15,9 +17,8 @@ class Parser:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._data: list[bytes] = []
-        self._size = 0
         self._started = False
+        self._returns = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Returns the data of the events that the chunk ends, in order.
@@ -25,33 +26,31 @@ class Parser:
         Raises:
             EventTooLong: One event is over `MAX_EVENT_BYTES`.
         """
-        text = self._rest + chunk
-        # A carriage return at the end may be half of a line break: it waits for the next chunk.
-        held = b"\r" if text.endswith(b"\r") else b""
-        lines = text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *whole, tail = lines.split(b"\n")
-        self._rest = tail + held
-        found = []
-        for line in whole:
-            event = self._line(line)
-            if event is not None:
-                found.append(event)
-        if self._size + len(self._rest) > MAX_EVENT_BYTES:
-            raise EventTooLong
-        return found
-
-    def _line(self, line: bytes) -> bytes | None:
+        rest = self._rest + chunk if self._rest else chunk
         if not self._started:
+            if _BOM.startswith(rest):
+                self._rest = rest
+                return []
             self._started = True
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line:
-            data, self._data, self._size = self._data, [], 0
-            return b"\n".join(data) if data else None
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            self._data.append(value.removeprefix(b" "))
-            self._size += len(value)
-        return None
+            rest = rest.removeprefix(_BOM)
+        held = b""
+        if self._returns or b"\r" in chunk:
+            self._returns = True
+            if rest.endswith(b"\r"):
+                # It may be half of a line break: it waits for the next chunk.
+                held, rest = b"\r", rest[:-1]
+            rest = rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *blocks, tail = rest.split(b"\n\n")
+        self._rest = tail + held
+        if len(self._rest) > MAX_EVENT_BYTES:
+            raise EventTooLong
+        found = []
+        for block in blocks:
+            if block.startswith(_DATA) and b"\n" not in block:
+                found.append(block[6:])
+            elif (data := _data(block)) is not None:
+                found.append(data)
+        return found
 
 
 def parse(stream: bytes) -> list[bytes]:
@@ -59,6 +58,17 @@ def parse(stream: bytes) -> list[bytes]:
     return Parser().feed(stream + b"\n\n")
 
 
-def encode(data: bytes) -> bytes:
-    """Returns an event with one line of data."""
-    return b"data: " + data + b"\n\n"
+def encode(data: bytes, *, name: bytes = b"") -> bytes:
+    """Returns an event with one line of data, and perhaps a name."""
+    if name:
+        return b"event: " + name + b"\ndata: " + data + b"\n\n"
+    return _DATA + data + b"\n\n"
+
+
+def _data(block: bytes) -> bytes | None:
+    lines = []
+    for line in block.split(b"\n"):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            lines.append(value.removeprefix(b" "))
+    return b"\n".join(lines) if lines else None

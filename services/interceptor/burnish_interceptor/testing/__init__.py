@@ -1,5 +1,6 @@
 """What tests put around an interceptor: a scripted provider, a controller in memory, a suite."""
 
+from burnish_interceptor.testing import replies
 from burnish_interceptor.testing.controller import FakeController, LedgerCall, controller
 from burnish_interceptor.testing.provider import (
     Script,
@@ -37,6 +38,7 @@ __all__ = [
     "offline_policy",
     "prompts",
     "provider",
+    "replies",
     "stage_policy",
     "suite",
     "until",

@@ -1,0 +1,241 @@
+"""Chat completions as the app is given them, whole and as events.
+
+The usual forms take a short path of their own, because they are most of the traffic; anything else
+goes through the rules. Either way only what is named here is passed on. Reasoning text is not,
+because models quote their instructions in it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from burnish_interceptor.dialects import sse
+from burnish_interceptor.dialects.allow import (
+    ID,
+    Json,
+    NotAnAnswer,
+    by_type,
+    fields,
+    hashed,
+    integer,
+    list_of,
+    matching,
+    number,
+    one_of,
+    parsed,
+    text,
+)
+from burnish_interceptor.dialects.dialect import Tokens
+from burnish_interceptor.dialects.stream import AnswerStream
+from burnish_interceptor.dialects.usage import CHAT, UsageRule, tokens
+
+_FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_RICH = frozenset({"tool_calls", "function_call", "audio", "annotations", "refusal"})
+FINGERPRINT = matching(re.compile(r"[A-Za-z0-9_.:\-]{1,64}"))
+SERVICE_TIER = one_of("auto", "default", "flex", "scale", "priority", "on_demand")
+
+
+def completion(body: bytes, *, model: str, usage: UsageRule | None) -> tuple[bytes, Tokens | None]:
+    """Returns a chat completion for the app, and the provider's tokens in and out.
+
+    Args:
+        body: The provider's.
+        model: Model to report.
+        usage: What is told of tokens; None tells nothing.
+
+    Raises:
+        NotAnAnswer: The body is no JSON object with a list of choices.
+    """
+    data = parsed(body)
+    choices = data.get("choices")
+    if type(choices) is not list:
+        raise NotAnAnswer
+    shown = [one for choice in choices if (one := _choice(choice)) is not None]
+    used = data.get("usage")
+    rebuilt = _envelope(data, kind="chat.completion", model=model)
+    rebuilt["choices"] = shown
+    if usage is not None and (told := usage.shown(used, CHAT)) is not None:
+        rebuilt["usage"] = told
+    return orjson.dumps(rebuilt), tokens(used, CHAT)
+
+
+class ChatStream(AnswerStream):
+    """A chat completion as events; the answer is over when every choice has finished."""
+
+    def __init__(self, *, model: str, choices: int, usage: UsageRule | None) -> None:
+        """Starts an answer.
+
+        Args:
+            model: Model to report to the app.
+            choices: How many answers were asked for.
+            usage: What is told of tokens; None when the app did not ask.
+        """
+        super().__init__()
+        self._model = model
+        self._choices = choices
+        self._rule = usage
+        self._finished: set[int] = set()
+        self._head = b""
+
+    def rest(self) -> bytes:
+        """Returns what was kept back, with the end of the stream."""
+        return b"".join(self._held) + sse.encode(sse.DONE)
+
+    def _event(self, data: bytes) -> bytes | None:
+        if data == sse.DONE:
+            self._done = True
+            return None
+        source = parsed(data)
+        choices = source.get("choices")
+        if source.get("error"):
+            raise NotAnAnswer
+        used = source.get("usage")
+        if used is not None:
+            self.usage = tokens(used, CHAT) or self.usage
+        if type(choices) is not list:
+            return None
+        if not self._head:
+            self._head = self._prefix(source)
+        if len(choices) == 1 and (plain := _plain_delta(choices[0])) is not None and not used:
+            return self._head + plain
+        return self._rich(choices, used)
+
+    def _rich(self, choices: list[Json], used: Json) -> bytes | None:
+        shown = [one for choice in choices if (one := _delta(choice)) is not None]
+        for choice in shown:
+            if choice.get("finish_reason") is not None:
+                self._finished.add(choice.get("index", 0))
+        told = self._rule.shown(used, CHAT) if self._rule is not None else None
+        self._over = self._over or len(self._finished) >= self._choices
+        if not choices and told is None:
+            return None
+        usage = b'],"usage":' + orjson.dumps(told) if told is not None else b"]"
+        return self._head + orjson.dumps(shown)[1:-1] + usage + b"}\n\n"
+
+    def _prefix(self, source: dict[str, Json]) -> bytes:
+        envelope = _envelope(source, kind="chat.completion.chunk", model=self._model)
+        return b"data: " + orjson.dumps(envelope)[:-1] + b',"choices":['
+
+
+def _plain_delta(choice: Json) -> bytes | None:
+    """Returns the end of an event that holds nothing but a piece of text; None for any other."""
+    try:
+        delta, index = choice["delta"], choice["index"]
+        content = delta["content"]
+        if (
+            type(content) is str
+            and type(index) is int
+            and choice.get("finish_reason") is None
+            and choice.get("logprobs") is None
+            and (len(delta) == 1 or (_RICH.isdisjoint(delta) and "role" not in delta))
+        ):
+            return b'{"index":%d,"delta":{"content":%b},"finish_reason":null}]}\n\n' % (
+                index,
+                orjson.dumps(content),
+            )
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return None
+
+
+def _envelope(data: dict[str, Json], *, kind: str, model: str) -> dict[str, Any]:
+    created = data.get("created")
+    envelope = {
+        "id": hashed("chatcmpl-", data.get("id")),
+        "object": kind,
+        "created": created if type(created) is int else 0,
+        "model": model,
+    }
+    fingerprint = data.get("system_fingerprint")
+    if fingerprint is not None and (known := FINGERPRINT(fingerprint)) is not None:
+        envelope["system_fingerprint"] = known
+    tier = data.get("service_tier")
+    if tier is not None and (known := SERVICE_TIER(tier)) is not None:
+        envelope["service_tier"] = known
+    return envelope
+
+
+def _choice(choice: Json) -> Json:
+    """Returns a choice of a whole answer."""
+    if type(choice) is not dict:
+        return None
+    message = choice.get("message")
+    if type(message) is dict and choice.get("logprobs") is None:
+        content = message.get("content")
+        reason, index = choice.get("finish_reason"), choice.get("index")
+        if (
+            type(content) is str
+            and type(reason) is str
+            and type(index) is int
+            and not any(map(message.get, _RICH))
+        ):
+            plain: dict[str, Json] = {"role": "assistant", "content": content}
+            if "refusal" in message:
+                plain["refusal"] = None
+            return {
+                "index": index,
+                "message": plain,
+                "logprobs": None,
+                "finish_reason": reason if reason in _FINISH_REASONS else "stop",
+            }
+    return _RICH_CHOICE(choice)
+
+
+def _finish_reason(value: Json) -> str:
+    return value if isinstance(value, str) and value in _FINISH_REASONS else "stop"
+
+
+def _content(value: Json) -> Json:
+    return value if isinstance(value, str) else _PARTS(value)
+
+
+URL_CITATION = fields(
+    {"start_index": integer, "end_index": integer, "url": text, "title": text},
+    required=frozenset({"url"}),
+)
+_PARTS = list_of(
+    by_type({"text": fields({"text": text}), "refusal": fields({"refusal": text})}),
+)
+_CALLED = fields({"name": text, "arguments": text})
+_TOOL_CALL = fields(
+    {
+        "index": integer,
+        "id": matching(ID),
+        "type": one_of("function", "custom"),
+        "function": _CALLED,
+        "custom": fields({"name": text, "input": text}),
+    }
+)
+_MESSAGE = fields(
+    {
+        "role": one_of("assistant"),
+        "content": _content,
+        "refusal": text,
+        "annotations": list_of(by_type({"url_citation": fields({"url_citation": URL_CITATION})})),
+        "audio": fields(
+            {"id": matching(ID), "data": text, "transcript": text, "expires_at": integer}
+        ),
+        "tool_calls": list_of(_TOOL_CALL),
+        "function_call": _CALLED,
+    },
+    nullable=frozenset({"content", "refusal"}),
+)
+_TOKEN = {"token": text, "logprob": number, "bytes": list_of(integer)}
+LOGPROBS = list_of(
+    fields(
+        {**_TOKEN, "top_logprobs": list_of(fields(_TOKEN, nullable=frozenset({"bytes"})))},
+        nullable=frozenset({"bytes"}),
+    )
+)
+_CHOICE = {
+    "finish_reason": _finish_reason,
+    "logprobs": fields(
+        {"content": LOGPROBS, "refusal": LOGPROBS}, nullable=frozenset({"content", "refusal"})
+    ),
+}
+_NULLABLE = frozenset({"finish_reason", "logprobs"})
+_RICH_CHOICE = fields({"index": integer, "message": _MESSAGE, **_CHOICE}, nullable=_NULLABLE)
+_delta = fields({"index": integer, "delta": _MESSAGE, **_CHOICE}, nullable=_NULLABLE)

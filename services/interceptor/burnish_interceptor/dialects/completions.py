@@ -1,0 +1,218 @@
+"""Legacy completions: `POST /completions`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import orjson
+
+from burnish_interceptor.dialects import body as bodies
+from burnish_interceptor.dialects import sse
+from burnish_interceptor.dialects.allow import (
+    Json,
+    NotAnAnswer,
+    fields,
+    hashed,
+    integer,
+    list_of,
+    number,
+    parsed,
+    text,
+)
+from burnish_interceptor.dialects.chat_reply import FINGERPRINT
+from burnish_interceptor.dialects.dialect import BadRequest, Forced, Outgoing, Shown, Tokens
+from burnish_interceptor.dialects.stream import AnswerStream
+from burnish_interceptor.dialects.usage import CHAT, UsageRule, tokens
+from burnish_interceptor.prompts import splice
+from burnish_interceptor.prompts.edit import Message, PromptEdit
+from burnish_interceptor.prompts.splice import Member
+
+# The API's own default, said aloud because a call without a limit has no worst case.
+_DEFAULT_OUTPUT_TOKENS = 16
+_REFUSED = ("echo", "prompt_logprobs", "return_prompt_token_ids", "return_token_ids", "store")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionsRequest:
+    """A completion as it was asked for: its prompt is one user message.
+
+    Attributes:
+        path: Where completions stand below a base URL.
+        conversational: Whether there is a conversation.
+        body: The bytes as they came.
+        messages: The prompt; none when there are several prompts, or tokens in place of a text.
+        model: Model that the app names, or empty.
+        stream: Whether the app wants events.
+        choices: How many answers the provider makes, all prompts together.
+        shown_choices: How many of them it gives.
+    """
+
+    path: ClassVar[str] = "/completions"
+    conversational: ClassVar[bool] = True
+    body: bytes = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
+    members: Sequence[Member] = field(repr=False)
+    messages: tuple[Message, ...]
+    model: str
+    stream: bool
+    choices: int
+    shown_choices: int
+
+    @classmethod
+    def parse(cls, body: bytes) -> CompletionsRequest:
+        """Parses a body.
+
+        Raises:
+            BadRequest: It is no JSON object with a prompt, repeats a name, or wants the prompt to
+                be echoed.
+        """
+        data, members = bodies.parsed(body)
+        if data.get("echo"):
+            raise BadRequest("`echo` is not served here; the app has the prompt that it sent")
+        prompt = data.get("prompt")
+        if not prompt or not isinstance(prompt, str | list):
+            raise BadRequest("`prompt` is missing or empty; send a text")
+        texts = [prompt] if isinstance(prompt, str) else prompt
+        several = len(texts) if all(isinstance(one, str | list) for one in texts) else 1
+        lone = texts[0] if len(texts) == 1 and isinstance(texts[0], str) else None
+        shown = bodies.count(data, "n")
+        return cls(
+            body=body,
+            data=data,
+            members=members,
+            messages=() if lone is None else (Message("user", lone),),
+            model=bodies.typed(data, "model", str) or "",
+            stream=bool(bodies.typed(data, "stream", bool)),
+            choices=max(shown, bodies.count(data, "best_of")) * several,
+            shown_choices=shown * several,
+        )
+
+    def rewritten(self, edit: PromptEdit, forced: Forced) -> Outgoing:
+        """Returns the call for the provider."""
+        sent = bodies.typed(self.data, "max_tokens", int)
+        limit = forced.model.max_output_tokens or sent or _DEFAULT_OUTPUT_TOKENS
+        changes = bodies.settings(forced, refused=_REFUSED)
+        changes["max_tokens"] = orjson.dumps(limit)
+        if self.stream:
+            bodies.ask_usage(self.data, forced, changes)
+        if edit.system is not None or edit.texts or edit.demos:
+            changes["prompt"] = orjson.dumps(self._prompt(edit))
+        return Outgoing(
+            body=splice.replaced(self.body, changes, known=self.members),
+            model=forced.model,
+            max_output_tokens=limit * self.choices,
+        )
+
+    def answer(self, body: bytes, shown: Shown) -> tuple[bytes, Tokens | None]:
+        """Returns a whole answer for the app, and the provider's tokens in and out."""
+        data = parsed(body)
+        if not isinstance(data.get("choices"), list):
+            raise NotAnAnswer
+        rebuilt = _envelope(data, shown.model)
+        rebuilt["choices"] = _CHOICES(data["choices"])
+        rule = self._usage(shown)
+        if rule is not None and (told := rule.shown(data.get("usage"), CHAT)) is not None:
+            rebuilt["usage"] = told
+        return orjson.dumps(rebuilt), tokens(data.get("usage"), CHAT)
+
+    def events(self, shown: Shown) -> AnswerStream:
+        """Returns what turns the provider's events into the app's."""
+        rule = self._usage(shown) if bodies.wants_usage(self.data) else None
+        return _Events(model=shown.model, choices=self.shown_choices, usage=rule)
+
+    def _usage(self, shown: Shown) -> UsageRule | None:
+        prompt = self.data.get("prompt")
+        texts = [prompt] if isinstance(prompt, str) else prompt or ()
+        return UsageRule.of(shown.usage, (one for one in texts if isinstance(one, str)))
+
+    def _prompt(self, edit: PromptEdit) -> str:
+        if not self.messages:
+            raise BadRequest("send one prompt as a text; several, or tokens, cannot be rewritten")
+        parts = [] if edit.system is None else [edit.system]
+        parts += [bodies.text_of(orjson.loads(demo).get("content")) for demo in edit.demos]
+        return "\n\n".join([*parts, edit.texts.get(0, self.messages[0].text)])
+
+
+class _Events(AnswerStream):
+    def __init__(self, *, model: str, choices: int, usage: UsageRule | None) -> None:
+        super().__init__()
+        self._model = model
+        self._choices = choices
+        self._rule = usage
+        self._finished: set[int] = set()
+
+    def rest(self) -> bytes:
+        return b"".join(self._held) + sse.encode(sse.DONE)
+
+    def _event(self, data: bytes) -> bytes | None:
+        if data == sse.DONE:
+            self._done = True
+            return None
+        source = parsed(data)
+        if source.get("error"):
+            raise NotAnAnswer
+        used = source.get("usage")
+        self.usage = tokens(used, CHAT) or self.usage
+        choices = source.get("choices")
+        if not isinstance(choices, list):
+            return None
+        rebuilt = _envelope(source, self._model)
+        rebuilt["choices"] = _CHOICES(choices)
+        for choice in rebuilt["choices"]:
+            if choice.get("finish_reason") is not None:
+                self._finished.add(choice.get("index", 0))
+        self._over = self._over or len(self._finished) >= self._choices
+        told = self._rule.shown(used, CHAT) if self._rule is not None else None
+        if told is not None:
+            rebuilt["usage"] = told
+        elif not choices:
+            return None
+        return sse.encode(orjson.dumps(rebuilt))
+
+
+def _envelope(data: Mapping[str, Json], model: str) -> dict[str, Json]:
+    created = integer(data.get("created"))
+    shown: dict[str, Json] = {
+        "id": hashed("cmpl-", data.get("id")),
+        "object": "text_completion",
+        "created": created or 0,
+        "model": model,
+    }
+    if (known := FINGERPRINT(data.get("system_fingerprint"))) is not None:
+        shown["system_fingerprint"] = known
+    return shown
+
+
+def _top(value: Json) -> Json:
+    """Allows the likeliest tokens of each place: a list of objects from token to number."""
+    if not isinstance(value, list):
+        return None
+    return [
+        {k: v for k, v in one.items() if number(v) is not None} if isinstance(one, dict) else None
+        for one in value
+    ]
+
+
+_LOGPROBS = fields(
+    {
+        "tokens": list_of(text),
+        "token_logprobs": lambda value: (
+            [number(one) for one in value] if isinstance(value, list) else None
+        ),
+        "top_logprobs": _top,
+        "text_offset": list_of(integer),
+    }
+)
+_CHOICES = list_of(
+    fields(
+        {
+            "index": integer,
+            "text": text,
+            "logprobs": _LOGPROBS,
+            "finish_reason": lambda v: v if v in ("stop", "length", "content_filter") else "stop",
+        },
+        nullable=frozenset({"logprobs", "finish_reason"}),
+    )
+)

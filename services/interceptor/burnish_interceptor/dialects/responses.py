@@ -1,0 +1,200 @@
+"""The Responses API: `POST /responses`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import orjson
+
+from burnish_interceptor.dialects import body as bodies
+from burnish_interceptor.dialects import responses_reply
+from burnish_interceptor.dialects.dialect import BadRequest, Forced, Outgoing, Shown, Tokens
+from burnish_interceptor.dialects.responses_stream import ResponseStream
+from burnish_interceptor.dialects.stream import AnswerStream
+from burnish_interceptor.dialects.usage import UsageRule
+from burnish_interceptor.prompts import splice
+from burnish_interceptor.prompts.edit import Message, PromptEdit
+from burnish_interceptor.prompts.splice import Member
+
+SYSTEM_ROLES = frozenset({"system", "developer"})
+# What would be kept at the provider under the suite's key, where other apps could reach it.
+_KEPT = {
+    "background": "wait for the answer, or stream it",
+    "context_management": "send the items that are to stay",
+    "conversation": "send the whole conversation in `input`",
+    "previous_response_id": "send the whole conversation in `input`",
+    "prompt": "send the prompt's text in `instructions`",
+}
+_REFUSED = (*_KEPT, "store")
+_NO_MESSAGE = {
+    "function_call": "assistant",
+    "custom_tool_call": "assistant",
+    "reasoning": "assistant",
+    "function_call_output": "tool",
+    "custom_tool_call_output": "tool",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponsesRequest:
+    """A response as it was asked for.
+
+    Its conversation is `instructions` as a system message, where there are any, then the items of
+    `input`; an item that is no message counts with the role of whoever made it.
+
+    Attributes:
+        path: Where responses stand below a base URL.
+        conversational: Whether there is a conversation.
+        body: The bytes as they came.
+        data: The body, parsed.
+        messages: Role and text of each message.
+        model: Model that the app names, or empty.
+        stream: Whether the app wants events.
+        instructions: 1 when the first message is `instructions`, else 0.
+    """
+
+    path: ClassVar[str] = "/responses"
+    conversational: ClassVar[bool] = True
+    body: bytes = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
+    members: Sequence[Member] = field(repr=False)
+    messages: tuple[Message, ...]
+    model: str
+    stream: bool
+    instructions: int
+
+    @classmethod
+    def parse(cls, body: bytes) -> ResponsesRequest:
+        """Parses a body.
+
+        Raises:
+            BadRequest: It is no JSON object with an input, repeats a name, is over a limit, or
+                asks for something to be kept at the provider.
+        """
+        data, members = bodies.parsed(body)
+        for name, remedy in _KEPT.items():
+            if data.get(name):
+                raise BadRequest(f"`{name}` is not served here; {remedy}")
+        instructions = bodies.typed(data, "instructions", str)
+        front = [] if instructions is None else [Message("system", instructions)]
+        return cls(
+            body=body,
+            data=data,
+            members=members,
+            messages=(*front, *_messages(data.get("input"))),
+            model=bodies.typed(data, "model", str) or "",
+            stream=bool(bodies.typed(data, "stream", bool)),
+            instructions=len(front),
+        )
+
+    def rewritten(self, edit: PromptEdit, forced: Forced) -> Outgoing:
+        """Returns the call for the provider, which is told to store nothing."""
+        sent = bodies.typed(self.data, "max_output_tokens", int)
+        limit = forced.model.max_output_tokens or sent or bodies.DEFAULT_OUTPUT_TOKENS
+        changes = bodies.settings(forced, refused=_REFUSED)
+        changes["store"] = b"false"
+        changes["max_output_tokens"] = orjson.dumps(limit)
+        texts = dict(edit.texts)
+        if edit.system is not None:
+            system = next((i for i, m in enumerate(self.messages) if m.role in SYSTEM_ROLES), None)
+            if system is None:
+                changes["instructions"] = orjson.dumps(edit.system)
+            else:
+                texts[system] = edit.system
+        if self.instructions and 0 in texts:
+            changes["instructions"] = orjson.dumps(texts.pop(0))
+        if texts or edit.demos:
+            changes["input"] = self._input(texts, edit)
+        return Outgoing(
+            body=splice.replaced(self.body, changes, known=self.members),
+            model=forced.model,
+            max_output_tokens=limit,
+        )
+
+    def answer(self, body: bytes, shown: Shown) -> tuple[bytes, Tokens | None]:
+        """Returns a whole answer for the app, and the provider's tokens in and out."""
+        return responses_reply.response(body, self.data, shown.model, self._usage(shown))
+
+    def events(self, shown: Shown) -> AnswerStream:
+        """Returns what turns the provider's events into the app's."""
+        return ResponseStream(self.data, model=shown.model, usage=self._usage(shown))
+
+    def _usage(self, shown: Shown) -> UsageRule | None:
+        return UsageRule.of(shown.usage, (message.text for message in self.messages))
+
+    def _input(self, texts: Mapping[int, str], edit: PromptEdit) -> bytes:
+        items = self.data.get("input")
+        if isinstance(items, list):
+            at = next(one.value.start for one in self.members if one.name == "input")
+            parts = [span.of(self.body) for span in splice.items(self.body, at)]
+            for index, text in texts.items():
+                place = index - self.instructions
+                parts[place] = _with_text(items[place], parts[place], text)
+        else:
+            text = texts.get(self.instructions, str(items))
+            if not edit.demos:
+                return orjson.dumps(text)
+            parts = [orjson.dumps({"role": "user", "content": text})]
+        before = max(0, edit.demos_before - self.instructions)
+        parts[before:before] = [item for demo in edit.demos for item in _items(demo)]
+        return b"[" + b",".join(parts) + b"]"
+
+
+def _messages(given: object) -> list[Message]:
+    if isinstance(given, str):
+        return [Message("user", given)]
+    if not isinstance(given, list) or not given:
+        raise BadRequest("`input` is missing or empty; send a text or a list of items")
+    if len(given) > bodies.MAX_MESSAGES:
+        raise BadRequest(f"{len(given)} items are over the limit of {bodies.MAX_MESSAGES}")
+    return [_message(index, item) for index, item in enumerate(given)]
+
+
+def _message(index: int, item: object) -> Message:
+    if not isinstance(item, dict):
+        raise BadRequest(f"input[{index}] is no object")
+    kind, role = item.get("type") or "message", item.get("role")
+    if kind == "item_reference":
+        raise BadRequest(f"input[{index}] refers to a stored item; send the item itself")
+    if kind != "message":
+        maker = _NO_MESSAGE.get(str(kind), "assistant")
+        return Message(maker, bodies.text_of(item.get("output")))
+    if not isinstance(role, str):
+        raise BadRequest(f"input[{index}] is a message without a `role`")
+    return Message(role, bodies.text_of(item.get("content")))
+
+
+def _with_text(item: Mapping[str, Any], raw: bytes, text: str) -> bytes:
+    name = "content" if (item.get("type") or "message") == "message" else "output"
+    known = {one.name: one for one in splice.members(raw)}
+    sent = known[name].value.of(raw) if name in known else b""
+    kind = "output_text" if item.get("role") == "assistant" else "input_text"
+    return bodies.member(raw, name, bodies.with_text(item.get(name), sent, text, kind=kind))
+
+
+def _items(demo: bytes) -> list[bytes]:
+    """Returns a chat message as items of an input."""
+    message = orjson.loads(demo)
+    if message.get("role") == "tool":
+        output = {
+            "type": "function_call_output",
+            "call_id": message.get("tool_call_id", ""),
+            "output": bodies.text_of(message.get("content")),
+        }
+        return [orjson.dumps(output)]
+    found: list[dict[str, Any]] = []
+    if text := bodies.text_of(message.get("content")):
+        found.append({"role": message["role"], "content": text})
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        found.append(
+            {
+                "type": "function_call",
+                "call_id": call.get("id", ""),
+                "name": function.get("name", ""),
+                "arguments": function.get("arguments", ""),
+            }
+        )
+    return [orjson.dumps(item) for item in found]

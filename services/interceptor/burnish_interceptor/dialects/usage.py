@@ -1,0 +1,125 @@
+"""What an app is told of tokens, in the words of each API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from burnish_interceptor.dialects.dialect import Tokens, UsageMode
+
+# A token is taken for this many bytes where the provider's own count would tell too much.
+BYTES_PER_TOKEN = 4
+_TOKENS_PER_MESSAGE = 4
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How an API names its counts.
+
+    Attributes:
+        input: Tokens of the prompt.
+        output: Tokens of the answer.
+        counts: Further counts beside them.
+        input_details: The object with the details of the prompt, and what of it is allowed.
+        output_details: The same of the answer.
+    """
+
+    input: str
+    output: str
+    input_details: tuple[str, frozenset[str]]
+    output_details: tuple[str, frozenset[str]]
+
+
+CHAT = Words(
+    "prompt_tokens",
+    "completion_tokens",
+    ("prompt_tokens_details", frozenset({"cached_tokens", "audio_tokens", "cache_write_tokens"})),
+    (
+        "completion_tokens_details",
+        frozenset(
+            {
+                "reasoning_tokens",
+                "audio_tokens",
+                "accepted_prediction_tokens",
+                "rejected_prediction_tokens",
+            }
+        ),
+    ),
+)
+RESPONSES = Words(
+    "input_tokens",
+    "output_tokens",
+    ("input_tokens_details", frozenset({"cached_tokens", "cache_write_tokens"})),
+    ("output_tokens_details", frozenset({"reasoning_tokens"})),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRule:
+    """What of a usage is shown.
+
+    Attributes:
+        estimate: Tokens of the prompt to tell in place of the provider's; None tells its own.
+    """
+
+    estimate: int | None = None
+
+    @classmethod
+    def of(cls, mode: UsageMode, texts: Iterable[str]) -> UsageRule | None:
+        """Returns the rule for a mode; None when nothing is told.
+
+        Args:
+            mode: What is told.
+            texts: Texts of the messages that the app sent itself.
+        """
+        if mode is UsageMode.EXACT:
+            return _EXACT
+        if mode is UsageMode.OFF:
+            return None
+        return cls(sum(_estimated(text) for text in texts))
+
+    def shown(self, usage: Json, words: Words) -> dict[str, Json] | None:
+        """Returns a provider's usage for the app; None when it says nothing of use."""
+        if not isinstance(usage, dict):
+            return None
+        given, made = usage.get(words.input), usage.get(words.output)
+        if type(given) is not int:
+            return None
+        shown: dict[str, Json] = {words.input: given if self.estimate is None else self.estimate}
+        total = shown[words.input]
+        if type(made) is int:
+            shown[words.output] = made
+            total += made
+        exact = usage.get("total_tokens")
+        shown["total_tokens"] = exact if self.estimate is None and type(exact) is int else total
+        if self.estimate is None:
+            _details(usage, words.input_details, shown)
+        _details(usage, words.output_details, shown)
+        return shown
+
+
+def tokens(usage: Json, words: Words) -> Tokens | None:
+    """Returns tokens in and out, or None when the provider does not say."""
+    if not isinstance(usage, dict):
+        return None
+    given, made = usage.get(words.input), usage.get(words.output, 0)
+    return (given, made) if type(given) is int and type(made) is int else None
+
+
+_EXACT = UsageRule()
+
+
+def _details(
+    usage: Mapping[str, Json], allowed: tuple[str, frozenset[str]], shown: dict[str, Json]
+) -> None:
+    name, known = allowed
+    details = usage.get(name)
+    if isinstance(details, dict):
+        shown[name] = {k: v for k, v in details.items() if k in known and type(v) is int}
+
+
+def _estimated(text: str) -> int:
+    return _TOKENS_PER_MESSAGE + -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)

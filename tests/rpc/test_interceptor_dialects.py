@@ -1,0 +1,113 @@
+"""Calls of every API through the whole data plane, made by the openai client."""
+
+import json
+from typing import Any
+
+import pytest
+from openai import APIStatusError, AsyncOpenAI, BadRequestError
+
+from burnish_interceptor import testing
+from burnish_interceptor.testing import BASELINE, CANDIDATE, Script, replies
+
+
+def answer(request: Any) -> Script:
+    body, content_type = replies.whole_or_events(request)
+    return Script(body=body, content_type=content_type)
+
+
+def client(running: Any) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=running.url(), api_key="the app's own", max_retries=0)
+
+
+async def test_a_response_is_substituted_and_tells_the_apps_own_instructions():
+    async with testing.suite(answer, instruction="Name it.") as running, client(running) as openai:
+        reply = await openai.responses.create(
+            model="m", instructions=BASELINE, input="Query: where", max_output_tokens=9,
+        )  # fmt: skip
+        assert reply.output_text == "card_arrival"
+        assert reply.instructions == BASELINE
+        assert reply.usage is not None
+        assert (reply.usage.input_tokens, reply.usage.output_tokens) == (11, 3)
+        sent = running.provider.bodies[0]
+        assert running.provider.requests[0].target == "/v1/responses"
+        assert (sent["instructions"], sent["input"], sent["store"]) == (
+            "Name it.", "Query: where", False,
+        )  # fmt: skip
+        assert (sent["model"], sent["temperature"], sent["max_output_tokens"]) == ("gpt-x", 0.0, 9)
+        finish = running.controller.finished[0]
+        assert (finish.trace.stage_id, finish.trace.candidate_id) == ("classify", CANDIDATE)
+        assert (finish.usage.input_tokens, finish.usage.output_tokens) == (11, 3)
+
+
+async def test_a_response_as_events_is_whole_for_the_client_without_the_hidden_items():
+    async with testing.suite(answer) as running, client(running) as openai:
+        async with openai.responses.stream(
+            model="m", instructions=BASELINE, input="Query: where"
+        ) as events:
+            kinds = [event.type async for event in events]
+            final = await events.get_final_response()
+        assert final.output_text == "card_arrival"
+        assert [item.type for item in final.output] == ["message"]
+        assert kinds[0] == "response.created"
+        assert kinds[-1] == "response.completed"
+        assert kinds.count("response.output_text.delta") == 3
+        assert running.controller.finished[0].reply.body == replies.response_events()
+
+
+@pytest.mark.parametrize(
+    "more", [{"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"background": True},
+             {"prompt": {"id": "pmpt_1"}}]
+)  # fmt: skip
+async def test_what_would_be_kept_under_the_suites_key_is_refused(more):
+    async with testing.suite(answer) as running, client(running) as openai:
+        with pytest.raises(BadRequestError, match=next(iter(more))):
+            await openai.responses.create(model="m", input="Query: where", **more)
+        assert running.provider.requests == []
+
+
+async def test_a_legacy_completion_is_served_whole_and_as_events():
+    async with testing.suite(answer) as running, client(running) as openai:
+        whole = await openai.completions.create(model="m", prompt="Say it.")
+        assert whole.choices[0].text == "card_arrival"
+        stream = await openai.completions.create(model="m", prompt="Say it.", stream=True)
+        assert "".join([event.choices[0].text async for event in stream]) == "card_arrival"
+        first, second = running.provider.bodies
+        assert (first["model"], first["max_tokens"]) == ("gpt-x", 16)
+        assert second["stream_options"] == {"include_usage": True}
+
+
+async def test_embeddings_pass_with_the_apps_own_model_and_spoil_no_rollout():
+    async with testing.suite(answer) as running, client(running) as openai:
+        reply = await openai.embeddings.create(
+            model="text-embedding-x", input=["a", "b"], encoding_format="float"
+        )
+        assert [len(one.embedding) for one in reply.data] == [2, 2]
+        assert reply.usage.prompt_tokens == 5
+        assert running.provider.bodies[0]["model"] == "text-embedding-x"
+        finish = running.controller.finished[0]
+        assert finish.trace.stage_id == "-"
+        assert finish.usage.input_tokens == 5
+
+
+@pytest.mark.parametrize("path", ["responses/resp_1", "files", "audio/speech", "threads"])
+async def test_other_paths_are_a_404_in_openais_form(path):
+    async with testing.suite(answer) as running, client(running) as openai:
+        with pytest.raises(APIStatusError) as caught:
+            await openai.post(f"/{path}", body={}, cast_to=object)
+        assert caught.value.status_code == 404
+        assert json.loads(caught.value.response.text)["error"]["code"] == "not_found"
+
+
+async def test_an_answer_is_labelled_and_the_candidate_is_never_named_by_its_hash():
+    async with testing.suite(answer) as running, client(running) as openai:
+        raw = await openai.responses.with_raw_response.create(
+            model="m", instructions=BASELINE, input="Query: where"
+        )
+        headers = raw.headers
+        assert headers["x-burnish-request-id"] == headers["x-request-id"]
+        assert headers["x-burnish-job-id"] == "1"
+        assert headers["x-burnish-policy-version"] == "1"
+        assert headers["x-burnish-attempts"] == "1"
+        assert headers["x-burnish-upstream-model"] == "gpt-x"
+        assert headers["x-burnish-candidate-id"].startswith("c_")
+        assert CANDIDATE.encode() not in str(headers).encode()
