@@ -82,7 +82,7 @@ class ControllerApp:
         settings = self._settings
         key = _required(settings)
         self._database = database = await open_database(settings.state_dir)
-        self._writer = writer = Writer(database.engine)
+        self._writer = writer = Writer(database.write_engine)
         writer.start()
         self._peers = connect_peers(settings)
         self._metrics.expose()

@@ -73,7 +73,7 @@ class Stores:
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
     database = await open_database(tmp_path)
-    writer = Writer(database.engine)
+    writer = Writer(database.write_engine)
     writer.start()
     yield Stores(database, writer)
     await writer.close()

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.sql.dml import Insert
@@ -31,18 +31,21 @@ class Database:
     """An open, migrated database.
 
     Attributes:
-        engine: The async engine.
+        engine: The async engine, for reading.
+        write_engine: A synchronous engine, for the one writer's thread.
         engine_url: URL of the durable engine's tables, for a synchronous driver.
         lock: Held while open, for a database that only one process may use.
     """
 
     engine: AsyncEngine
+    write_engine: Engine
     engine_url: str
     lock: IO[str] | None
 
     async def close(self) -> None:
         """Closes every connection and lets go of the lock."""
         await self.engine.dispose()
+        self.write_engine.dispose()
         if self.lock is not None:
             self.lock.close()
 
@@ -57,8 +60,12 @@ async def open_database(state_dir: Path) -> Database:
     path = state_dir / "controller.db"
     await asyncio.to_thread(_migrate, f"sqlite:///{path}")
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    return Database(engine=engine, engine_url=f"sqlite:///{path}", lock=lock)
+    write_engine = create_engine(f"sqlite:///{path}")
+    for one in (engine.sync_engine, write_engine):
+        event.listen(one, "connect", _set_pragmas)
+    return Database(
+        engine=engine, write_engine=write_engine, engine_url=f"sqlite:///{path}", lock=lock
+    )
 
 
 def insert_or_ignore(connection: Connection, table: Table) -> Insert:
