@@ -4,14 +4,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# More files at once than cores, as most tests wait for processes; one at a time with `TOGETHER=`. Those of
+# one file share what they started. They are handed out in the order of tests/conftest.py.
+TOGETHER ?= -n 4 --dist loadfile --no-loadscope-reorder
+FLOOR_TESTS := tests/rpc $(addprefix tests/unit/,runtime sdk llm interceptor)
 
-.PHONY: demo test check format protos lint-protos lock setup clean
+.PHONY: demo test test-floor check format protos lint-protos lock setup clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m examples.intents.demo
 
 test: check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(TOGETHER)
+
+test-floor: $(STAMP)
+	scripts/floor.sh $(TOGETHER) $(FLOOR_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
