@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -10,7 +12,7 @@ from burnish.api.interceptor.v1 import interceptor_service_pb2 as interceptor_v1
 from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
 from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.types.v1 import candidate_pb2, model_pb2, rollout_pb2
-from burnish.errors import Internal
+from burnish.errors import BurnishError, Internal
 from burnish.resources import PolicyName
 from burnish_interceptor.calls import (
     Call,
@@ -21,6 +23,7 @@ from burnish_interceptor.calls import (
     StoredReply,
 )
 from burnish_interceptor.policies.policy import (
+    Arm,
     Change,
     Demo,
     MessagePattern,
@@ -28,6 +31,7 @@ from burnish_interceptor.policies.policy import (
     Model,
     Policy,
     Prompts,
+    Rejection,
     Stage,
     StagePrompt,
     Status,
@@ -62,12 +66,31 @@ def watch_request(node_id: str, after_revision: int) -> policy_v1.WatchPoliciesR
 
 
 def change(message: policy_v1.WatchPoliciesResponse) -> Change:
-    """Reads a change of the online policies."""
+    """Reads a change of the online policies; one that cannot be read says why."""
+    found: list[Policy] = []
+    unread: dict[str, Rejection] = {}
+    for one in message.policies:
+        try:
+            found.append(policy(one))
+        except (BurnishError, ValueError) as error:
+            unread[one.name.removeprefix("policies/")] = Rejection(
+                reason="POLICY_UNREADABLE", message=str(error)
+            )
     return Change(
         revision=message.revision,
         snapshot=message.snapshot,
-        policies=tuple(policy(one) for one in message.policies),
+        policies=tuple(found),
         removed=frozenset(PolicyName.parse(name).id for name in message.removed),
+        unread=unread,
+    )
+
+
+def report_request(
+    node_id: str, revision: int, rejected: Mapping[str, Rejection]
+) -> policy_v1.ReportPolicyStatusRequest:
+    """Writes what a replica serves."""
+    return policy_v1.ReportPolicyStatusRequest(
+        node_id=node_id, applied_revision=revision, rejected=_rejections(rejected)
     )
 
 
@@ -78,7 +101,10 @@ def policy(message: policy_v1.Policy) -> Policy:
         version=message.version,
         job=message.job,
         stages=tuple(_stage(stage) for stage in message.stages),
-        weights=tuple((one.candidate_id, one.weight) for one in message.candidates),
+        arms=tuple(
+            Arm(name=one.arm, candidate_id=one.candidate_id, weight=one.weight)
+            for one in message.candidates
+        ),
         synchronous=message.synchronous_traces,
         learning_baseline=message.learning_baseline,
     )
@@ -184,7 +210,18 @@ def status_response(status: Status) -> interceptor_v1.GetInterceptorResponse:
         inflight_call_count=status.inflight_calls,
         buffered_trace_count=status.buffered_traces,
         public_url=status.public_url,
+        buffered_trace_byte_count=status.buffered_bytes,
+        dropped_trace_count=status.dropped_traces,
+        rejected=_rejections(status.rejected),
+        watching=status.watching,
     )
+
+
+def _rejections(rejected: Mapping[str, Rejection]) -> dict[str, rollout_pb2.Failure]:
+    return {
+        f"policies/{policy_id}": rollout_pb2.Failure(reason=one.reason, message=one.message)
+        for policy_id, one in rejected.items()
+    }
 
 
 def _stage(message: policy_v1.StagePolicy) -> Stage:

@@ -7,13 +7,39 @@ from typing import Any
 
 import pytest
 
+from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.types.v1 import candidate_pb2
-from burnish.errors import NotFound, Unavailable
+from burnish.errors import FailedPrecondition, NotFound, Unavailable
 from burnish_interceptor import convert, testing
 from burnish_interceptor.policies.cache import PolicyCache
-from burnish_interceptor.policies.policy import Change, Mode, Policy, Prompts
+from burnish_interceptor.policies.policy import (
+    Arm,
+    Change,
+    Mode,
+    Model,
+    Policy,
+    Prompts,
+    Rejection,
+    Stage,
+)
 
 POLICY = Policy(policy_id="p", version=1, job="jobs/1", stages=())
+STAGE = Stage(
+    stage_id="main",
+    messages=(),
+    optional=frozenset(),
+    mode=Mode.SYSTEM,
+    model=Model(provider="openai", name="m"),
+    optimised=True,
+)
+LIVE = Policy(
+    policy_id="live",
+    version=7,
+    job="",
+    stages=(STAGE,),
+    arms=(Arm(name="a", candidate_id="c", weight=1.0), Arm(name="b", candidate_id="d", weight=0)),
+    synchronous=False,
+)
 
 
 class Source:
@@ -24,6 +50,9 @@ class Source:
         self.asked = 0
         self.error: Exception | None = None
         self.streams: list[list[Change]] = []
+        self.candidate_error: Exception | None = None
+        self.candidates: list[str] = []
+        self.reports: list[tuple[int, dict[str, str]]] = []
 
     async def policy(self, policy_id: str) -> Policy:
         self.asked += 1
@@ -34,9 +63,10 @@ class Source:
 
     async def candidate(self, policy_id: str, candidate_id: str) -> Prompts:
         self.asked += 1
+        self.candidates.append(candidate_id)
         await asyncio.sleep(0)
-        if self.error is not None:
-            raise self.error
+        if (error := self.candidate_error or self.error) is not None:
+            raise error
         return Prompts(candidate_id=candidate_id)
 
     async def watch(self, after_revision: int) -> AsyncIterator[Change]:
@@ -44,6 +74,9 @@ class Source:
         for change in self.streams.pop(0) if self.streams else []:
             yield change
         raise Unavailable("the stream broke")
+
+    async def report(self, revision: int, rejected: Any) -> None:
+        self.reports.append((revision, {name: one.reason for name, one in rejected.items()}))
 
 
 def cache(source: Source, now: Any = lambda: 0.0) -> PolicyCache:
@@ -96,19 +129,122 @@ async def test_a_learning_policy_is_asked_for_again_after_a_second():
 
 async def test_online_policies_follow_the_watch_across_broken_streams():
     source = Source()
-    online = replace(POLICY, policy_id="live", version=7)
     source.streams = [
-        [Change(revision=1, snapshot=True, policies=(online,))],
-        [Change(revision=2, snapshot=False, policies=(replace(online, version=8),))],
+        [Change(revision=1, snapshot=True, policies=(LIVE,))],
+        [Change(revision=2, snapshot=False, policies=(replace(LIVE, version=8),))],
         [Change(revision=3, snapshot=True)],
     ]
     policies = cache(source)
     policies.start()
     await testing.until(lambda: policies.revision >= 2)
     assert (await policies.policy("live")).version == 8
-    await testing.until(lambda: policies.revision == 3)
+    await testing.until(lambda: source.reports[-1:] == [(3, {})])
     await policies.stop()
     assert (await policies.policy("live")) is POLICY
+
+
+async def test_a_change_goes_live_with_its_prompts_so_that_no_call_waits_for_them():
+    source = Source()
+    policies = cache(source)
+    await policies.take(Change(revision=1, snapshot=True, policies=(LIVE,)))
+    assert policies.known("live") is LIVE
+    assert source.candidates == ["c"]
+    assert policies.known_prompts("live", "c") == Prompts(candidate_id="c")
+    assert policies.known_prompts("live", "d") is None
+
+
+BAD = {
+    "without stages": replace(LIVE, version=9, stages=()),
+    "with a stage twice": replace(LIVE, version=9, stages=(STAGE, STAGE)),
+    "without a model": replace(
+        LIVE, version=9, stages=(replace(STAGE, model=Model(provider="", name="")),)
+    ),
+    "with a strange weight": replace(
+        LIVE, version=9, arms=(Arm(name="a", candidate_id="c", weight=float("nan")),)
+    ),
+    "of a job": replace(LIVE, version=9, synchronous=True),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("snapshot", [True, False])
+async def test_a_bad_version_is_refused_and_the_last_good_one_stays(bad, snapshot):
+    policies = cache(Source())
+    await policies.take(Change(revision=1, snapshot=True, policies=(LIVE,)))
+    other = replace(LIVE, policy_id="other")
+    await policies.take(Change(revision=2, snapshot=snapshot, policies=(bad, other)))
+    assert policies.known("live") is LIVE
+    assert policies.known("other") is other
+    assert policies.rejected["live"].reason == "POLICY_INVALID"
+    assert policies.revision == 2
+    better = replace(LIVE, version=10)
+    await policies.take(Change(revision=3, snapshot=False, policies=(better,)))
+    assert policies.known("live") is better
+    assert policies.rejected == {}
+
+
+async def test_a_policy_whose_model_cannot_be_called_from_here_is_refused():
+    def check(model: Model) -> None:
+        raise FailedPrecondition("no key", reason="PROVIDER_KEY_MISSING")
+
+    policies = PolicyCache(Source(), clock=lambda: 0.0, check=check)
+    await policies.take(Change(revision=1, snapshot=True, policies=(LIVE,)))
+    assert policies.known("live") is None
+    assert policies.rejected["live"] == Rejection(reason="PROVIDER_KEY_MISSING", message="no key")
+
+
+async def test_a_policy_with_a_candidate_that_is_not_there_is_refused():
+    source = Source()
+    source.candidate_error = NotFound("no such candidate", reason="CANDIDATE_NOT_FOUND")
+    policies = cache(source)
+    await policies.take(Change(revision=1, snapshot=True, policies=(LIVE,)))
+    assert policies.rejected["live"].reason == "CANDIDATE_NOT_FOUND"
+
+
+async def test_a_change_whose_prompts_do_not_arrive_is_taken_again_later():
+    source = Source()
+    source.candidate_error = Unavailable("gone")
+    source.streams = [[Change(revision=4, snapshot=True, policies=(LIVE,))] for _ in range(2)]
+    policies = cache(source)
+    policies.start()
+    await testing.until(lambda: len(source.streams) == 1 and source.candidates != [])
+    assert (policies.revision, policies.known("live")) == (0, None)
+    source.candidate_error = None
+    await testing.until(lambda: policies.known("live") is LIVE)
+    await policies.stop()
+
+
+async def test_a_removed_policy_is_gone_though_it_was_refused_or_fetched():
+    policies = cache(Source(LIVE))
+    await policies.policy("live")
+    await policies.take(Change(revision=1, snapshot=True, policies=(BAD["of a job"],)))
+    await policies.take(Change(revision=2, snapshot=False, removed=frozenset({"live"})))
+    assert policies.rejected == {}
+    assert policies.known("live") is None
+
+
+async def test_an_online_policy_found_on_a_miss_is_asked_for_again_and_kept_without_a_controller():
+    now = 100.0
+    source = Source(LIVE)
+    policies = cache(source, lambda: now)
+    await policies.policy("live")
+    assert policies.known("live") is None
+    now = 102.0
+    source.error = Unavailable("gone")
+    assert await policies.policy("live") is LIVE
+    source.error = NotFound("deleted")
+    with pytest.raises(NotFound):
+        await policies.policy("live")
+
+
+def test_one_unreadable_policy_of_a_change_does_not_hide_the_others():
+    message = policy_v1.WatchPoliciesResponse(
+        revision=3,
+        policies=[policy_v1.Policy(name="policies/a b"), policy_v1.Policy(name="policies/live")],
+    )
+    change = convert.change(message)
+    assert [one.policy_id for one in change.policies] == ["live"]
+    assert change.unread["a b"].reason == "POLICY_UNREADABLE"
 
 
 def test_a_policy_is_read_with_its_patterns():

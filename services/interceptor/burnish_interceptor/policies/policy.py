@@ -72,6 +72,21 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """A candidate that online traffic is served, and its share.
+
+    Attributes:
+        name: What apps and metrics are shown in place of the candidate's id.
+        candidate_id: The candidate.
+        weight: Relative; 0 serves nobody.
+    """
+
+    name: str
+    candidate_id: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What to do with the calls that name this policy.
 
@@ -80,7 +95,7 @@ class Policy:
         version: Grows with every change.
         job: Resource name of the job that pays.
         stages: In the program's order.
-        weights: Online: candidates and their positive weights. Empty offline.
+        arms: Online: what is served. Empty offline.
         synchronous: Whether every call is journaled before its last byte is answered.
         learning_baseline: Whether calls go through unchanged, to be learnt from.
     """
@@ -89,9 +104,18 @@ class Policy:
     version: int
     job: str
     stages: tuple[Stage, ...]
-    weights: tuple[tuple[str, float], ...] = ()
+    arms: tuple[Arm, ...] = ()
     synchronous: bool = True
     learning_baseline: bool = False
+
+    @property
+    def weights(self) -> tuple[tuple[str, float], ...]:
+        """Candidates and weights of its arms."""
+        return tuple((arm.candidate_id, arm.weight) for arm in self.arms)
+
+    def arm_of(self, candidate_id: str) -> str:
+        """Returns the name that a candidate is served as; empty when it is no arm's."""
+        return next((arm.name for arm in self.arms if arm.candidate_id == candidate_id), "")
 
     def model_for(self, name: str) -> Model | None:
         """Returns the model for an unmatched call: the one that the app names, else the first.
@@ -192,6 +216,14 @@ class Prompts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why a policy, or its last change, is not served here."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A change of the online policies.
 
@@ -200,12 +232,14 @@ class Change:
         snapshot: Whether policies not listed are gone.
         policies: Added or changed.
         removed: Ids removed.
+        unread: Policies that could not be read, by id, and why.
     """
 
     revision: int
     snapshot: bool
     policies: tuple[Policy, ...] = ()
     removed: frozenset[str] = frozenset()
+    unread: Mapping[str, Rejection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +252,10 @@ class Status:
         inflight_calls: Calls in flight.
         buffered_traces: Reports that the controller has not acknowledged.
         public_url: Base URL of its data path.
+        buffered_bytes: Bytes of the traces of online calls among them.
+        dropped_traces: Traces of online calls lost since the start.
+        rejected: Policies whose last change was refused, by id, and why.
+        watching: Whether changes of the online policies arrive.
     """
 
     node_id: str
@@ -225,3 +263,7 @@ class Status:
     inflight_calls: int
     buffered_traces: int
     public_url: str
+    buffered_bytes: int = 0
+    dropped_traces: int = 0
+    rejected: Mapping[str, Rejection] = field(default_factory=dict)
+    watching: bool = False

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from grpc import aio
@@ -21,6 +21,11 @@ from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.policy.v1.policy_service_pb2_grpc import (
     PolicyServiceServicer,
     add_PolicyServiceServicer_to_server,
+)
+from burnish.api.trace.v1 import trace_service_pb2 as trace_v1
+from burnish.api.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
 )
 from burnish.api.types.v1 import rollout_pb2
 
@@ -38,8 +43,69 @@ class LedgerCall:
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class FakeController(PolicyServiceServicer, CallLedgerServiceServicer):
-    """Policies and a call ledger in memory, with the ledger's rules.
+class _Policies(PolicyServiceServicer):
+    """What operators ask is not asked of a controller in memory."""
+
+    async def PublishPolicy(
+        self, request: policy_v1.PublishPolicyRequest, context: Context
+    ) -> policy_v1.PublishPolicyResponse:
+        """Refuses."""
+        return await _unasked(context)
+
+    async def SetPolicyWeights(
+        self, request: policy_v1.SetPolicyWeightsRequest, context: Context
+    ) -> policy_v1.SetPolicyWeightsResponse:
+        """Refuses."""
+        return await _unasked(context)
+
+    async def ListPolicies(
+        self, request: policy_v1.ListPoliciesRequest, context: Context
+    ) -> policy_v1.ListPoliciesResponse:
+        """Refuses."""
+        return await _unasked(context)
+
+    async def DeletePolicy(
+        self, request: policy_v1.DeletePolicyRequest, context: Context
+    ) -> policy_v1.DeletePolicyResponse:
+        """Refuses."""
+        return await _unasked(context)
+
+
+class _Traces(TraceServiceServicer):
+    """Keeps what it is given.
+
+    Attributes:
+        traces: By call id.
+        dropped_count: Traces that interceptors had to drop.
+    """
+
+    def __init__(self) -> None:
+        self.traces: dict[str, trace_v1.Trace] = {}
+        self.dropped_count = 0
+
+    async def WriteTraces(
+        self, request: trace_v1.WriteTracesRequest, context: Context
+    ) -> trace_v1.WriteTracesResponse:
+        """Keeps a batch."""
+        self.dropped_count += request.dropped_count
+        self.traces.update({trace.call_id: trace for trace in request.traces})
+        return trace_v1.WriteTracesResponse()
+
+    async def ListTraces(
+        self, request: trace_v1.ListTracesRequest, context: Context
+    ) -> trace_v1.ListTracesResponse:
+        """Refuses."""
+        return await _unasked(context)
+
+    async def GetSessionTrace(
+        self, request: trace_v1.GetSessionTraceRequest, context: Context
+    ) -> trace_v1.GetSessionTraceResponse:
+        """Refuses."""
+        return await _unasked(context)
+
+
+class FakeController(_Policies, _Traces, CallLedgerServiceServicer):
+    """Policies, traces and a call ledger in memory, with the ledger's rules.
 
     Attributes:
         policies: By name.
@@ -48,9 +114,12 @@ class FakeController(PolicyServiceServicer, CallLedgerServiceServicer):
         refusal: When set, every call is refused with it.
         hold_finishes: Cleared to leave reports unanswered.
         fetches: How often each policy and candidate was fetched.
+        reports: What interceptors said of the policies, in order.
     """
 
     def __init__(self) -> None:
+        super().__init__()
+        self.reports: list[policy_v1.ReportPolicyStatusRequest] = []
         self.policies: dict[str, policy_v1.Policy] = {}
         self.candidates: dict[str, policy_v1.CandidatePrompts] = {}
         self.calls: dict[str, LedgerCall] = {}
@@ -69,6 +138,7 @@ class FakeController(PolicyServiceServicer, CallLedgerServiceServicer):
         self._server = aio.server()
         add_PolicyServiceServicer_to_server(self, self._server)
         add_CallLedgerServiceServicer_to_server(self, self._server)
+        add_TraceServiceServicer_to_server(self, self._server)
         port = self._server.add_insecure_port(address)
         await self._server.start()
         self.target = f"127.0.0.1:{port}"
@@ -111,7 +181,8 @@ class FakeController(PolicyServiceServicer, CallLedgerServiceServicer):
     async def ReportPolicyStatus(
         self, request: policy_v1.ReportPolicyStatusRequest, context: Context
     ) -> policy_v1.ReportPolicyStatusResponse:
-        """Takes note of nothing."""
+        """Takes note."""
+        self.reports.append(request)
         return policy_v1.ReportPolicyStatusResponse()
 
     async def StreamCalls(
@@ -176,6 +247,10 @@ class FakeController(PolicyServiceServicer, CallLedgerServiceServicer):
         call_id = f"call-{len(self.calls)}"
         self.calls[call_id] = self._by_key[key] = LedgerCall(key, begin)
         return ledger_v1.CallDecision(call_id=call_id, proceed=ledger_v1.Proceed())
+
+
+async def _unasked(context: Context) -> NoReturn:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not asked in tests")
 
 
 @asynccontextmanager
