@@ -22,15 +22,17 @@ from typing import NamedTuple
 
 from burnish_interceptor.policies.policy import Stage
 from burnish_interceptor.prompts.edit import Message
-from burnish_interceptor.prompts.overlap import Overlap, PatternTokens
+from burnish_interceptor.prompts.overlap import Overlap, PatternTokens, tokens_of
 from burnish_interceptor.prompts.shapes import Evidence, StageShape
 
 MIN_RATIO = 0.6
+MIN_TURN_RATIO = 0.8
 MIN_RECALL = 0.75
 MAX_REPLACED = 0.0
 MIN_LEAD = 0.5
 _CACHED_OVERLAPS = 4096
 _CACHED_PLANS = 256
+_CACHED_TEXTS = 4
 
 
 class How(enum.Enum):
@@ -102,6 +104,7 @@ class Recogniser:
 
     def __init__(self) -> None:
         self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._texts: list[tuple[str, list[str]]] = []
         self._overlaps: OrderedDict[tuple[PatternTokens, int, int], Overlap] = OrderedDict()
 
     def plan(self, stages: Sequence[Stage]) -> Plan:
@@ -122,7 +125,14 @@ class Recogniser:
             stages: A policy's stages, the same object for every call of the policy.
             messages: The call's, at least one.
         """
-        plan = self.plan(stages)
+        plan = self._plans.get(id(stages))
+        if plan is None or plan.stages is not stages:
+            plan = self.plan(stages)
+        if len(plan.shapes) == 1:
+            values = plan.shapes[0].bind(messages)
+            if values is None:
+                return self._nearest(plan, messages)
+            return Recognition(stages[0], values, 1.0, How.EXACT)
         bound: dict[int, dict[str, str]] = {}
         for place, shape in enumerate(plan.shapes):
             values = shape.bind(messages)
@@ -183,17 +193,27 @@ class Recogniser:
         key = (tokens, len(text), hash(text))
         known = self._overlaps.get(key)
         if known is None:
-            known = self._overlaps[key] = tokens.overlap(text)
+            known = self._overlaps[key] = tokens.overlap_of(text, self._tokens_of(text))
             if len(self._overlaps) > _CACHED_OVERLAPS:
                 self._overlaps.popitem(last=False)
         else:
             self._overlaps.move_to_end(key)
         return known
 
+    def _tokens_of(self, text: str) -> list[str]:
+        # The stages of a policy are compared with the same few texts one after the other.
+        for known, tokens in self._texts:
+            if known == text:
+                return tokens
+        tokens = tokens_of(text)
+        self._texts = [(text, tokens), *self._texts[: _CACHED_TEXTS - 1]]
+        return tokens
+
 
 def _acceptable(evidence: Evidence) -> bool:
     return (
         evidence.ratio >= MIN_RATIO
+        and evidence.weakest_turn >= MIN_TURN_RATIO
         and evidence.weakest >= MIN_RECALL
         and evidence.replaced <= MAX_REPLACED
     )

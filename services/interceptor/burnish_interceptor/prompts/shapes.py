@@ -13,6 +13,8 @@ SYSTEM_ROLES = frozenset({"system", "developer"})
 SYSTEM_WEIGHT = 2
 # A stage with fewer literal tokens says little; then the system messages have to be as expected.
 _FEW_TOKENS = 4
+# How many places in the middle of a conversation a stage's turns are looked for.
+_PLACES = 8
 # Stands for a wildcard's value where stages are compared with each other.
 _VALUE = "\ufffc"
 
@@ -26,11 +28,14 @@ class Evidence:
     Attributes:
         ratio: Share of the tokens of both sides that they have in common.
         weakest: Least share of one message's literals that was found.
+        weakest_turn: Least ratio of one message that is not a system message, whose text is likely
+            to hold what a stranger wrote.
         replaced: Share of the stage's tokens in whose place the call has other words.
     """
 
     ratio: float
     weakest: float
+    weakest_turn: float
     replaced: float
 
 
@@ -41,18 +46,16 @@ class StageShape:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        slots = [
-            (
-                "system" if one.role in SYSTEM_ROLES else one.role,
-                PatternTokens(one.pattern, optional=stage.optional),
-            )
-            for one in stage.messages
-        ]
-        self._slots = tuple(slots)
-        self._roles = tuple(role for role, _ in slots)
+        made = [PatternTokens(one.pattern, optional=stage.optional) for one in stage.messages]
+        self._roles = tuple(
+            "system" if one.role in SYSTEM_ROLES else one.role for one in stage.messages
+        )
+        self._slots = tuple(
+            (role, one, one.literal) for role, one in zip(self._roles, made, strict=True)
+        )
         self._systems = self._roles.count("system")
         self._turns = tuple(role for role in self._roles if role != "system")
-        self._few = sum(len(tokens.tokens) for _, tokens in slots) < _FEW_TOKENS
+        self._few = sum(len(one.tokens) for one in made) < _FEW_TOKENS
         names = [name for one in stage.messages for name in one.pattern.names]
         self._shared_names = len(names) != len(set(names))
 
@@ -61,19 +64,22 @@ class StageShape:
 
         Messages without a pattern, such as the turns of a tool loop, may stand anywhere.
         """
-        if len(messages) == len(self._slots):
-            found: dict[str, str] = {}
-            for (role, tokens), (given, text) in zip(self._slots, messages, strict=True):
-                if role != given and not (role == "system" and given in SYSTEM_ROLES):
-                    break
-                bound = tokens.bind(text)
-                if bound is None:
-                    return None
-                if self._shared_names and any(found.get(k, v) != v for k, v in bound.items()):
-                    return None
-                found.update(bound)
-            else:
-                return found if self._slots else None
+        if len(messages) != len(self._slots):
+            return self._bind_among(messages)
+        found: dict[str, str] = {}
+        for (role, tokens, literal), (given, text) in zip(self._slots, messages, strict=True):
+            if role != given and not (role == "system" and given in SYSTEM_ROLES):
+                break
+            if text == literal:
+                continue
+            bound = tokens.bind(text)
+            if bound is None:
+                return None
+            if self._shared_names and any(found.get(k, v) != v for k, v in bound.items()):
+                return None
+            found = found | bound if found else bound
+        else:
+            return found if self._slots else None
         return self._bind_among(messages)
 
     def evidence(self, messages: Sequence[Message], measure: Measure) -> Evidence | None:
@@ -84,7 +90,7 @@ class StageShape:
             measure: Compares a pattern with a text.
         """
         best = None
-        for chosen in self._pairings(messages):
+        for chosen in self._pairings(messages, middle=False):
             found = self._evidence_of(chosen, messages, measure)
             if found is not None and (best is None or found.ratio > best.ratio):
                 best = found
@@ -105,12 +111,12 @@ class StageShape:
         return tokens.bind(message.text)
 
     def _last_user(self) -> PatternTokens | None:
-        return next((tokens for role, tokens in reversed(self._slots) if role == "user"), None)
+        return next((one for role, one, _ in reversed(self._slots) if role == "user"), None)
 
     def _bind_among(self, messages: Sequence[Message]) -> dict[str, str] | None:
-        for chosen in self._pairings(messages):
+        for chosen in self._pairings(messages, middle=True):
             found: dict[str, str] = {}
-            for (_, tokens), index in zip(self._slots, chosen, strict=True):
+            for (_, tokens, _), index in zip(self._slots, chosen, strict=True):
                 bound = self._bound(tokens, messages, index)
                 if bound is None or any(found.get(k, v) != v for k, v in bound.items()):
                     break
@@ -132,8 +138,8 @@ class StageShape:
         self, chosen: Sequence[int | None], messages: Sequence[Message], measure: Measure
     ) -> Evidence | None:
         common = total = wanted = replaced = 0
-        weakest = 1.0
-        for (role, tokens), index in zip(self._slots, chosen, strict=True):
+        weakest = weakest_turn = 1.0
+        for (role, tokens, _), index in zip(self._slots, chosen, strict=True):
             if index is None:
                 return None
             weight = SYSTEM_WEIGHT if role == "system" else 1
@@ -143,13 +149,21 @@ class StageShape:
             wanted += weight * overlap.wanted
             replaced += weight * overlap.replaced
             weakest = min(weakest, overlap.recall)
+            if role != "system":
+                weakest_turn = min(weakest_turn, overlap.ratio)
         if not wanted:
             return None
-        return Evidence(ratio=2 * common / total, weakest=weakest, replaced=replaced / wanted)
+        return Evidence(
+            ratio=2 * common / total,
+            weakest=weakest,
+            weakest_turn=weakest_turn,
+            replaced=replaced / wanted,
+        )
 
-    def _pairings(self, messages: Sequence[Message]) -> Iterator[list[int | None]]:
+    def _pairings(self, messages: Sequence[Message], *, middle: bool) -> Iterator[list[int | None]]:
         """Yields which message goes with each pattern, by role: from the front, then the back.
 
+        With `middle` then from a few turns in between, the latest of a long conversation.
         System patterns go with the system messages in order, wherever those stand.
         """
         if not self._slots:
@@ -160,7 +174,13 @@ class StageShape:
         indexes = [i for i, message in enumerate(messages) if message.role not in SYSTEM_ROLES]
         front = _in_order(self._turns, indexes, messages)
         back = _in_order(self._turns[::-1], indexes[::-1], messages)[::-1]
-        for chosen in [front] if front == back else [front, back]:
+        tried = [front] if front == back else [front, back]
+        if middle and self._turns and len(indexes) > len(self._turns) + 1:
+            starts = [k for k, i in enumerate(indexes) if messages[i].role == self._turns[0]]
+            tried += [
+                _in_order(self._turns, indexes[k:], messages) for k in starts[-_PLACES - 1 : -1]
+            ]
+        for chosen in tried:
             turns = iter(chosen)
             heads: Iterator[int | None] = iter([*systems, *([None] * self._systems)])
             yield [next(heads) if role == "system" else next(turns) for role in self._roles]
