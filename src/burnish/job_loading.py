@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from burnish.errors import FailedPrecondition
 from burnish.job_spec import to_job_spec
 
 LOCAL_POLICY_MODEL = "local-reader"
+
+_log = logging.getLogger("burnish.config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,11 @@ class LoadedJob:
     resolved: ResolvedJob
     task_app_api_key: str = field(repr=False)
     warnings: tuple[str, ...]
+
+    def log_warnings(self) -> None:
+        """Logs the warnings, for callers that show them nowhere else."""
+        for warning in self.warnings:
+            _log.warning("%s", warning)
 
 
 async def load_job(

@@ -189,6 +189,7 @@ class AsyncJobs:
             from burnish.job_loading import load_job
 
             loaded = await load_job(spec, task_app_api_key=chosen.task_app_api_key)
+            loaded.log_warnings()
             request.spec.CopyFrom(loaded.spec)
             request.task_app_api_key = loaded.task_app_api_key
         async with rpc.translated():

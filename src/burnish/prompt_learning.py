@@ -301,6 +301,7 @@ class PromptLearningJob:
         loaded = await load_job(
             source, overrides=config.overrides, task_app_api_key=config.task_app_api_key
         )
+        loaded.log_warnings()
         options = CreateOptions(job_id=self._job_id or "", task_app_api_key=loaded.task_app_api_key)
         job = await backend.client.jobs.create(loaded.spec, options=options)
         return job.job_id

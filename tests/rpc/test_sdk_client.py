@@ -182,6 +182,23 @@ async def test_creating_sends_the_key_apart_from_the_spec_and_one_request_id():
     assert "secret-key" not in str(request.spec)
 
 
+async def test_a_client_that_reads_the_file_itself_logs_what_it_warns_of(caplog):
+    pools = {"bootstrap_train_seeds": [1], "online_pool": [2], "test_pool": [3]}
+    settings = {
+        "algorithm": "mipro",
+        "task_app_url": "http://localhost:8002",
+        "policy": {"model": "gpt-4o-mini", "provider": "openai"},
+        "mipro": {**pools, "reference_pool": [4], "adaptive_pool": "LOW"},
+    }
+    async with (
+        FakeController() as controller,
+        AsyncClient(controller.target, token=TOKEN) as client,
+    ):
+        await client.jobs.create({"prompt_learning": settings})
+    told = [one.getMessage() for one in caplog.records if one.name == "burnish.config"]
+    assert sum("mipro.adaptive_pool" in one for one in told) == 1
+
+
 def test_the_plain_client_does_the_same_without_a_loop():
     with FakeController() as controller, Client(controller.target, token=TOKEN) as client:
         job = client.jobs.create(SPEC)

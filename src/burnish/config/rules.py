@@ -14,6 +14,7 @@ from burnish.config.enums import (
     ProviderName,
     RewardSource,
 )
+from burnish.config.idle import report_idle
 from burnish.config.policy import PromptLearningPolicyConfig
 from burnish.config.problems import Findings
 from burnish.config.rules_search import check_gepa, check_mipro, check_stages
@@ -25,17 +26,6 @@ if TYPE_CHECKING:
 
 BUILT_IN: Final = ("mipro", "gepa", "random")
 PLUGIN: Final = re.compile(r"plugin:([a-z][a-z0-9_-]{0,62})")
-_QUIET: Final = (None, "", "gpt-4", "SYNTH_API_KEY")
-_IDLE: Final = {
-    "use_byok": "keys belong to the services",
-    "mipro.results_file": "results_folder says where results go",
-    "mipro.ontology": "there is no ontology",
-    "mipro.parallel_risk": "max_parallel_trials decides",
-    "mipro.token_counting_model": "providers count tokens",
-    "gepa.token.counting_model": "providers count tokens",
-    "judge.backend_base": "the suite's own verifier scores",
-    "judge.backend_api_key_env": "keys belong to the services",
-}
 _CATEGORIES: Final = ("rollout", "proposal", "task", "proposer", "judge")
 _SCHEMES: Final = ("http://", "https://", "grpc://")
 
@@ -49,7 +39,7 @@ def check(config: PromptLearningConfig, raw: Raw, findings: Findings) -> None:
         findings: Told of everything.
     """
     _check_algorithm(config, raw, findings)
-    _report_idle(raw, findings)
+    report_idle(raw, findings, algorithm=config.algorithm)
     _check_task_app(config, findings)
     for path, policy in policies(config):
         _check_policy(path, policy, findings)
@@ -65,16 +55,6 @@ def check(config: PromptLearningConfig, raw: Raw, findings: Findings) -> None:
         check_mipro(config.mipro, findings)
     if config.gepa is not None and config.algorithm == "gepa":
         check_gepa(config, config.gepa, findings)
-
-
-def _report_idle(raw: Raw, findings: Findings) -> None:
-    for path, reason in _IDLE.items():
-        node: object = raw
-        *parents, last = path.split(".")
-        for key in parents:
-            node = node.get(key) if isinstance(node, dict) else None
-        if isinstance(node, dict) and node.get(last) not in _QUIET:
-            findings.warn(path, f"has no effect here: {reason}")
 
 
 def policies(config: PromptLearningConfig) -> Iterator[tuple[str, PromptLearningPolicyConfig]]:

@@ -1,0 +1,90 @@
+"""Settings that are read and checked, but change nothing: a user who gives one is told so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from burnish.config.base import Raw
+from burnish.config.problems import Findings
+
+# Values that ask for nothing.
+_QUIET: Final[tuple[object, ...]] = (None, "", {}, "gpt-4", "SYNTH_API_KEY")
+_EVERYWHERE: Final = {
+    "use_byok": "keys belong to the services",
+    "proxy_models": "every rollout runs on the policy's own model",
+    "judge.backend_base": "the suite's own verifier scores",
+    "judge.backend_api_key_env": "keys belong to the services",
+    "judge.concurrency": "the verifier has a limit of its own",
+    "judge.timeout": "the verifier has a limit of its own",
+    "termination_config.max_error_rate": "a rollout that fails is repeated, then left unscored",
+    "termination_config.max_consecutive_errors": (
+        "a rollout that fails is repeated, then left unscored"
+    ),
+    "termination_config.pessimism_enabled": "max_trials_without_improvement ends a search",
+}
+_MIPRO: Final = {
+    "results_file": "results_folder says where results go",
+    "ontology": "there is no ontology",
+    "parallel_risk": "max_parallel_trials decides",
+    "token_counting_model": "providers count tokens",
+    "adaptive_pool": "candidates are looked at on the pools as they are given",
+    "tpe.gamma": "the sampler splits trials by its own rule",
+    "tpe.alpha": "the sampler smooths by its own rule",
+    "tpe.prior_weight": "the sampler weighs its prior by its own rule",
+    **{
+        f"meta_update.{key}": "later rounds of proposals go as the first; every_iterations counts"
+        for key in (
+            "topk_success",
+            "topk_failure",
+            "validate_on_batch",
+            "keep_k",
+            "dedup_token_overlap",
+            "regen_temperature_decay",
+        )
+    },
+}
+_GEPA: Final = {
+    "token.counting_model": "providers count tokens",
+    "adaptive_pool": "candidates are looked at on the pools as they are given",
+    "adaptive_batch": "minibatches keep their size",
+}
+
+
+def report_idle(raw: Raw, findings: Findings, *, algorithm: str) -> None:
+    """Warns of every setting that is given and has no effect, once.
+
+    Args:
+        raw: The canonical table, to tell an absent value from a default.
+        findings: Told of everything.
+        algorithm: The job's; the whole table of another one is named rather than its keys.
+    """
+    gepa = algorithm == "gepa"
+    own, other = ("gepa", "mipro") if gepa else ("mipro", "gepa")
+    _warn_of(_EVERYWHERE.items(), raw, findings)
+    settings = _GEPA if gepa else _MIPRO
+    _warn_of(((f"{own}.{key}", why) for key, why in settings.items()), raw, findings)
+    if raw.get(other):
+        findings.warn(other, f'has no effect here: algorithm = "{algorithm}" does not read it')
+    if not gepa and _value(raw, "mipro.demo.include_empty") is False:
+        findings.warn("mipro.demo.include_empty", "has no effect here: no demos are always offered")
+
+
+def _warn_of(settings: Iterable[tuple[str, str]], raw: Raw, findings: Findings) -> None:
+    for path, why in settings:
+        value = _value(raw, path)
+        if value not in _QUIET and not _switched_off(value):
+            findings.warn(path, f"has no effect here: {why}")
+
+
+def _value(raw: Raw, path: str) -> object:
+    node: object = raw
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _switched_off(value: object) -> bool:
+    if isinstance(value, dict):
+        return value.get("enabled") is False or str(value.get("level", "")).upper() == "NONE"
+    return value is False
