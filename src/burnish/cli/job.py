@@ -158,40 +158,31 @@ def watch(
         raise typer.Exit(code)
 
 
-@app.command()
-@handled
-def pause(
-    job: JobArgument,
-    backend: BackendOption = None,
-    token: TokenOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask a job to pause at the end of the batch in hand."""
-    _steer(job, "pause", backend, token, Output(json=as_json))
+def _add_steering(verb: str, help_text: str) -> None:
+    """Adds a command that asks a job for a change of its state."""
+
+    @app.command(name=verb, help=help_text)
+    @handled
+    def steer(
+        job: JobArgument,
+        backend: BackendOption = None,
+        token: TokenOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        output = Output(json=as_json)
+
+        async def work(client: AsyncClient) -> None:
+            jobs = client.jobs
+            ask = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}[verb]
+            snapshot = await ask(job)
+            output.data(snapshot.plain, text=f"{snapshot.job_id} {snapshot.state}")
+
+        _with_client(backend, token, work)
 
 
-@app.command()
-@handled
-def resume(
-    job: JobArgument,
-    backend: BackendOption = None,
-    token: TokenOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a paused job go on."""
-    _steer(job, "resume", backend, token, Output(json=as_json))
-
-
-@app.command()
-@handled
-def cancel(
-    job: JobArgument,
-    backend: BackendOption = None,
-    token: TokenOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask a job to stop."""
-    _steer(job, "cancel", backend, token, Output(json=as_json))
+_add_steering("pause", "Ask a job to pause at the end of the batch in hand.")
+_add_steering("resume", "Let a paused job go on.")
+_add_steering("cancel", "Ask a job to stop.")
 
 
 @app.command()
@@ -218,16 +209,6 @@ def results(
     code = _with_client(backend, token, work)
     if code != OK:
         raise typer.Exit(code)
-
-
-def _steer(job: str, verb: str, backend: str | None, token: str | None, output: Output) -> None:
-    async def work(client: AsyncClient) -> None:
-        jobs = client.jobs
-        steer = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}[verb]
-        snapshot = await steer(job)
-        output.data(snapshot.plain, text=f"{snapshot.job_id} {snapshot.state}")
-
-    _with_client(backend, token, work)
 
 
 def _with_client(

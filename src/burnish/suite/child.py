@@ -11,14 +11,14 @@ import runpy
 import signal
 import sys
 import threading
-import time
 
 _POLL_SECONDS = 1.0
 
 
 def _stop_with(parent: int) -> None:
+    never = threading.Event()
     while os.getppid() == parent:
-        time.sleep(_POLL_SECONDS)
+        never.wait(_POLL_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
