@@ -36,6 +36,9 @@ class CallLedgerServicer(ledger_v1.CallLedgerServiceServicer):
         answers: asyncio.Queue[ledger_v1.StreamCallsResponse | None] = asyncio.Queue()
         self._ledger.session_opened(client_id)
         reader = asyncio.create_task(self._read(client_id, request_iterator, answers))
+        # Not at the end of this call, which gRPC may cut short: a send to a client that was killed
+        # fails, and then the call is cancelled besides.
+        reader.add_done_callback(lambda _: self._ledger.session_closed(client_id))
         try:
             yield ledger_v1.StreamCallsResponse(
                 sequence=first.sequence, opened=ledger_v1.SessionOpened()
@@ -47,7 +50,6 @@ class CallLedgerServicer(ledger_v1.CallLedgerServiceServicer):
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-            self._ledger.session_closed(client_id)
 
     async def _read(
         self,
