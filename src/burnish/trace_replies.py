@@ -145,7 +145,7 @@ def _add(message: Json, part: Json) -> None:
             _add_tool_calls(message.setdefault("tool_calls", {}), _objects(value))
         elif key in ("content", "refusal", "reasoning", "reasoning_content"):
             if isinstance(value, str):
-                message[key] = (message.get(key) or "") + value
+                message[key] = _text(message.get(key)) + value
             elif value is not None:
                 message[key] = value
         elif value is not None:
@@ -162,8 +162,8 @@ def _add_tool_calls(calls: dict[int, Json], pieces: Sequence[Json]) -> None:
         function = piece.get("function")
         if isinstance(function, dict):
             known = call["function"]
-            known["name"] = known.get("name") or function.get("name") or ""
-            known["arguments"] = known.get("arguments", "") + (function.get("arguments") or "")
+            known["name"] = known.get("name") or _text(function.get("name"))
+            known["arguments"] = known.get("arguments", "") + _text(function.get("arguments"))
 
 
 def _finished(message: Json) -> Json:
@@ -229,6 +229,10 @@ def _object(body: bytes) -> Json:
         return _mapping(json.loads(body))
     except ValueError:
         return {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _mapping(value: object) -> Json:

@@ -28,7 +28,9 @@ def stage(stage_id="main", *, pattern=False):
                 types_v1.MessagePattern(role="system", pattern="Sort it for {bank}."),
                 types_v1.MessagePattern(role="user", pattern="{query}"),
             ],
-            mode=types_v1.SUBSTITUTION_MODE_PATTERN if pattern else 0,
+            mode=types_v1.SUBSTITUTION_MODE_PATTERN
+            if pattern
+            else types_v1.SUBSTITUTION_MODE_SYSTEM,
         ),
         model=types_v1.ModelSpec(provider="openai", model="gpt-x"),
     )

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument, NotFound
 from burnish_controller.testing import World, small_job
 
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "model": "gpt-x",
     "temperature": 0.5,
     "messages": [
@@ -30,9 +31,15 @@ REPLY = {
 CANARY = "let the walrus decide"
 
 
+class Traced(World):
+    """A world with a stub of the trace service."""
+
+    traces: trace_v1.TraceServiceStub
+
+
 @pytest.fixture
 async def traces(tmp_path):
-    async with World(tmp_path) as world, rpc.connect(world.target, token="test-token") as channel:
+    async with Traced(tmp_path) as world, rpc.connect(world.target, token="test-token") as channel:
         world.traces = trace_v1.TraceServiceStub(channel)
         yield world
 

@@ -75,10 +75,10 @@ def trace(call: SeenCall, *, provider_request: str) -> trace_v1.Trace:
 
 
 def _timestamp(seconds: float) -> Timestamp:
-    whole, rest = divmod(int(seconds * _BILLION), _BILLION)
-    return Timestamp(seconds=whole, nanos=rest)
+    whole = int(seconds)
+    return Timestamp(seconds=whole, nanos=int((seconds - whole) * _BILLION))
 
 
 def _duration(seconds: float) -> Duration:
-    whole, rest = divmod(int(seconds * _BILLION), _BILLION)
-    return Duration(seconds=whole, nanos=rest)
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * _BILLION))

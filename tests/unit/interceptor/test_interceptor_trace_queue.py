@@ -1,0 +1,225 @@
+"""Traces on their way to the controller: bounded in bytes, sent in batches, never lost unsaid."""
+
+import asyncio
+import hashlib
+
+import pytest
+
+from burnish.errors import InvalidArgument, Unavailable
+from burnish_interceptor import convert_trace, testing
+from burnish_interceptor.calls import Problem
+from burnish_interceptor.seen import SeenCall, Served, trace_context
+from burnish_interceptor.trace_queue import TraceQueue, TraceSettings, TraceSettingsInvalid
+
+SERVED = Served(
+    mode="online",
+    provider="openai",
+    model="gpt-x",
+    policy_id="live",
+    policy_version=3,
+    stage_id="main",
+    candidate_id="cand_1",
+    arm="winner",
+    price=(1.0, 2.0),
+)
+
+
+def call(number=0, size=0, **more):
+    return SeenCall(
+        served=SERVED,
+        call_id=f"call-{number}",
+        rollout_id="roll",
+        status=200,
+        start_time=1_700_000_000.25,
+        latency=0.5,
+        app_request=b"x" * size,
+        **more,
+    )
+
+
+class Sink:
+    """A controller that a test takes away and brings back."""
+
+    def __init__(self):
+        self.away = False
+        self.refusing = False
+        self.batches = []
+        self.dropped = 0
+        self.tries = 0
+
+    async def write(self, calls, *, dropped):
+        self.tries += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise Unavailable("gone")
+        if self.refusing:
+            raise InvalidArgument("never")
+        self.batches.append([one.call_id for one in calls])
+        self.dropped += dropped
+        return 0
+
+    @property
+    def written(self):
+        return [one for batch in self.batches for one in batch]
+
+
+@pytest.fixture
+async def sink():
+    return Sink()
+
+
+async def test_everything_put_arrives_in_order_in_batches_that_fit_a_message(sink):
+    queue = TraceQueue(sink)
+    queue.start()
+    for number in range(200):
+        queue.put(call(number))
+    await queue.drain()
+    assert sink.written == [f"call-{number}" for number in range(200)]
+    assert max(len(batch) for batch in sink.batches) == 64
+    assert (queue.byte_count, len(queue), queue.dropped_count) == (0, 0, 0)
+    sink.batches.clear()
+    for number in range(4):
+        queue.put(call(number, size=300_000))
+    await queue.drain()
+    assert [len(batch) for batch in sink.batches] == [1, 1, 1, 1]
+    await queue.stop()
+
+
+async def test_a_body_too_large_for_a_message_is_left_out(sink):
+    queue = TraceQueue(sink)
+    queue.put(call(size=3_000_000))
+    assert queue.byte_count < 10_000
+
+
+async def test_a_controller_that_is_away_loses_nothing_within_the_bound(sink):
+    sink.away = True
+    queue = TraceQueue(sink, max_bytes=1_000_000)
+    queue.start()
+    for number in range(50):
+        queue.put(call(number, size=1_000))
+    await testing.until(lambda: sink.tries >= 2)
+    assert len(queue) == 50
+    sink.away = False
+    await queue.drain()
+    assert sink.written == [f"call-{number}" for number in range(50)]
+    assert sink.dropped == 0
+    await queue.stop()
+
+
+async def test_what_is_beyond_the_bound_is_counted_and_told_once_the_controller_is_back(sink):
+    sink.away = True
+    queue = TraceQueue(sink, max_bytes=50_000)
+    queue.start()
+    for number in range(100):
+        queue.put(call(number, size=1_000))
+        assert queue.byte_count <= 50_000
+    kept = len(queue)
+    assert 0 < kept < 100
+    assert queue.dropped_count == 100 - kept
+    sink.away = False
+    await queue.drain()
+    assert (len(sink.written), sink.dropped) == (kept, 100 - kept)
+    await queue.stop()
+
+
+async def test_drops_during_the_last_batch_are_told_though_nothing_follows(sink):
+    queue = TraceQueue(sink, max_bytes=3_000)
+    writing = asyncio.Event()
+    gate = asyncio.Event()
+    write = sink.write
+
+    async def held(calls, *, dropped):
+        writing.set()
+        await gate.wait()
+        return await write(calls, dropped=dropped)
+
+    sink.write = held
+    queue.start()
+    queue.put(call(0, size=1_000))
+    await writing.wait()
+    queue.put(call(1, size=2_000))
+    gate.set()
+    await queue.drain()
+    assert (sink.written, sink.dropped) == (["call-0"], 1)
+    await queue.stop()
+
+
+async def test_a_batch_that_is_refused_for_good_does_not_hold_up_the_rest(sink):
+    sink.refusing = True
+    queue = TraceQueue(sink)
+    queue.start()
+    queue.put(call(0))
+    await testing.until(lambda: queue.dropped_count == 1)
+    sink.refusing = False
+    queue.put(call(1))
+    await queue.drain()
+    assert (sink.written, sink.dropped) == (["call-1"], 1)
+    await queue.stop()
+
+
+def test_the_bound_and_what_is_kept_are_settings():
+    given = {"BURNISH_TRACE_BUFFER_BYTES": "1000", "BURNISH_TRACE_PROVIDER_REQUEST": "full"}
+    assert TraceSettings.from_environment(given) == TraceSettings(
+        max_bytes=1000, provider_request="full"
+    )
+    assert TraceSettings.from_environment({}) == TraceSettings()
+    with pytest.raises(TraceSettingsInvalid) as error:
+        TraceSettings.from_environment({name: "-5" for name in given})
+    assert "BUFFER_BYTES" in error.value.message
+    assert "PROVIDER_REQUEST" in error.value.message
+
+
+@pytest.mark.parametrize("kept", ["full", "hash", "off"])
+def test_a_trace_holds_the_call_and_of_the_providers_request_what_is_asked_for(kept):
+    body = b'{"messages":[]}'
+    seen = call(
+        provider_request=body,
+        reply=b"{}",
+        reply_status=200,
+        usage=(1_000, 500),
+        match_ratio=0.0,
+        overhead=0.000123,
+        trace=trace_context("", call="ab" * 16),
+        bindings={"query": "where"},
+    )
+    message = convert_trace.trace(seen, provider_request=kept)
+    assert message.call.provider_request == (body if kept == "full" else b"")
+    hashed = hashlib.sha256(body).digest()
+    assert message.provider_request_hash == (hashed if kept == "hash" else b"")
+    assert (message.policy, message.policy_version, message.arm) == ("policies/live", 3, "winner")
+    assert message.call.start_time.ToNanoseconds() == 1_700_000_000_250_000_000
+    assert message.call.latency.ToMilliseconds() == 500
+    assert message.overhead.ToNanoseconds() == 123_000
+    assert message.HasField("match_ratio")
+    assert message.usage.cost_usd == pytest.approx(0.002)
+    assert message.call.bindings == {"query": "where"}
+    assert message.trace_id == "ab" * 16
+
+
+def test_a_call_without_an_answer_says_why():
+    problem = Problem(reason="UPSTREAM_CLOSED", message="gone", retryable=True)
+    message = convert_trace.trace(call(problem=problem), provider_request="off")
+    assert message.failure.reason == "UPSTREAM_CLOSED"
+    assert not message.HasField("reply")
+    assert not message.HasField("usage")
+    assert not message.HasField("match_ratio")
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("given", "followed"),
+    [(f"00-{TRACE}-{SPAN}-01", True), (f"00-{TRACE}-{SPAN}-00", True),
+     (f"cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like", True), ("", False), ("rubbish", False),
+     (f"ff-{TRACE}-{SPAN}-01", False), (f"00-{'0' * 32}-{SPAN}-01", False),
+     (f"00-{TRACE}-{'0' * 16}-01", False), (f"00-{TRACE.upper()}-{SPAN}-01", False),
+     (f"00-{TRACE}-{SPAN}", False), (f"00-{TRACE}-{SPAN}-01\r\nx: y", False)],
+)  # fmt: skip
+def test_the_apps_trace_is_gone_on_with_when_it_is_valid(given, followed):
+    own = "0123456789abcdef" * 2
+    found = trace_context(given, call=own)
+    assert found.trace_id == (TRACE if followed else own)
+    assert found.parent_span_id == (SPAN if followed else "")
+    assert found.span_id == own[:16]
+    assert found.traceparent.count("-") == 3
