@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 
 import pytest
@@ -17,6 +18,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
+from sqlalchemy.event import listen
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.search import v1 as search_v1
@@ -25,6 +27,7 @@ from burnish_controller.store.database import DatabaseLocked, open_database
 from burnish_controller.store.jobs import JobNotFound
 from burnish_controller.store.rollouts import FinishedRollout
 from burnish_controller.store.tables import metadata
+from burnish_controller.store.writer import Writer
 
 SCRATCH = Table("scratch", MetaData(), Column("n", Integer))
 
@@ -85,6 +88,52 @@ async def test_closing_commits_what_was_given_before(stores):
     await stores.writer.close()
     assert all(one.done() for one in giving)
     stores.writer.start()
+
+
+async def test_what_comes_while_a_commit_is_under_way_shares_the_next(stores):
+    commits = []
+    listen(stores.database.write_engine, "commit", lambda connection: commits.append(1))
+    await stores.writer.write(SCRATCH.create)
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow(connection):
+        started.set()
+        assert go_on.wait(10)
+
+    first = asyncio.create_task(stores.writer.write(slow))
+    await asyncio.to_thread(started.wait, 10)
+    rest = [
+        asyncio.create_task(
+            stores.writer.write(lambda c, n=n: c.execute(insert(SCRATCH).values(n=n)).rowcount)
+        )
+        for n in range(50)
+    ]
+    await asyncio.sleep(0)
+    commits.clear()
+    go_on.set()
+    await asyncio.gather(first, *rest)
+    assert len(commits) == 2
+
+
+async def test_a_database_that_cannot_be_opened_fails_the_write_and_not_the_writer(stores):
+    class Engine:
+        failures = 1
+
+        def connect(self):
+            if self.failures:
+                self.failures -= 1
+                raise OSError("no space left")
+            return stores.database.write_engine.connect()
+
+    writer = Writer(Engine())
+    writer.start()
+    try:
+        with pytest.raises(OSError, match="no space"):
+            await writer.write(SCRATCH.create)
+        async with asyncio.timeout(10):
+            await writer.write(SCRATCH.create)
+    finally:
+        await writer.close()
 
 
 # Migrations.
