@@ -234,17 +234,33 @@ def test_an_overlap_never_counts_more_than_there_is(pattern, text):
 
 
 def test_only_the_ends_of_a_huge_text_are_compared():
-    assert len(overlap.tokens_of("word " * 500_000)) <= MAX_TOKENS
+    assert len(overlap.tokens_of("word " * 500_000).found) <= MAX_TOKENS
     long = stage("s", ("system", "Begin here. {doc} End there, and say what it was."))
     text = f"begin here. {'filler ' * 100_000} End there, and say what it was."
     assert recognised([long], ("system", text)).stage is long
 
 
-def test_a_stage_with_a_huge_text_is_still_compared():
-    words = " ".join(f"w{i}" for i in range(5000))
-    huge = stage("s", ("system", f"{words} {{x}} {words}"), ("user", "{q}"))
-    text = f"{words} value {words}".upper()
-    assert recognised([huge], ("system", text), ("user", "q")).stage is huge
+HUGE = " ".join(f"w{i}" for i in range(5000))
+
+
+def test_a_line_put_into_a_huge_text_leaves_it_the_stages():
+    huge = stage("s", ("system", f"{HUGE} {{x}} {HUGE}"), ("user", "{q}"))
+    text = f"{HUGE} value {HUGE}"
+    for changed in (text.replace("w2500 ", "w2500 today is Monday. ", 1), f"Hello. {text} Bye."):
+        found = recognised([huge], ("system", changed), ("user", "q"))
+        assert (found.stage, found.how) == (huge, How.NEAR)
+
+
+def test_huge_texts_that_differ_throughout_are_not_taken_for_each_other():
+    huge = stage("s", ("system", HUGE), ("user", "{q}"))
+    other = HUGE.replace("w1", "x1")
+    assert recognised([huge], ("system", other), ("user", "q")).stage is None
+
+
+def test_what_is_not_read_of_a_huge_text_does_not_count_as_alike():
+    short = stage("s", ("system", "Begin. End. Say what it was in ten words."), ("user", "{q}"))
+    text = f"Begin. {HUGE} End. Say what it was in ten words."
+    assert recognised([short], ("system", text), ("user", "q")).stage is None
 
 
 def test_memories_are_bounded():

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from burnish_interceptor.policies.policy import Stage
 from burnish_interceptor.prompts.edit import Message
-from burnish_interceptor.prompts.overlap import Overlap, PatternTokens, tokens_of
+from burnish_interceptor.prompts.overlap import Overlap, PatternTokens, Tokens, tokens_of
 from burnish_interceptor.prompts.shapes import Evidence, StageShape
 
 MIN_RATIO = 0.6
@@ -104,7 +104,7 @@ class Recogniser:
 
     def __init__(self) -> None:
         self._plans: OrderedDict[int, Plan] = OrderedDict()
-        self._texts: list[tuple[str, list[str]]] = []
+        self._texts: list[tuple[str, Tokens]] = []
         self._overlaps: OrderedDict[tuple[PatternTokens, int, int], Overlap] = OrderedDict()
 
     def plan(self, stages: Sequence[Stage]) -> Plan:
@@ -193,14 +193,14 @@ class Recogniser:
         key = (tokens, len(text), hash(text))
         known = self._overlaps.get(key)
         if known is None:
-            known = self._overlaps[key] = tokens.overlap_of(text, self._tokens_of(text))
+            known = self._overlaps[key] = tokens.overlap(text, self._tokens_of)
             if len(self._overlaps) > _CACHED_OVERLAPS:
                 self._overlaps.popitem(last=False)
         else:
             self._overlaps.move_to_end(key)
         return known
 
-    def _tokens_of(self, text: str) -> list[str]:
+    def _tokens_of(self, text: str) -> Tokens:
         # The stages of a policy are compared with the same few texts one after the other.
         for known, tokens in self._texts:
             if known == text:

@@ -1,7 +1,9 @@
 """Measures how much of a pattern a text repeats, by the longest common subsequence of their tokens.
 
-What stands in place of a wildcard does not count. Long texts are measured by their two ends, so
-that the cost is bounded whatever an app sends.
+What stands in place of a wildcard does not count. What both begin and end with to the letter is not
+searched, so that a long text with one change in it costs little, and what is searched is bounded:
+of a long value of a wildcard only its ends are read, and two texts that differ throughout and are
+too long are not compared at all.
 """
 
 from __future__ import annotations
@@ -9,19 +11,35 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from burnish.templates import Binder, Pattern, Wildcard
+from burnish.templates import Binder, Part, Pattern, Wildcard
 
 MAX_TOKENS = 1000
 _MAX_CHARACTERS = 8_000
-# A text with less than this share of a pattern's tokens, in whatever order, is not looked at
-# further.
-_MIN_SHARED = 0.5
+# A text with less than this share of a pattern's pairs of neighbouring tokens is not searched.
+_MIN_SHARED = 0.3
+_FEW_TOKENS = 16
 # Scripts without spaces between words are read letter by letter.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+
+
+class Tokens(NamedTuple):
+    """Words and signs of a text in lower case.
+
+    Attributes:
+        found: The tokens.
+        cut: Place among them where others were left out; None when all are there.
+    """
+
+    found: list[str]
+    cut: int | None
+
+
+Tokenise = Callable[[str], Tokens]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +51,7 @@ class Overlap:
         wanted: Tokens of the pattern's literals.
         given: Tokens of the text that no wildcard stands for.
         replaced: Words that one side has in place of words of the other, whichever is less; numbers
-            and punctuation do not count.
+            and punctuation do not count. Words that were not compared count as replaced.
     """
 
     common: int
@@ -53,10 +71,22 @@ class Overlap:
         return self.common / self.wanted if self.wanted else 1.0
 
 
+def tokens_of(text: str) -> Tokens:
+    """Returns the tokens of a text, at most `MAX_TOKENS`; of a text too long its two ends."""
+    if len(text) <= _MAX_CHARACTERS:
+        found = _TOKEN.findall(text.lower())
+        if len(found) <= MAX_TOKENS:
+            return Tokens(found, None)
+    half = MAX_TOKENS // 2
+    first = _TOKEN.findall(text[: _MAX_CHARACTERS // 2].lower())[:half]
+    last = _TOKEN.findall(text[-_MAX_CHARACTERS // 2 :].lower())[-half:]
+    return Tokens(first + last, len(first))
+
+
 class PatternTokens:
     """A pattern made ready to be compared with many texts."""
 
-    __slots__ = ("_bag", "_gaps", "_places", "bind", "literal", "names", "tokens")
+    __slots__ = ("_parts", "_whole", "bind", "literal", "names", "size")
 
     def __init__(self, pattern: Pattern, *, optional: Collection[str] = ()) -> None:
         """Takes the pattern, and the names of those wildcards that may be absent."""
@@ -65,62 +95,97 @@ class PatternTokens:
         self.literal = pattern.render({}) if not self.names else None
         #: Returns the wildcards' values when a text follows the pattern to the letter, else None.
         self.bind = Binder(pattern, optional=optional).bind
-        self.tokens, self._gaps = _tokens_and_gaps(pattern)
-        self._places = _places(self.tokens)
-        self._bag = Counter(self.tokens)
+        self._parts = pattern.parts
+        self._whole = _Sought(pattern.parts)
+        #: How many tokens its literals have.
+        self.size = len(self._whole.tokens)
 
-    def overlap(self, text: str) -> Overlap:
+    def overlap(self, text: str, tokenise: Tokenise = tokens_of) -> Overlap:
         """Compares the pattern with a text."""
-        return self.overlap_of(text, tokens_of(text))
-
-    def overlap_of(self, text: str, given: Sequence[str]) -> Overlap:
-        """Compares the pattern with a text whose tokens are known."""
-        wanted = self.tokens
         if self.bind(text) is not None:
-            return Overlap(len(wanted), len(wanted), len(wanted), 0)
-        shared = (self._bag & Counter(given)).total()
-        if shared < _MIN_SHARED * len(wanted):
-            return Overlap(shared, len(wanted), len(given), len(wanted) - shared)
-        matches = self._matches(given)
+            return Overlap(self.size, self.size, self.size, 0)
+        parts, rest = _without_ends(self._parts, text)
+        sought = self._whole if parts is self._parts else _Sought(parts)
+        kept = self.size - len(sought.tokens)
+        common, extra, replaced = sought.compared(tokenise(rest))
+        return Overlap(
+            common=kept + common,
+            wanted=self.size,
+            given=kept + common + extra,
+            replaced=replaced,
+        )
+
+
+class _Sought:
+    """Parts of a pattern, as tokens to be found in a text."""
+
+    __slots__ = ("_gaps", "_pairs", "_places", "tokens")
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.tokens: list[str] = []
+        gaps = set()
+        for part in parts:
+            if isinstance(part, Wildcard):
+                gaps.add(len(self.tokens))
+            else:
+                self.tokens += _TOKEN.findall(part.lower())
+        self._gaps = frozenset(gaps)
+        self._pairs = Counter(itertools.pairwise(self.tokens))
+        self._places = _places(self.tokens) if len(self.tokens) <= MAX_TOKENS else {}
+
+    def compared(self, given: Tokens) -> tuple[int, int, int]:
+        """Returns how many tokens are common, how many the text has besides, and are replaced."""
+        wanted, found = self.tokens, given.found
+        if len(wanted) > MAX_TOKENS or not self._shares(found):
+            return 0, len(found), len(wanted)
+        matches = _common(self._places, len(wanted), found)
         kept = {i for i, _ in matches}
-        missing = [token for i, token in enumerate(wanted) if i not in kept]
+        missing = _words(token for i, token in enumerate(wanted) if i not in kept)
         extra: list[str] = []
-        ends = [(-1, -1), *matches, (len(wanted), len(given))]
+        unread = False
+        ends = [(-1, -1), *matches, (len(wanted), len(found))]
         for (i, j), (next_i, next_j) in itertools.pairwise(ends):
             # A wildcard before token g is in gaps as g; what lies here spans tokens i+1 .. next_i.
-            if next_j - j > 1 and not any(g in self._gaps for g in range(i + 1, next_i + 1)):
-                extra += given[j + 1 : next_j]
-        return Overlap(
-            common=len(matches),
-            wanted=len(wanted),
-            given=len(matches) + len(extra),
-            replaced=min(_words(missing), _words(extra)),
-        )
+            if any(g in self._gaps for g in range(i + 1, next_i + 1)):
+                continue
+            extra += found[j + 1 : next_j]
+            unread = unread or (given.cut is not None and j < given.cut <= next_j)
+        if unread:
+            return len(matches), len(extra) + MAX_TOKENS, len(wanted)
+        return len(matches), len(extra), min(missing, _words(extra))
 
-    def _matches(self, given: Sequence[str]) -> list[tuple[int, int]]:
-        """Returns a longest common subsequence; what begins and ends alike is not searched."""
-        wanted = self.tokens
-        least = min(len(wanted), len(given))
-        head = 0
-        while head < least and wanted[head] == given[head] and head not in self._gaps:
-            head += 1
-        tail = 0
-        while (
-            tail < least - head
-            and wanted[-1 - tail] == given[-1 - tail]
-            and len(wanted) - tail not in self._gaps
-        ):
-            tail += 1
-        if head == 0 and tail == 0:
-            return _common(self._places, len(wanted), given)
-        middle = common_subsequence(
-            wanted[head : len(wanted) - tail], given[head : len(given) - tail]
-        )
-        return [
-            *((i, i) for i in range(head)),
-            *((i + head, j + head) for i, j in middle),
-            *((len(wanted) - k, len(given) - k) for k in range(tail, 0, -1)),
-        ]
+    def _shares(self, found: Sequence[str]) -> bool:
+        if len(self.tokens) < _FEW_TOKENS:
+            return True
+        shared = (self._pairs & Counter(itertools.pairwise(found))).total()
+        return shared >= _MIN_SHARED * (len(self.tokens) - 1)
+
+
+def _without_ends(parts: tuple[Part, ...], text: str) -> tuple[tuple[Part, ...], str]:
+    """Returns a pattern and a text without the whole words that both begin and end with."""
+    first = parts[0] if parts and isinstance(parts[0], str) else ""
+    head = _alike(first, text)
+    if head:
+        parts, text = (first[head:], *parts[1:]), text[head:]
+    last = parts[-1] if parts and isinstance(parts[-1], str) else ""
+    tail = _alike(last[::-1], text[::-1])
+    if tail:
+        parts, text = (*parts[:-1], last[: len(last) - tail]), text[: len(text) - tail]
+    return parts, text
+
+
+def _alike(one: str, other: str) -> int:
+    """Returns how many characters two texts begin with alike, up to the last space."""
+    low, high = 0, min(len(one), len(other))
+    if high == 0 or one[0] != other[0]:
+        return 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return one.rfind(" ", 0, low) + 1
 
 
 def common_subsequence(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
@@ -129,16 +194,6 @@ def common_subsequence(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, in
     Bit-parallel: a row of the table is one integer, so that 1,000 by 1,000 tokens take under 1 ms.
     """
     return _common(_places(a), len(a), b)
-
-
-def tokens_of(text: str) -> list[str]:
-    """Returns the words and signs of a text in lower case, at most `MAX_TOKENS`.
-
-    Of a text that is too long its two ends are kept.
-    """
-    if len(text) > _MAX_CHARACTERS:
-        text = f"{text[: _MAX_CHARACTERS // 2]} {text[-_MAX_CHARACTERS // 2 :]}"
-    return _ends(_TOKEN.findall(text.lower()))
 
 
 def _common(places: dict[str, int], size: int, b: Sequence[str]) -> list[tuple[int, int]]:
@@ -170,29 +225,6 @@ def _places(tokens: Sequence[str]) -> dict[str, int]:
     for index, token in enumerate(tokens):
         places[token] = places.get(token, 0) | 1 << index
     return places
-
-
-def _tokens_and_gaps(pattern: Pattern) -> tuple[list[str], frozenset[int]]:
-    tokens: list[str] = []
-    gaps: set[int] = set()
-    for part in pattern.parts:
-        if isinstance(part, Wildcard):
-            gaps.add(len(tokens))
-        else:
-            tokens += _TOKEN.findall(part.lower())
-    cut = len(tokens) - MAX_TOKENS
-    if cut <= 0:
-        return tokens, frozenset(gaps)
-    half = MAX_TOKENS // 2
-    # A gap in what was cut out stays between the two ends.
-    moved = {min(gap, half) if gap < half + cut else gap - cut for gap in gaps}
-    return _ends(tokens), frozenset(moved)
-
-
-def _ends(tokens: list[str]) -> list[str]:
-    if len(tokens) <= MAX_TOKENS:
-        return tokens
-    return tokens[: MAX_TOKENS // 2] + tokens[-MAX_TOKENS // 2 :]
 
 
 def _words(tokens: Iterable[str]) -> int:
