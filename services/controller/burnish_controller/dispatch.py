@@ -273,12 +273,14 @@ class Dispatcher:
         self, job: JobContext, cell: types_v1.Cell, rollout_id: str, attempt: int
     ) -> RunRequest:
         services = self._services
+        now = time.time()
         grant = RolloutGrant(
             rollout_id=rollout_id,
             attempt=attempt,
             policy=job.job_id,
             candidate_id=cell.candidate_id,
-            expire_time=int(time.time() + 2 * job.rollout_seconds + 60),
+            expire_time=int(now + 2 * job.rollout_seconds + 60),
+            issue_time=now,
         )
         app = job.spec.task_app
         model = job.stages[0].model if job.stages else job.spec.policy_model

@@ -38,6 +38,7 @@ class RolloutGrant:
         policy: Id of the policy, the last segment of its name.
         candidate_id: Candidate to put on the wire; empty while the baseline is being learnt.
         expire_time: Unix seconds after which the token is refused.
+        issue_time: Unix seconds when the attempt was begun; 0 when unknown.
     """
 
     rollout_id: str
@@ -45,6 +46,7 @@ class RolloutGrant:
     policy: str
     candidate_id: str
     expire_time: int
+    issue_time: float = 0.0
 
 
 class TokenSealer:
@@ -68,7 +70,14 @@ class TokenSealer:
     def seal(self, grant: RolloutGrant) -> str:
         """Returns the token for a grant: URL-safe text of about 200 characters."""
         plain = json.dumps(
-            [grant.rollout_id, grant.attempt, grant.policy, grant.candidate_id, grant.expire_time],
+            [
+                grant.rollout_id,
+                grant.attempt,
+                grant.policy,
+                grant.candidate_id,
+                grant.expire_time,
+                round(grant.issue_time, 3),
+            ],
             separators=(",", ":"),
         ).encode()
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -92,7 +101,7 @@ class TokenSealer:
             raise TokenRefused(
                 "the rollout URL is not valid; use the one given for the rollout"
             ) from None
-        rollout, attempt, policy, candidate, expire_time = json.loads(plain)
+        rollout, attempt, policy, candidate, expire_time, issue_time = json.loads(plain)
         if now >= expire_time:
             raise TokenRefused("the rollout URL has expired; the rollout is over")
         return RolloutGrant(
@@ -101,4 +110,5 @@ class TokenSealer:
             policy=policy,
             candidate_id=candidate,
             expire_time=expire_time,
+            issue_time=issue_time,
         )

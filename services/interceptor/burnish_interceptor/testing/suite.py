@@ -54,6 +54,7 @@ class InterceptorSuite:
             policy=_POLICY,
             candidate_id=CANDIDATE,
             expire_time=int(time.time()) + 600,
+            issue_time=time.time(),
         )
     )
 
