@@ -38,6 +38,7 @@ class Labels:
         candidate_id: Candidate substituted; empty when passed through.
         rollout: Rollout that the call belongs to.
         model: Model that is called.
+        arm: Name that the candidate is served as; without one it is named by a keyed hash.
     """
 
     shape: Shape
@@ -46,6 +47,7 @@ class Labels:
     candidate_id: str
     rollout: str
     model: str
+    arm: str = ""
 
 
 class Answers:
@@ -83,7 +85,9 @@ class Answers:
 
     def headers(self, labels: Labels, request_id: str) -> dict[str, str]:
         """Returns the headers of an answer; what could break a header is left out."""
-        candidate = self.name_of(labels.candidate_id) if labels.candidate_id else ""
+        candidate = labels.arm
+        if labels.candidate_id and not candidate:
+            candidate = self.name_of(labels.candidate_id)
         told = {
             "x-request-id": request_id,
             "x-burnish-request-id": request_id,

@@ -19,16 +19,19 @@ from burnish.api.interceptor.v1.interceptor_service_pb2_grpc import (
 )
 from burnish.errors import FailedPrecondition
 from burnish_interceptor.answers import Answers
-from burnish_interceptor.dataplane import DataPlane
+from burnish_interceptor.dataplane import DataPlane, PlaneOptions
 from burnish_interceptor.journal import Journal
 from burnish_interceptor.offline import OfflineCalls, Parts
-from burnish_interceptor.online import OnlineCalls
+from burnish_interceptor.online import OnlineCalls, OnlineParts
 from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.client import PolicyClient
 from burnish_interceptor.policies.policy import Status
 from burnish_interceptor.processes.supervisor import Supervisor
 from burnish_interceptor.providers import Providers
 from burnish_interceptor.servicer import InterceptorServicer
+from burnish_interceptor.telemetry import Gauges, Recorder
+from burnish_interceptor.trace_client import TraceClient
+from burnish_interceptor.trace_queue import TraceQueue, TraceSettings
 from burnish_interceptor.transport.client import Client
 from burnish_interceptor.transport.server import Server
 from burnish_interceptor.transport.settings import HttpSettings
@@ -83,38 +86,51 @@ class InterceptorApp:
             client_id=f"{settings.node_id}/{uuid.uuid4().hex}",
             max_message_bytes=settings.max_message_bytes,
         )
+        if providers is None:
+            providers = Providers.from_settings(settings, os.environ)
         source = PolicyClient(self._channel, node_id=settings.node_id)
-        self._policies = PolicyCache(source, clock=time.monotonic)
+        self._policies = PolicyCache(source, clock=time.monotonic, check=providers.target)
         self._client = Client(
             timeouts=self._options.timeouts, tls=upstream_context(self._options.ca_file)
         )
-        if providers is None:
-            providers = Providers.from_settings(settings, os.environ)
-        answers = Answers.from_settings(settings, os.environ)
-        upstream = Upstream(self._client)
-        parts = Parts(
-            policies=self._policies,
-            providers=providers,
-            upstream=upstream,
-            journal=Journal(self._ledger),
-            answers=answers,
+        traces = TraceSettings.from_environment(os.environ)
+        sink = TraceClient(
+            self._channel, node_id=settings.node_id, provider_request=traces.provider_request
         )
-        key = settings.token_key
-        plane = DataPlane(
-            sealer=TokenSealer(key) if key is not None else None,
-            policies=self._policies,
-            offline=OfflineCalls(parts),
-            online=OnlineCalls(
-                policies=self._policies,
-                providers=providers,
-                upstream=upstream,
-                token=settings.auth_token,
-                answers=answers,
-            ),
-        )
+        self._traces = TraceQueue(sink, max_bytes=traces.max_bytes)
+        self._recorder = Recorder(self._traces)
+        plane = self._plane(providers)
         self._http = Server(plane.handle, limits=self._options.limits)
         self._address: str | None = None
         self._parent: asyncio.Task[None] | None = None
+
+    def _plane(self, providers: Providers) -> DataPlane:
+        settings, policies, recorder = self._settings, self._policies, self._recorder
+        answers = Answers.from_settings(settings, os.environ)
+        offline = Parts(
+            policies=policies,
+            providers=providers,
+            upstream=Upstream(self._client),
+            journal=Journal(self._ledger),
+            answers=answers,
+            recorder=recorder,
+        )
+        online = OnlineParts(
+            policies=policies,
+            providers=providers,
+            client=self._client,
+            answers=answers,
+            recorder=recorder,
+        )
+        key = settings.token_key
+        return DataPlane(
+            sealer=TokenSealer(key) if key is not None else None,
+            policies=policies,
+            offline=OfflineCalls(offline, alone=not self._options.reuse_port),
+            online=OnlineCalls(online, token=settings.auth_token),
+            recorder=recorder,
+            options=PlaneOptions(access_log=settings.log_level == "DEBUG"),
+        )
 
     @property
     def http_address(self) -> str | None:
@@ -130,6 +146,7 @@ class InterceptorApp:
         """Opens the data plane and the lines to the controller, and adds the servicer."""
         await self._ledger.start()
         self._policies.start()
+        self._traces.start()
         host, port = await self._http.listen(
             *host_and_port(self._settings.http_listen),
             certificate=_certificate(self._options),
@@ -138,19 +155,31 @@ class InterceptorApp:
         if self._options.reuse_port:
             self._parent = asyncio.create_task(_end_with(os.getppid()), name="watch-parent")
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        policies = self._policies
+        self._recorder.expose(
+            Gauges(
+                inflight=lambda: self._http.inflight,
+                revision=lambda: policies.revision,
+                rejected=lambda: len(policies.rejected),
+                watching=lambda: policies.watching,
+            )
+        )
         servicer = InterceptorServicer(status=self._status, drain=self.drain)
         add_InterceptorServiceServicer_to_server(servicer, grpc_server)
         return [interceptor_v1.DESCRIPTOR.services_by_name["InterceptorService"].full_name]
 
     async def drain(self) -> None:
-        """Takes no new call; those in flight finish and are journaled."""
+        """Takes no new call; those in flight finish and are journaled, their traces sent."""
         await self._http.drain()
+        await self._traces.drain()
 
     async def stop(self) -> None:
         """Closes everything."""
         if self._parent is not None:
             self._parent.cancel()
         await self._http.stop()
+        self._recorder.close()
+        await self._traces.stop()
         await self._policies.stop()
         await self._ledger.close()
         self._client.close()
@@ -161,8 +190,12 @@ class InterceptorApp:
             node_id=self._settings.node_id,
             applied_revision=self.applied_revision,
             inflight_calls=self._http.inflight,
-            buffered_traces=self._ledger.unanswered_count,
+            buffered_traces=self._ledger.unanswered_count + len(self._traces),
             public_url=self._settings.interceptor_url or f"http://{self._address}",
+            buffered_bytes=self._traces.byte_count,
+            dropped_traces=self._traces.dropped_count,
+            rejected=self._policies.rejected,
+            watching=self._policies.watching,
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
-import uuid
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
 
 import orjson
 import structlog
@@ -13,18 +15,41 @@ import structlog
 from burnish.errors import BurnishError, NotFound
 from burnish_interceptor import app_error, routes
 from burnish_interceptor.app_error import AppError
+from burnish_interceptor.asked import Asked, Stopwatch
 from burnish_interceptor.dialects import PARSERS, BadRequest
-from burnish_interceptor.offline import CallRefused, Incoming, OfflineCalls
+from burnish_interceptor.offline import Incoming, OfflineCalls
 from burnish_interceptor.online import OnlineCall, OnlineCalls
 from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.policy import Policy
-from burnish_interceptor.routes import Route, Tail
+from burnish_interceptor.refused import CallRefused
+from burnish_interceptor.routes import Route, Shape, Tail
+from burnish_interceptor.seen import ONLINE
+from burnish_interceptor.telemetry import Recorder
 from burnish_interceptor.transport.exchange import Exchange, Request
 from burnish_runtime.rollout_token import RolloutGrant, TokenRefused, TokenSealer
 
 _log = structlog.get_logger("burnish.interceptor.http")
 _JSON = "application/json"
 _ALLOW = "GET, HEAD, POST, OPTIONS"
+_MAX_ROUTES = 4096
+
+
+Work = Coroutine[Any, Any, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaneOptions:
+    """How the data plane answers.
+
+    Attributes:
+        access_log: Whether every request is logged.
+        rng: Makes the ids of requests.
+        wall_clock: Unix seconds.
+    """
+
+    access_log: bool = False
+    rng: random.Random = field(default_factory=random.Random)
+    wall_clock: Callable[[], float] = time.time
 
 
 class DataPlane:
@@ -37,82 +62,109 @@ class DataPlane:
         policies: PolicyCache,
         offline: OfflineCalls,
         online: OnlineCalls,
-        wall_clock: Callable[[], float] = time.time,
+        recorder: Recorder,
+        options: PlaneOptions | None = None,
     ) -> None:
         """Takes its parts; without a sealer no rollout URL is accepted."""
         self._sealer = sealer
         self._policies = policies
         self._offline = offline
         self._online = online
-        self._wall_clock = wall_clock
+        self._recorder = recorder
+        self._options = options if options is not None else PlaneOptions()
+        self._routed = lru_cache(maxsize=_MAX_ROUTES)(routes.parse)
 
-    async def handle(self, request: Request, exchange: Exchange) -> None:
-        """Answers one request, whatever happens."""
-        request_id = f"req_{uuid.uuid4().hex}"
+    def handle(self, request: Request, exchange: Exchange) -> Work | None:
+        """Answers one request, whatever happens, or returns what answers it."""
+        request_id = f"req_{self._options.rng.getrandbits(128):032x}"
+        if self._options.access_log:
+            path = routes.redacted(request.target)
+            _log.debug("request", id=request_id, method=request.method, path=path)
         try:
-            await self._route(request, exchange, request_id)
-        except CallRefused as refused:
-            _send_error(exchange, refused.error, request_id)
-        except BadRequest as error:
-            _send_error(exchange, app_error.invalid(str(error)), request_id)
-        except BurnishError as error:
-            _log.warning("call_failed", request_id=request_id, reason=error.reason)
-            _send_error(exchange, _told(error), request_id)
-        except Exception:
-            _log.exception("call_broke", request_id=request_id)
-            _send_error(exchange, _broken(), request_id)
-        _log.debug(
-            "request", id=request_id, method=request.method, path=routes.redacted(request.target)
-        )
+            work = self._route(request, exchange, request_id)
+        except Exception as error:
+            self._fail(error, exchange, request_id)
+            return None
+        return self._guarded(work, exchange, request_id) if work is not None else None
 
-    async def _route(self, request: Request, exchange: Exchange, request_id: str) -> None:
-        method = request.method
-        if method == "OPTIONS":
-            exchange.send(204, {"allow": _ALLOW}, b"")
-            return
-        if request.target.partition("?")[0] in ("/healthz", "/"):
-            _require(method in ("GET", "HEAD"))
-            exchange.send(200, {"content-type": _JSON}, b'{"status":"ok"}')
-            return
-        route = routes.parse(request.target)
+    async def _guarded(self, work: Work, exchange: Exchange, request_id: str) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._fail(error, exchange, request_id)
+
+    def _fail(self, error: Exception, exchange: Exchange, request_id: str) -> None:
+        """Tells the app what went wrong; what nobody foresaw is logged."""
+        if isinstance(error, CallRefused):
+            told = error.error
+        elif isinstance(error, BadRequest):
+            told = app_error.invalid(str(error))
+        elif isinstance(error, BurnishError):
+            _log.warning("call_failed", request_id=request_id, reason=error.reason)
+            told = _told(error)
+        else:
+            _log.error("call_broke", request_id=request_id, exc_info=error)
+            told = _broken()
+        self._recorder.metrics.refused(told.status, mode=ONLINE)
+        _send_error(exchange, told, request_id)
+
+    def _route(self, request: Request, exchange: Exchange, request_id: str) -> Work | None:
+        watch = Stopwatch()
+        route = self._routed(request.target)
         if route is None or route.tail is Tail.OTHER:
-            raise CallRefused(app_error.invalid("no such path", status=404, code="not_found"))
+            self._other(request, exchange)
+            return None
+        if request.method == "OPTIONS":
+            exchange.send(204, {"allow": _ALLOW}, b"")
+            return None
         grant = self._grant(route)
         if grant is None:
             self._online.authorise(request.headers)
         if route.tail is Tail.MODELS:
-            _require(method in ("GET", "HEAD"))
-            policy = await self._policies.policy(grant.policy if grant else route.segment)
-            _send_models(exchange, policy, route.model, request_id)
-            return
-        _require(method == "POST")
+            _require(request.method in ("GET", "HEAD"))
+            policy_id = grant.policy if grant is not None else route.segment
+            return self._models(policy_id, route.model, exchange, request_id)
+        _require(request.method == "POST")
         parsed = PARSERS[route.tail](request.body)
+        headers = request.headers
+        asked = Asked(request_id, parsed, watch=watch, traceparent=headers.get("traceparent", ""))
         if grant is not None:
-            incoming = Incoming(
-                request_id=request_id,
-                grant=grant,
-                request=parsed,
-                headers=request.headers,
-                shape=route.shape,
-            )
-            await self._offline.serve(incoming, exchange)
-            return
+            incoming = Incoming(asked=asked, grant=grant, headers=headers, shape=route.shape)
+            return self._offline.serve(incoming, exchange)
+        rollout = headers.get("x-burnish-rollout") or route.rollout
         call = OnlineCall(
-            request_id=request_id,
-            policy=route.segment,
-            rollout=request.headers.get("x-burnish-rollout") or route.rollout or request_id,
-            request=parsed,
-            hint=request.headers.get("x-burnish-stage", ""),
-            shape=route.shape,
+            asked,
+            route.segment,
+            rollout or request_id,
+            bool(rollout),
+            headers.get("x-burnish-stage", ""),
+            route.shape,
         )
-        await self._online.serve(call, exchange)
+        return self._online.serve(call, exchange)
+
+    def _other(self, request: Request, exchange: Exchange) -> None:
+        """Answers what is no call."""
+        if request.method == "OPTIONS":
+            exchange.send(204, {"allow": _ALLOW}, b"")
+            return
+        if request.target.partition("?")[0] not in ("/healthz", "/"):
+            raise CallRefused(app_error.invalid("no such path", status=404, code="not_found"))
+        _require(request.method in ("GET", "HEAD"))
+        exchange.send(200, {"content-type": _JSON}, b'{"status":"ok"}')
+
+    async def _models(
+        self, policy_id: str, model: str, exchange: Exchange, request_id: str
+    ) -> None:
+        _send_models(exchange, await self._policies.policy(policy_id), model, request_id)
 
     def _grant(self, route: Route) -> RolloutGrant | None:
         """Returns what the URL's token grants, or None when the URL names an online policy."""
+        if route.shape is Shape.POLICY and self._policies.known(route.segment) is not None:
+            return None
         try:
             if self._sealer is None:
                 raise TokenRefused("no token key is set")
-            return self._sealer.open(route.segment, now=self._wall_clock())
+            return self._sealer.open(route.segment, now=self._options.wall_clock())
         except TokenRefused:
             if not route.token_only:
                 return None

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from burnish.errors import BurnishError
-from burnish_interceptor import app_error, upstream
+from burnish_interceptor import app_error
+from burnish_interceptor import ended as ends
 from burnish_interceptor.answers import Answers, Labels
 from burnish_interceptor.app_error import AppError
+from burnish_interceptor.asked import Asked, lines_of
 from burnish_interceptor.calls import Call, CallRecord, Outcome, Problem
-from burnish_interceptor.dialects import AppRequest, Forced, Outgoing
+from burnish_interceptor.dialects import Forced, Outgoing
+from burnish_interceptor.ended import Ended
 from burnish_interceptor.journal import Journal, Retries
 from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.policy import Model, Policy, Stage
@@ -22,9 +25,12 @@ from burnish_interceptor.prompts import substitute
 from burnish_interceptor.prompts.edit import NO_EDIT
 from burnish_interceptor.prompts.stages import CallSite, StageFinder
 from burnish_interceptor.providers import Providers
+from burnish_interceptor.refused import CallRefused
 from burnish_interceptor.routes import Shape
+from burnish_interceptor.seen import OFFLINE, SeenCall, Served
+from burnish_interceptor.telemetry import Recorder
 from burnish_interceptor.transport.exchange import Exchange
-from burnish_interceptor.upstream import Asked, Ended, Upstream
+from burnish_interceptor.upstream import Upstream
 from burnish_runtime.rollout_token import RolloutGrant
 
 _log = structlog.get_logger("burnish.interceptor.offline")
@@ -32,29 +38,19 @@ _log = structlog.get_logger("burnish.interceptor.offline")
 NO_STAGE = "-"
 
 
-class CallRefused(Exception):
-    """A call that is not made; the app is told why."""
-
-    def __init__(self, error: AppError) -> None:
-        super().__init__(error.code)
-        self.error = error
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """A call as it came from the app.
 
     Attributes:
-        request_id: Ours.
+        asked: What the app asks for.
         grant: What the token grants.
-        request: The body.
         headers: The app's, by lower-case name.
         shape: Whose URL was called.
     """
 
-    request_id: str
+    asked: Asked
     grant: RolloutGrant
-    request: AppRequest
     headers: Mapping[str, str] = field(repr=False)
     shape: Shape
 
@@ -88,6 +84,7 @@ class Parts:
         upstream: Makes them.
         journal: Books and keeps them.
         answers: How they are answered.
+        recorder: Told of each.
     """
 
     policies: PolicyCache
@@ -95,6 +92,7 @@ class Parts:
     upstream: Upstream
     journal: Journal
     answers: Answers
+    recorder: Recorder
 
 
 class OfflineCalls:
@@ -104,12 +102,20 @@ class OfflineCalls:
         self,
         parts: Parts,
         *,
+        alone: bool = True,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes its parts, which are started and stopped elsewhere."""
+        """Takes its parts, which are started and stopped elsewhere.
+
+        Args:
+            parts: What calls are made with.
+            alone: Whether all calls of an attempt come to this process.
+            wall_clock: Unix seconds.
+            clock: Monotonic seconds.
+        """
         self._parts = parts
-        self._stages = StageFinder()
+        self._stages = StageFinder(alone=alone)
         self._editor = substitute.Editor()
         self._retries = Retries()
         self._wall_clock = wall_clock
@@ -127,7 +133,7 @@ class OfflineCalls:
         site = CallSite(
             policy=grant.policy,
             attempt=attempt,
-            body_hash=hashlib.sha256(incoming.request.body).hexdigest(),
+            body_hash=hashlib.sha256(incoming.asked.request.body).hexdigest(),
             retry=self._retries.is_retry(incoming.headers, attempt=attempt),
             hint=incoming.headers.get("x-burnish-stage", ""),
         )
@@ -149,35 +155,74 @@ class OfflineCalls:
             model=prepared.outgoing.model,
             max_output_tokens=prepared.outgoing.max_output_tokens,
         )
+        asked = incoming.asked
+        asked.watch.stop()
         decision = await self._parts.journal.begin(call)
+        asked.watch.start()
         if decision.refused is not None:
             raise CallRefused(_refusal(decision.refused))
-        asked = self._asked(policy, prepared, incoming)
+        self._label(policy, prepared, incoming)
         if decision.replay is not None:
-            upstream.replayed(decision.replay, asked).deliver(exchange, asked)
+            ends.replayed(decision.replay, asked).deliver(exchange, asked)
             return
-        ended = await self._make(decision.call_id, prepared, incoming, (asked, exchange))
-        ended.deliver(exchange, asked)
+        ended, record = await self._make(decision.call_id, prepared, incoming, exchange)
+        status = ended.deliver(exchange, asked)
+        self._tell(policy, prepared, incoming, (ended, record, status))
 
-    def _asked(self, policy: Policy, prepared: Prepared, incoming: Incoming) -> Asked:
-        answers, model = self._parts.answers, prepared.outgoing.model.name
+    def _tell(
+        self,
+        policy: Policy,
+        prepared: Prepared,
+        incoming: Incoming,
+        told: tuple[Ended, CallRecord, int],
+    ) -> None:
+        """Tells metrics and spans; the call's trace is with the ledger."""
+        asked, model, (ended, record, status) = incoming.asked, prepared.outgoing.model, told
+        served = Served(
+            mode=OFFLINE,
+            api=asked.request.path.strip("/").replace("/", "_"),
+            provider=model.provider,
+            model=model.name,
+            policy_id=policy.policy_id,
+            policy_version=policy.version,
+            stage_id=prepared.stage_id,
+            candidate_id=prepared.candidate_id,
+            price=model.price,
+        )
+        self._parts.recorder.put(
+            SeenCall(
+                served=served,
+                call_id=asked.request_id,
+                rollout_id=incoming.grant.rollout_id,
+                status=status,
+                start_time=record.start_time,
+                latency=record.latency,
+                first_byte_latency=record.first_byte_latency,
+                overhead=asked.watch.now,
+                reply_status=ended.status,
+                stream=ended.events,
+                usage=ended.usage,
+                problem=ended.problem,
+                trace=asked.trace,
+            )
+        )
+
+    def _label(self, policy: Policy, prepared: Prepared, incoming: Incoming) -> None:
+        """Says how the answer is shown, and what its headers tell."""
+        answers, asked = self._parts.answers, incoming.asked
         labels = Labels(
             shape=incoming.shape,
             job=policy.job,
             policy_version=policy.version,
             candidate_id=prepared.candidate_id,
             rollout=incoming.grant.rollout_id,
-            model=model,
+            model=prepared.outgoing.model.name,
         )
-        return Asked(
-            request_id=incoming.request_id,
-            request=incoming.request,
-            shown=answers.shown(model),
-            labels=answers.headers(labels, incoming.request_id),
-        )
+        asked.shown = answers.shown(prepared.outgoing.model.name)
+        asked.labels = lines_of(answers.headers(labels, ""))
 
     async def _prepare(self, policy: Policy, incoming: Incoming, site: CallSite) -> Prepared:
-        request = incoming.request
+        request = incoming.asked.request
         if request.messages and not policy.learning_baseline:
             found = self._stages.match(policy.stages, request.messages, site)
             if found.stage is not None:
@@ -199,7 +244,7 @@ class OfflineCalls:
         bindings: Mapping[str, str] | None,
         incoming: Incoming,
     ) -> Prepared:
-        request, grant = incoming.request, incoming.grant
+        request, grant = incoming.asked.request, incoming.grant
         forced = self._forced(stage.model)
         plain = Prepared(
             stage_id=stage.stage_id,
@@ -237,28 +282,32 @@ class OfflineCalls:
         return Forced(model=model, ask_usage=self._parts.providers.asks_usage(model))
 
     async def _make(
-        self,
-        call_id: str,
-        prepared: Prepared,
-        incoming: Incoming,
-        answer: tuple[Asked, Exchange],
-    ) -> Ended:
+        self, call_id: str, prepared: Prepared, incoming: Incoming, exchange: Exchange
+    ) -> tuple[Ended, CallRecord]:
         """Makes a call and journals how it ended; only then may the rest go to the app."""
         start_time, start = self._wall_clock(), self._clock()
-        outgoing = prepared.outgoing
+        asked, outgoing, first_byte = incoming.asked, prepared.outgoing, 0.0
+        target = None
         if prepared.problem is not None:
             ended = _unbound(prepared.problem)
         else:
-            ended = await self._call(outgoing, answer)
+            try:
+                target = self._parts.providers.target(outgoing.model, asked.request.path)
+            except BurnishError as error:
+                _log.warning("provider_unusable", reason=error.reason, error=error.message)
+                ended = _unusable(error)
+        if target is not None:
+            passage, ended = await self._parts.upstream.call(target, outgoing.body, asked, exchange)
+            first_byte = passage.first_byte
         record = CallRecord(
             stage_id=prepared.stage_id,
             candidate_id=prepared.candidate_id,
-            app_request=incoming.request.body,
+            app_request=asked.request.body,
             provider_request=b"" if prepared.problem is not None else outgoing.body,
             bindings=prepared.bindings,
             start_time=start_time,
             latency=self._clock() - start,
-            first_byte_latency=max(0.0, ended.first_byte - start),
+            first_byte_latency=first_byte,
         )
         outcome = Outcome(
             reply=ended.reply,
@@ -267,25 +316,22 @@ class OfflineCalls:
             not_sent=ended.not_sent,
             record=record,
         )
+        asked.watch.stop()
         await self._parts.journal.finish(call_id, outcome)
-        return ended
+        asked.watch.start()
+        return ended, record
 
-    async def _call(self, outgoing: Outgoing, answer: tuple[Asked, Exchange]) -> Ended:
-        asked, exchange = answer
-        try:
-            target = self._parts.providers.target(outgoing.model, asked.request.path)
-        except BurnishError as error:
-            _log.warning("provider_unusable", reason=error.reason, error=error.message)
-            return Ended(
-                problem=Problem(reason=error.reason, message=error.message, retryable=False),
-                not_sent=True,
-                error=app_error.invalid(
-                    "the suite cannot reach the model's provider; see its log",
-                    status=424,
-                    code=error.reason.lower(),
-                ),
-            )
-        return await self._parts.upstream.call(target, outgoing.body, asked, exchange)
+
+def _unusable(error: BurnishError) -> Ended:
+    return Ended(
+        problem=Problem(reason=error.reason, message=error.message, retryable=False),
+        not_sent=True,
+        error=app_error.invalid(
+            "the suite cannot reach the model's provider; see its log",
+            status=424,
+            code=error.reason.lower(),
+        ),
+    )
 
 
 def _unbound(problem: Problem) -> Ended:

@@ -1,69 +1,105 @@
-"""A call of online traffic: a candidate by weight, kept for a whole rollout; no ledger."""
+"""A call of online traffic: a candidate by weight, kept for a whole rollout; no ledger.
+
+A call whose policy and prompts are here is served in callbacks from its first to its last byte.
+Only what has to be fetched first is awaited in a task.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from burnish_interceptor import app_error
 from burnish_interceptor.answers import Answers, Labels
-from burnish_interceptor.dialects import AppRequest, Forced, Outgoing
-from burnish_interceptor.offline import CallRefused
+from burnish_interceptor.asked import Asked, lines_of
+from burnish_interceptor.dialects import Forced, Shown
+from burnish_interceptor.ended import Ended
+from burnish_interceptor.policies.arms import Assignments
 from burnish_interceptor.policies.cache import PolicyCache
-from burnish_interceptor.policies.policy import Policy
+from burnish_interceptor.policies.policy import Arm, Policy, Prompts, Stage
 from burnish_interceptor.prompts import substitute
 from burnish_interceptor.prompts.edit import NO_EDIT
 from burnish_interceptor.prompts.match import Recogniser, Recognition
 from burnish_interceptor.prompts.stages import hinted
 from burnish_interceptor.providers import Providers
+from burnish_interceptor.refused import CallRefused
 from burnish_interceptor.routes import Shape
+from burnish_interceptor.seen import ONLINE, SeenCall, Served
+from burnish_interceptor.telemetry import Recorder
+from burnish_interceptor.transport.client import Client
 from burnish_interceptor.transport.exchange import Exchange
-from burnish_interceptor.upstream import Asked, Upstream
+from burnish_interceptor.transport.origin import Origin
+from burnish_interceptor.upstream import Passage, request, target_head
 from burnish_runtime.settings import Secret
 
+_MAX_PLANS = 4096
+# What an access log calls an answer that nobody waited for.
+_CLIENT_LEFT = 499
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnlineCall:
+
+class OnlineCall(NamedTuple):
     """A call as it came.
 
     Attributes:
-        request_id: Ours.
+        asked: What the app asks for.
         policy: Id of the policy.
         rollout: What the candidate is kept for.
-        request: The body.
+        lasting: Whether the app named the rollout, so that more of its calls may come.
         hint: Stage id that the app names, or empty.
         shape: Whose URL was called.
     """
 
-    request_id: str
+    asked: Asked
     policy: str
     rollout: str
-    request: AppRequest
+    lasting: bool
     hint: str
     shape: Shape
 
 
-def chosen(weights: Sequence[tuple[str, float]], rollout: str) -> str:
-    """Returns the candidate for a rollout by weighted rendezvous hashing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What all calls of a policy's stage and arm have in common, put together once.
 
-    The same rollout keeps its candidate as long as no weight changes; a changed weight moves only
-    the share of rollouts that it has to.
-
-    Args:
-        weights: Candidates and weights, at least one; those not above 0 are never chosen.
-        rollout: Id of the rollout.
+    Attributes:
+        policy: Policy that it was made of.
+        origin: Where the calls go.
+        head: Head of each, up to the length of its body.
+        forced: Settings that win over the app's.
+        shown: How answers are shown.
+        labels: Header lines of the answers.
+        served: What traces and metrics tell.
     """
 
-    def draw(pair: tuple[str, float]) -> float:
-        candidate, weight = pair
-        digest = hashlib.blake2b(f"{candidate}\0{rollout}".encode(), digest_size=8).digest()
-        uniform = (int.from_bytes(digest, "big") + 0.5) / 2**64
-        return -weight / math.log(uniform) if weight > 0 else -1.0
+    policy: Policy
+    origin: Origin
+    head: bytes
+    forced: Forced
+    shown: Shown
+    labels: str
+    served: Served
 
-    return max(weights, key=draw)[0]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineParts:
+    """What online calls are made with.
+
+    Attributes:
+        policies: Policies and prompts.
+        providers: Where calls go.
+        client: Makes them.
+        answers: How they are answered.
+        recorder: Told of each.
+    """
+
+    policies: PolicyCache
+    providers: Providers
+    client: Client
+    answers: Answers
+    recorder: Recorder
 
 
 class OnlineCalls:
@@ -71,21 +107,19 @@ class OnlineCalls:
 
     def __init__(
         self,
+        parts: OnlineParts,
         *,
-        policies: PolicyCache,
-        providers: Providers,
-        upstream: Upstream,
         token: Secret | None,
-        answers: Answers,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Takes its parts; without a token nobody is let in."""
-        self._policies = policies
-        self._providers = providers
-        self._upstream = upstream
-        self._token = token
-        self._answers = answers
+        self._parts = parts
+        self._token = str(token).encode() if token else b""
         self._recogniser = Recogniser()
         self._editor = substitute.Editor()
+        self._assignments = Assignments()
+        self._plans: dict[tuple[int, int, str, str, Shape], Plan] = {}
+        self._wall_clock = wall_clock
 
     def authorise(self, headers: Mapping[str, str]) -> None:
         """Checks the app's bearer token: an online URL alone opens nothing.
@@ -95,22 +129,35 @@ class OnlineCalls:
         """
         bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
         given = bearer or headers.get("x-api-key", "").strip()
-        wanted = self._token or ""
-        if not wanted or not hmac.compare_digest(given.encode(), str(wanted).encode()):
+        if not self._token or not hmac.compare_digest(given.encode(), self._token):
             raise CallRefused(
                 app_error.invalid(
                     "the API key is not the suite's", status=401, code="invalid_api_key"
                 )
             )
 
-    async def serve(self, call: OnlineCall, exchange: Exchange) -> None:
-        """Serves one call to its end.
+    def serve(self, call: OnlineCall, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        """Serves one call, or returns what has to be awaited first.
 
         Raises:
             CallRefused: It was not made.
-            BurnishError: The policy could not be asked.
+            BurnishError: It cannot be made.
         """
-        policy = await self._policies.policy(call.policy)
+        policy = self._parts.policies.known(call.policy)
+        if policy is None:
+            return self._fetched(call, exchange)
+        return self._routed(policy, call, exchange)
+
+    async def _fetched(self, call: OnlineCall, exchange: Exchange) -> None:
+        policy = await self._parts.policies.policy(call.policy)
+        call.asked.watch.start()
+        rest = self._routed(policy, call, exchange)
+        if rest is not None:
+            await rest
+
+    def _routed(
+        self, policy: Policy, call: OnlineCall, exchange: Exchange
+    ) -> Coroutine[Any, Any, None] | None:
         if policy.synchronous or policy.learning_baseline:
             # Its calls have a budget, which only the ledger can hold.
             raise CallRefused(
@@ -118,57 +165,180 @@ class OnlineCalls:
                     "this policy serves rollout URLs only", status=403, code="policy_offline"
                 )
             )
-        outgoing, candidate_id = await self._outgoing(policy, call)
-        labels = Labels(
-            shape=call.shape,
-            job=policy.job,
-            policy_version=policy.version,
-            candidate_id=candidate_id,
-            rollout=call.rollout,
-            model=outgoing.model.name,
-        )
-        asked = Asked(
-            request_id=call.request_id,
-            request=call.request,
-            shown=self._answers.shown(outgoing.model.name),
-            labels=self._answers.headers(labels, call.request_id),
-        )
-        target = self._providers.target(outgoing.model, call.request.path)
-        ended = await self._upstream.call(target, outgoing.body, asked, exchange)
-        ended.deliver(exchange, asked)
-
-    async def _outgoing(self, policy: Policy, call: OnlineCall) -> tuple[Outgoing, str]:
-        """Returns what leaves, and the candidate that it carries."""
         found = self._recognised(policy, call)
         stage = found.stage if found is not None else None
-        model = stage.model if stage is not None else policy.model_for(call.request.model)
+        arm = None
+        if stage is not None and stage.optimised:
+            arm = self._assignments.choose(policy, call.rollout, lasting=call.lasting)
+        route = Routed(policy, call, exchange, found)
+        if arm is None:
+            self._go(route, None, None)
+            return None
+        prompts = self._parts.policies.known_prompts(policy.policy_id, arm.candidate_id)
+        if prompts is None:
+            return self._prompted(route, arm)
+        self._go(route, arm, prompts)
+        return None
+
+    async def _prompted(self, route: Routed, arm: Arm) -> None:
+        policies = self._parts.policies
+        prompts = await policies.candidate(route.policy.policy_id, arm.candidate_id)
+        route.call.asked.watch.start()
+        self._go(route, arm, prompts)
+
+    def _recognised(self, policy: Policy, call: OnlineCall) -> Recognition | None:
+        messages = call.asked.request.messages
+        if not messages:
+            return None
+        found = self._recogniser.recognise(policy.stages, messages)
+        if found.stage is None and call.hint:
+            return hinted(policy.stages, found, call.hint)
+        return found
+
+    def _go(self, route: Routed, arm: Arm | None, prompts: Prompts | None) -> None:
+        """Puts the candidate in and sends the call."""
+        policy, call, exchange, found = route
+        asked = call.asked
+        if exchange.left:
+            exchange.abort()
+            return
+        edit = NO_EDIT
+        bindings: Mapping[str, str] | None = found.bindings if found is not None else None
+        stage = found.stage if found is not None else None
+        prompt = None
+        if stage is not None and arm is not None and prompts is not None:
+            prompt = prompts.stages.get(stage.stage_id)
+        if found is not None and stage is not None and prompt is not None:
+            try:
+                made = self._editor.edited(
+                    asked.request.messages, stage=stage, prompt=prompt, bindings=found.bindings
+                )
+            except substitute.NotSubstitutable as error:
+                raise CallRefused(app_error.unfit(error.reason)) from None
+            edit, bindings = made.edit, made.bindings
+            arm = arm if made.applied else None
+        else:
+            arm = None
+        plan = self._plan(policy, stage, arm, call)
+        body = asked.request.rewritten(edit, plan.forced).body
+        asked.shown, asked.labels = plan.shown, plan.labels
+        if call.shape is Shape.GEPA:
+            asked.labels += lines_of({"x-gepa-rollout-id": call.rollout})
+        sent = Sent(plan.served, body, self._wall_clock(), found, bindings)
+        passage = Passage(asked, exchange, lambda _, ended: self._over(call, sent, passage, ended))
+        exchange.on_gone = lambda: self._left(call, sent, passage)
+        passage.begin(self._parts.client, plan.origin, request(plan.head, body))
+
+    def _plan(self, policy: Policy, stage: Stage | None, arm: Arm | None, call: OnlineCall) -> Plan:
+        api = call.asked.request
+        model = stage.model if stage is not None else policy.model_for(api.model)
         if model is None:
             raise CallRefused(
                 app_error.unavailable("the policy names no model", code="policy_without_model")
             )
-        forced = Forced(model=model, ask_usage=self._providers.asks_usage(model))
-        plain = call.request.rewritten(NO_EDIT, forced)
-        if found is None or stage is None or not stage.optimised or not policy.weights:
-            return plain, ""
-        candidate_id = chosen(policy.weights, call.rollout)
-        prompts = await self._policies.candidate(policy.policy_id, candidate_id)
-        prompt = prompts.stages.get(stage.stage_id)
-        if prompt is None:
-            return plain, ""
-        try:
-            made = self._editor.edited(
-                call.request.messages, stage=stage, prompt=prompt, bindings=found.bindings
-            )
-        except substitute.NotSubstitutable as error:
-            raise CallRefused(app_error.unfit(error.reason)) from None
-        if not made.applied:
-            return plain, ""
-        return call.request.rewritten(made.edit, forced), candidate_id
+        key = (id(policy), id(model), arm.name if arm is not None else "", api.path, call.shape)
+        plan = self._plans.get(key)
+        if plan is not None and plan.policy is policy:
+            return plan
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        parts = self._parts
+        target = parts.providers.target(model, api.path)
+        labels = Labels(
+            shape=call.shape,
+            job=policy.job,
+            policy_version=policy.version,
+            candidate_id=arm.candidate_id if arm is not None else "",
+            rollout="",
+            model=model.name,
+            arm=arm.name if arm is not None else "",
+        )
+        plan = self._plans[key] = Plan(
+            policy=policy,
+            origin=target.origin,
+            head=target_head(target),
+            forced=Forced(model=model, ask_usage=parts.providers.asks_usage(model)),
+            shown=parts.answers.shown(model.name),
+            labels=lines_of(parts.answers.headers(labels, "")),
+            served=Served(
+                mode=ONLINE,
+                api=api.path.strip("/").replace("/", "_"),
+                provider=model.provider,
+                model=model.name,
+                policy_id=policy.policy_id,
+                policy_version=policy.version,
+                stage_id=stage.stage_id if stage is not None else "",
+                candidate_id=arm.candidate_id if arm is not None else "",
+                arm=arm.name if arm is not None else "",
+                price=model.price,
+            ),
+        )
+        return plan
 
-    def _recognised(self, policy: Policy, call: OnlineCall) -> Recognition | None:
-        if not call.request.messages:
-            return None
-        found = self._recogniser.recognise(policy.stages, call.request.messages)
-        if found.stage is None and call.hint:
-            return hinted(policy.stages, found, call.hint)
-        return found
+    def _over(self, call: OnlineCall, sent: Sent, passage: Passage, ended: Ended) -> None:
+        """Gives the app the rest of its answer, and tells of the call."""
+        status = ended.deliver(passage.exchange, call.asked)
+        self._tell(call, sent, passage, ended, status)
+
+    def _left(self, call: OnlineCall, sent: Sent, passage: Passage) -> None:
+        """Ends the provider's work at once when the app has gone."""
+        passage.leave()
+        passage.exchange.abort()
+        call.asked.watch.start()
+        ended = Ended(raw=passage.raw, events=call.asked.request.stream)
+        self._tell(call, sent, passage, ended, _CLIENT_LEFT)
+
+    def _tell(
+        self, call: OnlineCall, sent: Sent, passage: Passage, ended: Ended, status: int
+    ) -> None:
+        asked = call.asked
+        found = sent.found
+        self._parts.recorder.put(
+            SeenCall(
+                sent.served,
+                asked.request_id,
+                call.rollout,
+                status,
+                sent.time,
+                time.monotonic() - passage.sent_at,
+                passage.first_byte,
+                asked.watch.now,
+                asked.request.body,
+                sent.body,
+                ended.raw,
+                ended.status,
+                ended.events,
+                ended.usage,
+                ended.problem,
+                found.ratio if found is not None else None,
+                asked.trace,
+                sent.bindings,
+            )
+        )
+
+
+class Routed(NamedTuple):
+    """A call, and what it was taken for."""
+
+    policy: Policy
+    call: OnlineCall
+    exchange: Exchange
+    found: Recognition | None
+
+
+class Sent(NamedTuple):
+    """A call as it left.
+
+    Attributes:
+        served: What it has in common with others.
+        body: What the provider was sent.
+        time: Unix seconds.
+        found: What it was taken for.
+        bindings: Values of the stage's wildcards.
+    """
+
+    served: Served
+    body: bytes
+    time: float
+    found: Recognition | None
+    bindings: Mapping[str, str] | None

@@ -1,4 +1,4 @@
-"""The URL grammar, where calls go, and which candidate serves an online rollout."""
+"""The URL grammar, and where calls go."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish_interceptor import routes
-from burnish_interceptor.online import chosen
 from burnish_interceptor.policies.policy import Model
 from burnish_interceptor.providers import Account, Providers, ProviderUnusable
 from burnish_interceptor.routes import Tail
@@ -167,18 +166,3 @@ def test_a_provider_that_cannot_tell_the_usage_of_streams_is_not_asked():
     assert providers.asks_usage(model("openai"))
     with pytest.raises(SettingsInvalid, match="BURNISH_GROQ_STREAM_USAGE"):
         Providers.from_settings(settings, {"BURNISH_GROQ_STREAM_USAGE": "perhaps"})
-
-
-def test_a_rollout_keeps_its_candidate_and_the_shares_follow_the_weights():
-    weights = [("a", 3.0), ("b", 1.0), ("c", 0.0)]
-    picks = [chosen(weights, f"roll-{i}") for i in range(4000)]
-    assert picks == [chosen(weights[::-1], f"roll-{i}") for i in range(4000)]
-    assert picks.count("c") == 0
-    assert 0.71 < picks.count("a") / 4000 < 0.79
-
-
-def test_a_smaller_weight_moves_only_rollouts_of_that_candidate():
-    before = {i: chosen([("a", 1.0), ("b", 1.0)], str(i)) for i in range(1000)}
-    after = {i: chosen([("a", 1.0), ("b", 0.5)], str(i)) for i in range(1000)}
-    assert all(after[i] == "a" for i in range(1000) if before[i] == "a")
-    assert any(after[i] == "a" for i in range(1000) if before[i] == "b")

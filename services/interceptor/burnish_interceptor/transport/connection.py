@@ -8,48 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from burnish_interceptor.transport import heads
 from burnish_interceptor.transport.exchange import REASONS, Exchange, Request
 from burnish_interceptor.transport.heads import Refused
+from burnish_interceptor.transport.host import Host
 from burnish_interceptor.transport.limits import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     MAX_RAW_BYTES,
-    Limits,
 )
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # What a connection is in the middle of.
 _FIRST, _HEAD, _BODY, _IDLE, _LINGER = range(5)
-
-
-class Host(Protocol):
-    """What a connection needs of its server.
-
-    Attributes:
-        limits: When connections are ended.
-        draining: Whether connections close after their answer.
-    """
-
-    limits: Limits
-    draining: bool
-
-    def run(self, request: Request, exchange: Exchange) -> None:
-        """Starts to answer a request."""
-
-    def opened(self, connection: Connection) -> bool:
-        """Takes a connection under the timer; False when there are too many already."""
-
-    def closed(self, connection: Connection) -> None:
-        """Forgets a connection."""
-
-    def over(self, exchange: Exchange) -> None:
-        """Forgets an exchange that has ended, or whose client has gone."""
 
 
 class Connection(asyncio.Protocol):
@@ -71,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._refusal: int | None = None
         self._paused: asyncio.Event | None = None
         self._phase = _FIRST
+        self._template: heads.Template | None = None
         self._begun = 0
         self._since = self._touched = self._written = self._loop.time()
         self._new_request()
@@ -108,7 +85,10 @@ class Connection(asyncio.Protocol):
         if self._refusal is not None:
             return
         self._touched = self._loop.time()
-        if self._phase == _IDLE or self._phase == _FIRST:
+        fresh = self._phase == _IDLE or self._phase == _FIRST
+        if fresh:
+            if self._template is not None and self._repeated(data, self._template):
+                return
             self._phase, self._since = _HEAD, self._touched
         before = self._begun
         try:
@@ -128,6 +108,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(400)
         if self._waiting:
+            if fresh and len(self._waiting) == 1 and self._begun == before + 1:
+                self._template = heads.Template.of(data, self._waiting[0])
             self._hand_over()
 
     def eof_received(self) -> bool:
@@ -181,7 +163,7 @@ class Connection(asyncio.Protocol):
         headers = self._request.headers
         if key in heads.FRAMING and key in headers:
             raise Refused(400)
-        headers[key] = value.decode("latin-1")
+        headers[key] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         """Checks the head before any byte of the body is kept."""
@@ -235,7 +217,8 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             self._server.over(exchange)
         self._since = self._touched = self._loop.time()
-        if not keep_alive or (self._half_closed and not self._waiting):
+        ending = self._half_closed or self._server.draining
+        if not keep_alive or (ending and not self._waiting):
             self._waiting.clear()
             self._close()
         elif self._refusal is not None and not self._waiting:
@@ -276,6 +259,16 @@ class Connection(asyncio.Protocol):
                 self._refuse(408)
         elif age > (limits.first if phase == _FIRST else limits.head):
             self._refuse(408)
+
+    def _repeated(self, data: bytes, template: heads.Template) -> bool:
+        """Takes a request that repeats the last one's head; False leaves it to the parser."""
+        request = template.read(data)
+        if request is None:
+            return False
+        self._since = self._touched
+        self._waiting.append(request)
+        self._hand_over()
+        return True
 
     def _new_request(self) -> None:
         self._request = Request()

@@ -67,6 +67,7 @@ class Exchange:
 
     Attributes:
         started: Whether a byte of the answer was written.
+        left: Whether the client has closed its side.
         ended: Whether the answer is over, whole or broken off.
         on_gone: Called once when the client closes its side; without it the answer goes on.
         on_pause: Called when more is written than the client takes.
@@ -79,6 +80,7 @@ class Exchange:
         "_connection",
         "_request",
         "ended",
+        "left",
         "on_gone",
         "on_pause",
         "on_resume",
@@ -92,6 +94,7 @@ class Exchange:
         self._chunked = False
         self.started = False
         self.ended = False
+        self.left = False
         self.on_gone: Hook | None = None
         self.on_pause: Hook | None = None
         self.on_resume: Hook | None = None
@@ -102,8 +105,14 @@ class Exchange:
         """Whether nobody reads the answer any more."""
         return self._connection.lost
 
-    def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Sends a whole answer."""
+    def send(self, status: int, headers: Mapping[str, str] | str, body: bytes) -> None:
+        """Sends a whole answer.
+
+        Args:
+            status: HTTP status.
+            headers: By name, or as lines that end in CRLF.
+            body: All of it.
+        """
         if self.ended:
             return
         self.started = True
@@ -111,8 +120,8 @@ class Exchange:
         self._connection.write(head if self._request.method == "HEAD" else head + body)
         self._over()
 
-    def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """Sends the head of an answer whose length is not known yet."""
+    def start(self, status: int, headers: Mapping[str, str] | str) -> None:
+        """Sends the head of an answer whose length is not known yet; see `send`."""
         if self.ended:
             return
         self.started = True
@@ -155,6 +164,7 @@ class Exchange:
 
     def gone(self) -> None:
         """Tells whoever answers that the client has closed its side."""
+        self.left = True
         hook, self.on_gone = self.on_gone, None
         if hook is not None and not self.ended:
             hook()
@@ -164,10 +174,12 @@ class Exchange:
         self.on_gone = self.on_pause = self.on_resume = self.on_silence = None
         self._connection.answered(keep_alive=self._request.keep_alive)
 
-    def _head(self, status: int, headers: Mapping[str, str], framing: str) -> bytes:
+    def _head(self, status: int, headers: Mapping[str, str] | str, framing: str) -> bytes:
         if self._connection.ending:
             self._request.keep_alive = False
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        lines = headers
+        if not isinstance(lines, str):
+            lines = "".join([f"{name}: {value}\r\n" for name, value in lines.items()])
         close = "" if self._request.keep_alive else "connection: close\r\n"
         return f"{_status_line(status)}{lines}{framing}{close}\r\n".encode("latin-1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from burnish_interceptor.transport.exchange import Request
@@ -10,6 +11,8 @@ from burnish_interceptor.transport.limits import MAX_BODY_BYTES
 FRAMING = frozenset({"content-length", "transfer-encoding", "host"})
 """Headers that may come once only, because two readers could choose differently."""
 _VERSIONS = frozenset({"1.0", "1.1"})
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,8})[ \t]*\r\n", re.IGNORECASE)
+_MAX_DIGITS = 8
 
 
 class Refused(Exception):
@@ -52,3 +55,54 @@ def refusal(request: Request, version: str) -> int:
     if headers.get("expect", "100-continue").strip().lower() != "100-continue":
         return 417
     return 0
+
+
+class Template:
+    """A head that was parsed and found in order, to read its like without parsing.
+
+    A client sends the same head again and again, but for the length of the body. What repeats the
+    bytes around that length is the same request with another body: there is nothing to be read in
+    it that the parser has not read before.
+    """
+
+    __slots__ = ("_after", "_before", "_request")
+
+    def __init__(self, before: bytes, after: bytes, request: Request) -> None:
+        self._before = before
+        self._after = after
+        self._request = request
+
+    @classmethod
+    def of(cls, data: bytes, request: Request) -> Template | None:
+        """Returns the template of a request, or None when it is not of the usual kind.
+
+        Args:
+            data: Exactly the bytes of the request, from the boundary of messages on.
+            request: What the parser read in them.
+        """
+        end = data.find(b"\r\n\r\n") + 4
+        length = _LENGTH.search(data, 0, end)
+        usual = request.keep_alive and "expect" not in request.headers
+        if length is None or not usual or len(data) - end != len(request.body):
+            return None
+        return cls(data[: length.start(1)], data[length.end(1) : end], request)
+
+    def read(self, data: bytes) -> Request | None:
+        """Returns the request when the data is exactly one like the first, else None."""
+        if not data.startswith(self._before):
+            return None
+        start = len(self._before)
+        end = data.find(b"\r", start, start + _MAX_DIGITS + 1)
+        if end < 0 or not data.startswith(self._after, end):
+            return None
+        digits = data[start:end]
+        body = end + len(self._after)
+        if not digits.isdigit() or int(digits) != len(data) - body:
+            return None
+        first = self._request
+        request = Request()
+        request.method = first.method
+        request.target = first.target
+        request.headers = {**first.headers, "content-length": digits.decode()}
+        request.body = data[body:]
+        return request

@@ -153,6 +153,8 @@ class Server:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("handler_broke", exc_info=error)
             exchange.abort()
+        if not exchange.ended and not exchange.client_gone:
+            self._exchanges.add(exchange)  # The work went on in callbacks.
         self._settle()
 
     def _settle(self) -> None:

@@ -61,6 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._failure: UpstreamFailure | None = None
         self._since = self._touched = 0.0
         self._size = 0
+        self._pieces: list[bytes] = []
         self._headed = self._complete = self._until_close = False
         self._reusable = self._interim = self._paused = self._answering = False
 
@@ -130,6 +131,8 @@ class UpstreamConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("UPSTREAM_PROTOCOL")
             return
+        if self._pieces:
+            self._pass_on()
         if self._complete:
             self._finish()
         elif not self._headed:
@@ -162,7 +165,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header; those behind the body are nobody's."""
         if not self._headed:
-            self._headers[heads.name(name)] = value.decode("latin-1")
+            self._headers[heads.name(name)] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         """Takes the head; an interim one is skipped."""
@@ -183,7 +186,7 @@ class UpstreamConnection(asyncio.Protocol):
             call.sink.head(status, headers)
 
     def on_body(self, data: bytes) -> None:
-        """Passes a piece on."""
+        """Keeps a piece until all that came with it is parsed."""
         call = self._call
         if call is None or call.over or self._complete:
             return
@@ -191,12 +194,18 @@ class UpstreamConnection(asyncio.Protocol):
         if self._size > MAX_REPLY_BYTES:
             self._fail("UPSTREAM_TOO_LONG")
         else:
-            call.sink.data(data)
+            self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         """Marks the end of the body."""
         if not self._interim:
             self._complete = True
+
+    def _pass_on(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        call = self._call
+        if call is not None and not call.over:
+            call.sink.data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _finish(self) -> None:
         """Gives the connection back before the sink is told, so that it can be used at once."""
