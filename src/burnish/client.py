@@ -10,6 +10,8 @@ import grpc
 from burnish import rpc
 from burnish.connection import BackendNotConfigured, Connection, find_connection
 from burnish.jobs import AsyncJobs
+from burnish.policies import AsyncPolicies
+from burnish.traces import AsyncTraces
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 _PATIENCE_SECONDS = 120.0
@@ -27,6 +29,8 @@ class AsyncClient:
 
     Attributes:
         jobs: The controller's jobs.
+        policies: Its online policies.
+        traces: What the calls of rollouts said.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class AsyncClient:
         )
         self._channel: grpc.aio.Channel | None = None
         self.jobs = AsyncJobs(self.channel, timeout=timeout, patience=patience)
+        self.policies = AsyncPolicies(self.channel, timeout=timeout)
+        self.traces = AsyncTraces(self.channel, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         return self

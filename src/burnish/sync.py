@@ -12,6 +12,7 @@ from burnish.background import BackgroundLoop
 from burnish.client import DEFAULT_TIMEOUT_SECONDS, AsyncClient
 from burnish.jobs import AsyncJob, AsyncJobs, CreateOptions, JobPage
 from burnish.results import JobOutcome, JobSnapshot
+from burnish.sync_policies import Policies, Traces
 
 if TYPE_CHECKING:
     from burnish.config import PromptLearningConfig
@@ -143,6 +144,8 @@ class Client:
 
     Attributes:
         jobs: The controller's jobs.
+        policies: Its online policies.
+        traces: What the calls of rollouts said.
     """
 
     def __init__(
@@ -161,6 +164,8 @@ class Client:
         self._client = AsyncClient(target, token=token, timeout=timeout, max_retries=max_retries)
         self._loop = BackgroundLoop()
         self.jobs = Jobs(self._loop, self._client.jobs)
+        self.policies = Policies(self._loop, self._client.policies)
+        self.traces = Traces(self._loop, self._client.traces)
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from burnish import __version__
-from burnish.cli import configs, doctor, estimate, evaluate, init, job, local, task, train, up
+from burnish.cli import (
+    configs,
+    doctor,
+    estimate,
+    evaluate,
+    init,
+    job,
+    local,
+    policy,
+    task,
+    traces,
+    train,
+    up,
+)
 
 app = typer.Typer(
     name="burnish",
@@ -17,9 +30,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (up, init, evaluate, train, estimate, doctor):
+for module in (up, init, evaluate, train, estimate, doctor, traces):
     app.registered_commands += module.app.registered_commands
 app.add_typer(job.app, name="job")
+app.add_typer(policy.app, name="policy")
 app.add_typer(task.app, name="task")
 app.add_typer(configs.app, name="config")
 app.add_typer(local.app, name="local")
