@@ -19,15 +19,7 @@ from burnish_interceptor.policies.policy import (
     Stage,
     StagePrompt,
 )
-from burnish_interceptor.prompts import splice, substitute
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=12,
-)
+from burnish_interceptor.prompts import substitute
 
 
 def stage(
@@ -178,22 +170,6 @@ def test_usage_is_asked_for_in_streams_and_other_options_stay():
     out = json.loads(put_on(chat(USER, stream=True, stream_options={"x": 1})).body)
     assert out["stream_options"] == {"x": 1, "include_usage": True}
     assert "stream_options" not in json.loads(put_on(chat(USER)).body)
-
-
-@given(st.dictionaries(st.text(max_size=6), JSON, max_size=6), st.integers(0, 4), st.booleans())
-def test_replacing_members_equals_replacing_keys(data, indent, remove):
-    text = json.dumps(data, indent=indent or None, ensure_ascii=bool(indent % 2)).encode()
-    name = next(iter(data), "new")
-    expected = {k: v for k, v in data.items() if k != name} if remove else data | {name: [7]}
-    change = {name: None if remove else b"[7]"}
-    changed = splice.replaced(text, change, known=splice.members(text))
-    assert json.loads(changed) == expected
-
-
-@given(st.lists(JSON, max_size=5))
-def test_the_items_of_an_array_are_found(values):
-    text = json.dumps(values, indent=1).encode()
-    assert [json.loads(span.of(text)) for span in splice.items(text)] == values
 
 
 @given(st.binary(max_size=80))

@@ -19,10 +19,10 @@ from burnish_interceptor.dialects.responses import ResponsesRequest
 from burnish_interceptor.routes import Tail
 
 PARSERS: Mapping[Tail, Callable[[bytes], AppRequest]] = {
-    Tail.CHAT: ChatRequest.parse,
-    Tail.RESPONSES: ResponsesRequest.parse,
-    Tail.COMPLETIONS: CompletionsRequest.parse,
-    Tail.EMBEDDINGS: EmbeddingsRequest.parse,
+    Tail.CHAT: ChatRequest,
+    Tail.RESPONSES: ResponsesRequest,
+    Tail.COMPLETIONS: CompletionsRequest,
+    Tail.EMBEDDINGS: EmbeddingsRequest,
 }
 
 __all__ = [

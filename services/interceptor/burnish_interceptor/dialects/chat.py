@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import orjson
 
 from burnish_interceptor.dialects import body as bodies
 from burnish_interceptor.dialects import chat_reply
+from burnish_interceptor.dialects.body import Body
 from burnish_interceptor.dialects.dialect import BadRequest, Forced, Outgoing, Shown, Tokens
+from burnish_interceptor.dialects.splice import Edit
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.dialects.usage import UsageRule
-from burnish_interceptor.prompts import splice
-from burnish_interceptor.prompts.edit import Message, PromptEdit
-from burnish_interceptor.prompts.splice import Member
+from burnish_interceptor.prompts.edit import NO_EDIT, Message, PromptEdit
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
-_LIMITS = ("max_completion_tokens", "max_tokens")
+_NEW_LIMIT, _OLD_LIMIT = "max_completion_tokens", "max_tokens"
 _NEW_LIMIT_PROVIDERS = frozenset({"openai", "groq"})
 # Fields by which a provider would repeat the prompt, or keep it for a later call.
-_REFUSED = (
-    "add_generation_prompt",
-    "continue_final_message",
-    "echo",
-    "previous_response_id",
-    "prompt_logprobs",
-    "return_prompt_token_ids",
-    "return_token_ids",
-    "store",
+_REFUSED = frozenset(
+    {
+        "add_generation_prompt",
+        "continue_final_message",
+        "echo",
+        "previous_response_id",
+        "prompt_logprobs",
+        "return_prompt_token_ids",
+        "return_token_ids",
+        "store",
+    }
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """A chat completion as it was asked for.
 
@@ -45,57 +45,56 @@ class ChatRequest:
         model: Model that the app names, or empty.
         stream: Whether the app wants events.
         choices: How many answers the app wants.
+        max_output_tokens: The app's own output limit, or None.
     """
 
     path: ClassVar[str] = "/chat/completions"
     conversational: ClassVar[bool] = True
-    body: bytes = field(repr=False)
-    data: Mapping[str, Any] = field(repr=False)
-    members: Sequence[Member] = field(repr=False)
-    messages: tuple[Message, ...]
-    model: str
-    stream: bool
-    choices: int
-    max_output_tokens: int | None
+    __slots__ = ("_parsed", "body", "choices", "max_output_tokens", "messages", "model", "stream")
+
+    def __init__(self, raw: bytes) -> None:
+        parsed = Body(raw, listed="messages")
+        self._parsed = parsed
+        self.body = raw
+        self.messages = _messages(parsed.data)
+        self.model: str = parsed.typed("model", str) or ""
+        self.stream = bool(parsed.typed("stream", bool))
+        self.choices = parsed.count("n")
+        self.max_output_tokens = _limit(parsed)
 
     @classmethod
-    def parse(cls, body: bytes) -> ChatRequest:
+    def parse(cls, raw: bytes) -> ChatRequest:
         """Parses a body.
 
         Raises:
-            BadRequest: It is no JSON object with a list of messages, repeats a name, or is over a
-                limit.
+            BadRequest: It is no JSON object with a list of messages, or is over a limit.
         """
-        data, members = bodies.parsed(body)
-        return cls(
-            body=body,
-            data=data,
-            members=members,
-            messages=_messages(data),
-            model=bodies.typed(data, "model", str) or "",
-            stream=bool(bodies.typed(data, "stream", bool)),
-            choices=bodies.count(data, "n"),
-            max_output_tokens=_limit(data),
-        )
+        return cls(raw)
 
     def rewritten(self, edit: PromptEdit, forced: Forced) -> Outgoing:
-        """Returns the call for the provider."""
-        changes = bodies.settings(forced, refused=_REFUSED)
+        """Returns the call for the provider.
+
+        Raises:
+            BadRequest: The body repeats a name.
+        """
+        parsed = self._parsed
+        changes = parsed.settings(forced, refused=_REFUSED)
         limit = (
             forced.model.max_output_tokens or self.max_output_tokens or bodies.DEFAULT_OUTPUT_TOKENS
         )
-        sent = [name for name in _LIMITS if name in self.data]
-        default = _LIMITS[0] if forced.model.provider in _NEW_LIMIT_PROVIDERS else _LIMITS[1]
-        changes |= dict.fromkeys(sent or [default], orjson.dumps(limit))
+        told = b"%d" % limit
+        if _OLD_LIMIT in parsed.data:
+            changes[_OLD_LIMIT] = told
+        if _NEW_LIMIT in parsed.data:
+            changes[_NEW_LIMIT] = told
+        elif _OLD_LIMIT not in parsed.data:
+            new = forced.model.provider in _NEW_LIMIT_PROVIDERS
+            changes[_NEW_LIMIT if new else _OLD_LIMIT] = told
         if self.stream:
-            bodies.ask_usage(self.data, forced, changes)
-        if edit.system is not None or edit.texts or edit.demos:
-            changes["messages"] = self._edited(edit)
-        return Outgoing(
-            body=splice.replaced(self.body, changes, known=self.members),
-            model=forced.model,
-            max_output_tokens=limit * self.choices,
-        )
+            parsed.ask_usage(forced, changes)
+        edits = () if edit is NO_EDIT else self._edits(edit)
+        body = parsed.changed(changes, edits)
+        return Outgoing(body, forced.model, limit * self.choices)
 
     def answer(self, body: bytes, shown: Shown) -> tuple[bytes, Tokens | None]:
         """Returns a whole answer for the app, and the provider's tokens in and out."""
@@ -106,37 +105,39 @@ class ChatRequest:
         return chat_reply.ChatStream(
             model=shown.model,
             choices=self.choices,
-            usage=self._usage(shown) if bodies.wants_usage(self.data) else None,
+            usage=self._usage(shown) if self._parsed.wants_usage else None,
         )
 
     def _usage(self, shown: Shown) -> UsageRule | None:
-        return UsageRule.of(shown.usage, (message.text for message in self.messages))
+        return UsageRule.of(shown.usage, self.messages)
 
-    def _edited(self, edit: PromptEdit) -> bytes:
-        at = next(member.value.start for member in self.members if member.name == "messages")
-        spans = splice.items(self.body, at)
-        parts = [span.of(self.body) for span in spans]
+    def _edits(self, edit: PromptEdit) -> list[Edit]:
+        items = self._parsed.items()
         texts = dict(edit.texts)
         front = []
         if edit.system is not None:
             system = next((i for i, m in enumerate(self.messages) if m.role in SYSTEM_ROLES), None)
             if system is None:
-                front = [orjson.dumps({"role": "system", "content": edit.system})]
+                front.append(orjson.dumps({"role": "system", "content": edit.system}))
             else:
                 texts[system] = edit.system
-        for index, text in texts.items():
-            parts[index] = _with_text(self.data["messages"][index], parts[index], text)
-        parts[edit.demos_before : edit.demos_before] = edit.demos
-        return b"[" + b",".join([*front, *parts]) + b"]"
+        edits = [self._with_text(index, text) for index, text in texts.items()]
+        demos = edit.demos
+        if front and edit.demos_before == 0:
+            front, demos = [*front, *demos], ()
+        if front:
+            edits.append(bodies.inserted(items, 0, front))
+        if demos:
+            edits.append(bodies.inserted(items, edit.demos_before, demos))
+        return edits
 
-
-def _with_text(message: Mapping[str, Any], raw: bytes, text: str) -> bytes:
-    content = message.get("content")
-    if len(message) == 2 and not isinstance(content, list):
-        return orjson.dumps({"role": message["role"], "content": text})
-    known = {member.name: member for member in splice.members(raw)}
-    sent = known["content"].value.of(raw) if "content" in known else b""
-    return bodies.member(raw, "content", bodies.with_text(content, sent, text, kind="text"))
+    def _with_text(self, index: int, text: str) -> Edit:
+        start, end = self._parsed.items()[index]
+        message = self._parsed.data["messages"][index]
+        if len(message) == 2 and type(message.get("content")) is str:
+            return start, end, orjson.dumps({"role": message["role"], "content": text})
+        raw = self.body[start:end]
+        return start, end, bodies.with_text(message, raw, name="content", kind="text", text=text)
 
 
 def _messages(data: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -150,11 +151,14 @@ def _messages(data: Mapping[str, Any]) -> tuple[Message, ...]:
         role = message.get("role") if isinstance(message, dict) else None
         if not isinstance(role, str):
             raise BadRequest(f"messages[{index}] is no object with a `role`")
-        found.append(Message(role, bodies.text_of(message.get("content"))))
+        content = message.get("content")
+        text = content if type(content) is str else bodies.text_of(content)
+        found.append(Message(role, text))
     return tuple(found)
 
 
-def _limit(data: Mapping[str, Any]) -> int | None:
-    limits = [bodies.typed(data, name, int) for name in _LIMITS]
-    given = [limit for limit in limits if limit is not None]
-    return max(given) if given else None
+def _limit(body: Body) -> int | None:
+    if _NEW_LIMIT not in body.data and _OLD_LIMIT not in body.data:
+        return None
+    limits = [body.typed(name, int) for name in (_NEW_LIMIT, _OLD_LIMIT)]
+    return max((limit for limit in limits if limit is not None), default=None)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 import orjson
 
@@ -21,20 +20,20 @@ from burnish_interceptor.dialects.allow import (
     parsed,
     text,
 )
+from burnish_interceptor.dialects.body import Body
 from burnish_interceptor.dialects.chat_reply import FINGERPRINT
 from burnish_interceptor.dialects.dialect import BadRequest, Forced, Outgoing, Shown, Tokens
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.dialects.usage import CHAT, UsageRule, tokens
-from burnish_interceptor.prompts import splice
 from burnish_interceptor.prompts.edit import Message, PromptEdit
-from burnish_interceptor.prompts.splice import Member
 
 # The API's own default, said aloud because a call without a limit has no worst case.
 _DEFAULT_OUTPUT_TOKENS = 16
-_REFUSED = ("echo", "prompt_logprobs", "return_prompt_token_ids", "return_token_ids", "store")
+_REFUSED = frozenset(
+    {"echo", "prompt_logprobs", "return_prompt_token_ids", "return_token_ids", "store"}
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionsRequest:
     """A completion as it was asked for: its prompt is one user message.
 
@@ -45,65 +44,55 @@ class CompletionsRequest:
         messages: The prompt; none when there are several prompts, or tokens in place of a text.
         model: Model that the app names, or empty.
         stream: Whether the app wants events.
-        choices: How many answers the provider makes, all prompts together.
-        shown_choices: How many of them it gives.
     """
 
     path: ClassVar[str] = "/completions"
     conversational: ClassVar[bool] = True
-    body: bytes = field(repr=False)
-    data: Mapping[str, Any] = field(repr=False)
-    members: Sequence[Member] = field(repr=False)
-    messages: tuple[Message, ...]
-    model: str
-    stream: bool
-    choices: int
-    shown_choices: int
+    __slots__ = ("_choices", "_made", "_parsed", "body", "messages", "model", "stream")
+
+    def __init__(self, raw: bytes) -> None:
+        parsed = Body(raw)
+        if parsed.data.get("echo"):
+            raise BadRequest("`echo` is not served here; the app has the prompt that it sent")
+        prompt = parsed.data.get("prompt")
+        if not prompt or not isinstance(prompt, str | list):
+            raise BadRequest("`prompt` is missing or empty; send a text")
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        several = len(prompts) if all(isinstance(one, str | list) for one in prompts) else 1
+        lone = prompts[0] if len(prompts) == 1 and isinstance(prompts[0], str) else None
+        wanted = parsed.count("n")
+        self._parsed = parsed
+        self._choices = wanted * several
+        self._made = max(wanted, parsed.count("best_of")) * several
+        self.body = raw
+        self.messages = () if lone is None else (Message("user", lone),)
+        self.model: str = parsed.typed("model", str) or ""
+        self.stream = bool(parsed.typed("stream", bool))
 
     @classmethod
-    def parse(cls, body: bytes) -> CompletionsRequest:
+    def parse(cls, raw: bytes) -> CompletionsRequest:
         """Parses a body.
 
         Raises:
-            BadRequest: It is no JSON object with a prompt, repeats a name, or wants the prompt to
-                be echoed.
+            BadRequest: It is no JSON object with a prompt, or wants the prompt to be echoed.
         """
-        data, members = bodies.parsed(body)
-        if data.get("echo"):
-            raise BadRequest("`echo` is not served here; the app has the prompt that it sent")
-        prompt = data.get("prompt")
-        if not prompt or not isinstance(prompt, str | list):
-            raise BadRequest("`prompt` is missing or empty; send a text")
-        texts = [prompt] if isinstance(prompt, str) else prompt
-        several = len(texts) if all(isinstance(one, str | list) for one in texts) else 1
-        lone = texts[0] if len(texts) == 1 and isinstance(texts[0], str) else None
-        shown = bodies.count(data, "n")
-        return cls(
-            body=body,
-            data=data,
-            members=members,
-            messages=() if lone is None else (Message("user", lone),),
-            model=bodies.typed(data, "model", str) or "",
-            stream=bool(bodies.typed(data, "stream", bool)),
-            choices=max(shown, bodies.count(data, "best_of")) * several,
-            shown_choices=shown * several,
-        )
+        return cls(raw)
 
     def rewritten(self, edit: PromptEdit, forced: Forced) -> Outgoing:
-        """Returns the call for the provider."""
-        sent = bodies.typed(self.data, "max_tokens", int)
+        """Returns the call for the provider.
+
+        Raises:
+            BadRequest: The body repeats a name, or there is an edit and no lone prompt.
+        """
+        sent = self._parsed.typed("max_tokens", int)
         limit = forced.model.max_output_tokens or sent or _DEFAULT_OUTPUT_TOKENS
-        changes = bodies.settings(forced, refused=_REFUSED)
+        changes = self._parsed.settings(forced, refused=_REFUSED)
         changes["max_tokens"] = orjson.dumps(limit)
         if self.stream:
-            bodies.ask_usage(self.data, forced, changes)
+            self._parsed.ask_usage(forced, changes)
         if edit.system is not None or edit.texts or edit.demos:
             changes["prompt"] = orjson.dumps(self._prompt(edit))
-        return Outgoing(
-            body=splice.replaced(self.body, changes, known=self.members),
-            model=forced.model,
-            max_output_tokens=limit * self.choices,
-        )
+        return Outgoing(self._parsed.changed(changes), forced.model, limit * self._made)
 
     def answer(self, body: bytes, shown: Shown) -> tuple[bytes, Tokens | None]:
         """Returns a whole answer for the app, and the provider's tokens in and out."""
@@ -119,13 +108,14 @@ class CompletionsRequest:
 
     def events(self, shown: Shown) -> AnswerStream:
         """Returns what turns the provider's events into the app's."""
-        rule = self._usage(shown) if bodies.wants_usage(self.data) else None
-        return _Events(model=shown.model, choices=self.shown_choices, usage=rule)
+        rule = self._usage(shown) if self._parsed.wants_usage else None
+        return _Events(model=shown.model, choices=self._choices, usage=rule)
 
     def _usage(self, shown: Shown) -> UsageRule | None:
-        prompt = self.data.get("prompt")
-        texts = [prompt] if isinstance(prompt, str) else prompt or ()
-        return UsageRule.of(shown.usage, (one for one in texts if isinstance(one, str)))
+        prompt = self._parsed.data["prompt"]
+        texts = [prompt] if isinstance(prompt, str) else prompt
+        sent = [Message("user", one) for one in texts if isinstance(one, str)]
+        return UsageRule.of(shown.usage, sent)
 
     def _prompt(self, edit: PromptEdit) -> str:
         if not self.messages:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
+
+import orjson
 
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.policies.policy import Model
@@ -31,21 +32,26 @@ class UsageMode(enum.Enum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Forced:
-    """Settings that win over what the app sent.
+    """Settings that win over what the app sent, written out once for many calls.
 
     Attributes:
         model: Model, and its temperature and output limit when they are set.
         ask_usage: Whether the provider can be asked to tell the usage of a stream.
+        settings: What every call is given, as JSON by name.
     """
 
-    model: Model
-    ask_usage: bool = True
+    __slots__ = ("ask_usage", "model", "settings")
+
+    def __init__(self, model: Model, *, ask_usage: bool = True) -> None:
+        self.model = model
+        self.ask_usage = ask_usage
+        self.settings: dict[str, bytes | None] = {"model": orjson.dumps(model.name)}
+        if model.temperature is not None:
+            self.settings["temperature"] = orjson.dumps(model.temperature)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A request ready to leave.
 
     Attributes:
@@ -54,13 +60,12 @@ class Outgoing:
         max_output_tokens: Most tokens that the answer can have, all choices together.
     """
 
-    body: bytes = field(repr=False)
+    body: bytes
     model: Model
     max_output_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(NamedTuple):
     """How an answer is shown.
 
     Attributes:

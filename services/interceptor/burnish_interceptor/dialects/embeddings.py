@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 import orjson
 
-from burnish_interceptor.dialects import body as bodies
 from burnish_interceptor.dialects.allow import (
     Json,
     NotAnAnswer,
@@ -20,6 +18,7 @@ from burnish_interceptor.dialects.allow import (
     one_of,
     parsed,
 )
+from burnish_interceptor.dialects.body import Body
 from burnish_interceptor.dialects.dialect import (
     BadRequest,
     Forced,
@@ -35,46 +34,46 @@ _MAX_INPUTS = 2048
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingsRequest:
     """Embeddings as they were asked for.
 
     Attributes:
         path: Where embeddings stand below a base URL.
         conversational: Whether there is a conversation.
-        body: The bytes as they came.
         messages: None: there is no conversation.
-        model: Model that the app names.
         stream: Never.
+        body: The bytes as they came.
+        model: Model that the app names.
     """
 
     path: ClassVar[str] = "/embeddings"
     conversational: ClassVar[bool] = False
     messages: ClassVar[tuple[Message, ...]] = ()
     stream: ClassVar[bool] = False
-    body: bytes = field(repr=False)
-    data: Mapping[str, Any] = field(repr=False)
-    model: str
+    __slots__ = ("body", "model")
 
-    @classmethod
-    def parse(cls, body: bytes) -> EmbeddingsRequest:
-        """Parses a body.
-
-        Raises:
-            BadRequest: It is no JSON object with a model and an input, repeats a name, or is over
-                a limit.
-        """
-        data, _ = bodies.parsed(body)
-        model = bodies.typed(data, "model", str)
+    def __init__(self, raw: bytes) -> None:
+        parsed = Body(raw)
+        model = parsed.typed("model", str)
         if not model:
             raise BadRequest("`model` is missing; name the embedding model")
-        given = data.get("input")
+        given = parsed.data.get("input")
         if not given or not isinstance(given, str | list):
             raise BadRequest("`input` is missing or empty; send a text or a list")
         several = isinstance(given, list) and isinstance(given[0], str | list)
         if several and len(given) > _MAX_INPUTS:
             raise BadRequest(f"{len(given)} inputs are over the limit of {_MAX_INPUTS}")
-        return cls(body=body, data=data, model=model)
+        self.body = raw
+        self.model: str = model
+
+    @classmethod
+    def parse(cls, raw: bytes) -> EmbeddingsRequest:
+        """Parses a body.
+
+        Raises:
+            BadRequest: It is no JSON object with a model and an input, or is over a limit.
+        """
+        return cls(raw)
 
     def rewritten(self, edit: PromptEdit, forced: Forced) -> Outgoing:
         """Returns the call for the provider, of the app's own model at the policy's provider.
@@ -87,7 +86,7 @@ class EmbeddingsRequest:
         model = replace(
             forced.model, name=self.model, temperature=None, max_output_tokens=0, price=None
         )
-        return Outgoing(body=self.body, model=model, max_output_tokens=0)
+        return Outgoing(self.body, model, 0)
 
     def answer(self, body: bytes, shown: Shown) -> tuple[bytes, Tokens | None]:
         """Returns the embeddings for the app, and the provider's tokens in."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import orjson
 
 from burnish_interceptor.dialects import body as bodies
 from burnish_interceptor.dialects import responses_reply
+from burnish_interceptor.dialects.body import Body
 from burnish_interceptor.dialects.dialect import BadRequest, Forced, Outgoing, Shown, Tokens
 from burnish_interceptor.dialects.responses_stream import ResponseStream
+from burnish_interceptor.dialects.splice import Edit
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.dialects.usage import UsageRule
-from burnish_interceptor.prompts import splice
 from burnish_interceptor.prompts.edit import Message, PromptEdit
-from burnish_interceptor.prompts.splice import Member
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 # What would be kept at the provider under the suite's key, where other apps could reach it.
@@ -27,7 +26,7 @@ _KEPT = {
     "previous_response_id": "send the whole conversation in `input`",
     "prompt": "send the prompt's text in `instructions`",
 }
-_REFUSED = (*_KEPT, "store")
+_REFUSED = frozenset(_KEPT)
 _NO_MESSAGE = {
     "function_call": "assistant",
     "custom_tool_call": "assistant",
@@ -37,7 +36,6 @@ _NO_MESSAGE = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesRequest:
     """A response as it was asked for.
 
@@ -48,52 +46,48 @@ class ResponsesRequest:
         path: Where responses stand below a base URL.
         conversational: Whether there is a conversation.
         body: The bytes as they came.
-        data: The body, parsed.
         messages: Role and text of each message.
         model: Model that the app names, or empty.
         stream: Whether the app wants events.
-        instructions: 1 when the first message is `instructions`, else 0.
     """
 
     path: ClassVar[str] = "/responses"
     conversational: ClassVar[bool] = True
-    body: bytes = field(repr=False)
-    data: Mapping[str, Any] = field(repr=False)
-    members: Sequence[Member] = field(repr=False)
-    messages: tuple[Message, ...]
-    model: str
-    stream: bool
-    instructions: int
+    __slots__ = ("_offset", "_parsed", "body", "messages", "model", "stream")
+
+    def __init__(self, raw: bytes) -> None:
+        parsed = Body(raw, listed="input")
+        for name, remedy in _KEPT.items():
+            if parsed.data.get(name):
+                raise BadRequest(f"`{name}` is not served here; {remedy}")
+        instructions = parsed.typed("instructions", str)
+        front = [] if instructions is None else [Message("system", instructions)]
+        self._parsed = parsed
+        self._offset = len(front)
+        self.body = raw
+        self.messages = (*front, *_messages(parsed.data.get("input")))
+        self.model: str = parsed.typed("model", str) or ""
+        self.stream = bool(parsed.typed("stream", bool))
 
     @classmethod
-    def parse(cls, body: bytes) -> ResponsesRequest:
+    def parse(cls, raw: bytes) -> ResponsesRequest:
         """Parses a body.
 
         Raises:
-            BadRequest: It is no JSON object with an input, repeats a name, is over a limit, or
-                asks for something to be kept at the provider.
+            BadRequest: It is no JSON object with an input, is over a limit, or asks for something
+                to be kept at the provider.
         """
-        data, members = bodies.parsed(body)
-        for name, remedy in _KEPT.items():
-            if data.get(name):
-                raise BadRequest(f"`{name}` is not served here; {remedy}")
-        instructions = bodies.typed(data, "instructions", str)
-        front = [] if instructions is None else [Message("system", instructions)]
-        return cls(
-            body=body,
-            data=data,
-            members=members,
-            messages=(*front, *_messages(data.get("input"))),
-            model=bodies.typed(data, "model", str) or "",
-            stream=bool(bodies.typed(data, "stream", bool)),
-            instructions=len(front),
-        )
+        return cls(raw)
 
     def rewritten(self, edit: PromptEdit, forced: Forced) -> Outgoing:
-        """Returns the call for the provider, which is told to store nothing."""
-        sent = bodies.typed(self.data, "max_output_tokens", int)
+        """Returns the call for the provider, which is told to store nothing.
+
+        Raises:
+            BadRequest: The body repeats a name.
+        """
+        sent = self._parsed.typed("max_output_tokens", int)
         limit = forced.model.max_output_tokens or sent or bodies.DEFAULT_OUTPUT_TOKENS
-        changes = bodies.settings(forced, refused=_REFUSED)
+        changes = self._parsed.settings(forced, refused=_REFUSED)
         changes["store"] = b"false"
         changes["max_output_tokens"] = orjson.dumps(limit)
         texts = dict(edit.texts)
@@ -103,41 +97,45 @@ class ResponsesRequest:
                 changes["instructions"] = orjson.dumps(edit.system)
             else:
                 texts[system] = edit.system
-        if self.instructions and 0 in texts:
+        if self._offset and 0 in texts:
             changes["instructions"] = orjson.dumps(texts.pop(0))
-        if texts or edit.demos:
+        edits: list[Edit] = []
+        if isinstance(self._parsed.data.get("input"), list):
+            edits = self._edits(texts, edit)
+        elif texts or edit.demos:
             changes["input"] = self._input(texts, edit)
-        return Outgoing(
-            body=splice.replaced(self.body, changes, known=self.members),
-            model=forced.model,
-            max_output_tokens=limit,
-        )
+        return Outgoing(self._parsed.changed(changes, edits), forced.model, limit)
 
     def answer(self, body: bytes, shown: Shown) -> tuple[bytes, Tokens | None]:
         """Returns a whole answer for the app, and the provider's tokens in and out."""
-        return responses_reply.response(body, self.data, shown.model, self._usage(shown))
+        return responses_reply.response(body, self._parsed.data, shown.model, self._usage(shown))
 
     def events(self, shown: Shown) -> AnswerStream:
         """Returns what turns the provider's events into the app's."""
-        return ResponseStream(self.data, model=shown.model, usage=self._usage(shown))
+        return ResponseStream(self._parsed.data, model=shown.model, usage=self._usage(shown))
 
     def _usage(self, shown: Shown) -> UsageRule | None:
-        return UsageRule.of(shown.usage, (message.text for message in self.messages))
+        return UsageRule.of(shown.usage, self.messages)
+
+    def _edits(self, texts: Mapping[int, str], edit: PromptEdit) -> list[Edit]:
+        spans, given = self._parsed.items(), self._parsed.data["input"]
+        edits = []
+        for index, text in texts.items():
+            start, end = spans[index - self._offset]
+            new = _with_text(given[index - self._offset], self.body[start:end], text)
+            edits.append((start, end, new))
+        if edit.demos:
+            items = [item for demo in edit.demos for item in _items(demo)]
+            before = max(0, edit.demos_before - self._offset)
+            edits.append(bodies.inserted(spans, before, items))
+        return edits
 
     def _input(self, texts: Mapping[int, str], edit: PromptEdit) -> bytes:
-        items = self.data.get("input")
-        if isinstance(items, list):
-            at = next(one.value.start for one in self.members if one.name == "input")
-            parts = [span.of(self.body) for span in splice.items(self.body, at)]
-            for index, text in texts.items():
-                place = index - self.instructions
-                parts[place] = _with_text(items[place], parts[place], text)
-        else:
-            text = texts.get(self.instructions, str(items))
-            if not edit.demos:
-                return orjson.dumps(text)
-            parts = [orjson.dumps({"role": "user", "content": text})]
-        before = max(0, edit.demos_before - self.instructions)
+        text = texts.get(self._offset, self._parsed.data["input"])
+        if not edit.demos:
+            return orjson.dumps(text)
+        parts = [orjson.dumps({"role": "user", "content": text})]
+        before = max(0, edit.demos_before - self._offset)
         parts[before:before] = [item for demo in edit.demos for item in _items(demo)]
         return b"[" + b",".join(parts) + b"]"
 
@@ -168,10 +166,8 @@ def _message(index: int, item: object) -> Message:
 
 def _with_text(item: Mapping[str, Any], raw: bytes, text: str) -> bytes:
     name = "content" if (item.get("type") or "message") == "message" else "output"
-    known = {one.name: one for one in splice.members(raw)}
-    sent = known[name].value.of(raw) if name in known else b""
     kind = "output_text" if item.get("role") == "assistant" else "input_text"
-    return bodies.member(raw, name, bodies.with_text(item.get(name), sent, text, kind=kind))
+    return bodies.with_text(item, raw, name=name, kind=kind, text=text)
 
 
 def _items(demo: bytes) -> list[bytes]:

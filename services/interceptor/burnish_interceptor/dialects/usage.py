@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from burnish_interceptor.dialects.dialect import Tokens, UsageMode
+from burnish_interceptor.prompts.edit import Message
 
 # A token is taken for this many bytes where the provider's own count would tell too much.
 BYTES_PER_TOKEN = 4
@@ -68,18 +69,18 @@ class UsageRule:
     estimate: int | None = None
 
     @classmethod
-    def of(cls, mode: UsageMode, texts: Iterable[str]) -> UsageRule | None:
+    def of(cls, mode: UsageMode, messages: Sequence[Message]) -> UsageRule | None:
         """Returns the rule for a mode; None when nothing is told.
 
         Args:
             mode: What is told.
-            texts: Texts of the messages that the app sent itself.
+            messages: What the app sent itself.
         """
         if mode is UsageMode.EXACT:
             return _EXACT
         if mode is UsageMode.OFF:
             return None
-        return cls(sum(_estimated(text) for text in texts))
+        return cls(sum(_estimated(message.text) for message in messages))
 
     def shown(self, usage: Json, words: Words) -> dict[str, Json] | None:
         """Returns a provider's usage for the app; None when it says nothing of use."""
