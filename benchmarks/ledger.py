@@ -22,9 +22,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import uvloop
@@ -78,8 +79,8 @@ class Row:
 
 @contextlib.asynccontextmanager
 async def process(
-    folder: Path, module: str, *arguments: str, **environment: str
-) -> AsyncIterator[dict[str, str]]:
+    folder: Path, module: str, *arguments: str, environment: Mapping[str, str]
+) -> AsyncIterator[Mapping[str, Any]]:
     """Runs a service; yields what its ready file says."""
     ready = folder / f"{module}.json"
     child = await asyncio.create_subprocess_exec(
@@ -202,52 +203,53 @@ async def run_http(load: Load, row: Row, url_of: Callable[[int], str]) -> None:
         await steady(load, row, call)
 
 
-async def measured(row: Row, pids: dict[str, int], load: Load, work: Awaitable[None]) -> Row:
+async def measured(
+    row: Row, services: Mapping[str, Mapping[str, Any]], load: Load, work: Awaitable[None]
+) -> None:
     """Runs a load and notes what each process used of the CPU."""
-    before = {name: sample(pid).cpu_seconds for name, pid in pids.items()}
+    before = {name: sample(ready["pid"]).cpu_seconds for name, ready in services.items()}
     await work
-    for name, pid in pids.items():
-        row.cpu[name] = 1000 * (sample(pid).cpu_seconds - before[name]) / load.count
-    return row
+    for name, ready in services.items():
+        row.cpu[name] = 1000 * (sample(ready["pid"]).cpu_seconds - before[name]) / load.count
 
 
 async def run_services(load: Load, folder: Path) -> list[Row]:
-    """Measures the ledger alone, then whole calls through an interceptor."""
+    """Measures the ledger alone, then whole calls without and with an interceptor."""
     token, key = secrets.token_hex(16), secrets.token_hex(32)
     shared = {"BURNISH_AUTH_TOKEN": token, "BURNISH_TOKEN_KEY": key}
     script = Script(body=completion())
-    rows = []
-    async with contextlib.AsyncExitStack() as stack:
-        model = await stack.enter_async_context(provider(lambda _: script))
-        for name in ("ledger", "interceptor"):
-            state = folder / name
-            state.mkdir()
-            controller = await stack.enter_async_context(
-                process(
-                    state, "benchmarks.ledger_controller",
-                    "--scopes", str(load.count), "--model-url", model.base_url,
-                    BURNISH_STATE_DIR=str(state), **shared,
-                )
-            )  # fmt: skip
-            pids = {"ledger": int(controller["pid"])}
-            row = Row(name=name)
-            if name == "ledger":
-                work = run_ledger(load, row, controller["grpc"], token)
-                rows.append(await measured(row, pids, load, work))
-                continue
-            interceptor = await stack.enter_async_context(
-                process(
-                    state, "burnish_interceptor", BURNISH_CONTROLLER=controller["grpc"],
-                    BURNISH_OPENAI_COMPATIBLE_API_KEY="sk-benchmark", **shared,
-                )
-            )  # fmt: skip
-            pids["interceptor"] = int(interceptor["pid"])
-            urls = _urls(load, TokenSealer(key), f"http://{interceptor['http']}")
-            direct = Row(name="direct")
-            await run_http(load, direct, lambda _: model.base_url)
-            rows.append(direct)
-            rows.append(await measured(row, pids, load, run_http(load, row, urls.__getitem__)))
-    return rows
+    alone, direct, whole = Row(name="ledger"), Row(name="direct"), Row(name="interceptor")
+    async with provider(lambda _: script) as model:
+        async with controller(load, folder / "alone", model.base_url, shared) as ready:
+            work = run_ledger(load, alone, ready["grpc"], token)
+            await measured(alone, {"ledger": ready}, load, work)
+        await run_http(load, direct, lambda _: model.base_url)
+        shared["BURNISH_OPENAI_COMPATIBLE_API_KEY"] = "sk-benchmark"
+        async with (
+            controller(load, folder / "whole", model.base_url, shared) as ready,
+            process(
+                folder,
+                "burnish_interceptor",
+                environment={"BURNISH_CONTROLLER": ready["grpc"], **shared},
+            ) as proxy,
+        ):
+            urls = _urls(load, TokenSealer(key), f"http://{proxy['http']}")
+            work = run_http(load, whole, urls.__getitem__)
+            await measured(whole, {"ledger": ready, "interceptor": proxy}, load, work)
+    return [alone, direct, whole]
+
+
+@contextlib.asynccontextmanager
+async def controller(
+    load: Load, folder: Path, model_url: str, shared: Mapping[str, str]
+) -> AsyncIterator[Mapping[str, Any]]:
+    """Runs the reduced controller with a scope open for every call."""
+    arguments = ("--scopes", str(load.count), "--model-url", model_url)
+    environment = {"BURNISH_STATE_DIR": str(folder), **shared}
+    async with process(
+        folder, "benchmarks.ledger_controller", *arguments, environment=environment
+    ) as ready:
+        yield ready
 
 
 def _urls(load: Load, sealer: TokenSealer, base: str) -> list[str]:
