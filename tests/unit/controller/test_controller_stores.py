@@ -115,6 +115,14 @@ async def test_what_comes_while_a_commit_is_under_way_shares_the_next(stores):
     assert len(commits) == 2
 
 
+async def test_every_commit_of_the_writer_is_synced_to_the_disk(stores):
+    def pragma(name: str):
+        return stores.writer.write(lambda c: c.exec_driver_sql(f"PRAGMA {name}").scalar())
+
+    assert await pragma("journal_mode") == "wal"
+    assert await pragma("synchronous") == 2
+
+
 async def test_a_database_that_cannot_be_opened_fails_the_write_and_not_the_writer(stores):
     class Engine:
         failures = 1
