@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 _DIGITS = 32
 
@@ -26,6 +26,53 @@ class DemoContent:
 
     bindings: Mapping[str, str]
     messages: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementContent:
+    """What of a replacement of text is hashed: all of it.
+
+    Attributes:
+        old_text: What is replaced; None for the whole message.
+        new_text: What it is replaced by.
+        role: Role of the messages that are looked through.
+        position: Place among the messages of that role; None for all of them.
+    """
+
+    old_text: str | None
+    new_text: str
+    role: str
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformContent:
+    """What of replacements in the app's own messages is hashed: all of it.
+
+    Attributes:
+        replacements: In the order they are applied.
+        exact: Whether an old text is a whole message.
+        ignore_case: Whether upper and lower case are taken for the same.
+        strict: Whether a call in which one finds nothing fails.
+    """
+
+    replacements: Sequence[ReplacementContent]
+    exact: bool
+    ignore_case: bool
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstructionForm:
+    """What an instruction has in place of a text.
+
+    Attributes:
+        transform: Replacements, or None.
+        sections: Role and content of each section, in the order they are laid out.
+    """
+
+    transform: TransformContent | None = None
+    sections: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +113,22 @@ def content_hash(value: object) -> str:
     return hashlib.sha256(canonical_bytes(value)).hexdigest()[:_DIGITS]
 
 
-def instruction_id(*, stage_id: str, text: str) -> str:
-    """Returns the component id of an instruction."""
-    return "ins_" + content_hash({"stage": stage_id, "text": text})
+def instruction_id(*, stage_id: str, text: str, form: InstructionForm | None = None) -> str:
+    """Returns the component id of an instruction.
+
+    Args:
+        stage_id: Its stage.
+        text: Its text; empty when it has another form.
+        form: What it has in place of a text, if anything.
+    """
+    content: dict[str, object] = {"stage": stage_id, "text": text}
+    if form is not None and form.transform is not None:
+        content["transform"] = asdict(form.transform)
+    if form is not None and form.sections:
+        content["sections"] = [
+            {"role": role, "content": section} for role, section in form.sections
+        ]
+    return "ins_" + content_hash(content)
 
 
 def demo_set_id(*, stage_id: str, demos: Sequence[DemoContent]) -> str:

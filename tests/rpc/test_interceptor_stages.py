@@ -4,9 +4,12 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import openai
+import pytest
 from openai import AsyncOpenAI
 
 from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
+from burnish.api.types.v1 import candidate_pb2
 from burnish_interceptor import testing
 from burnish_interceptor.testing import BASELINE, CANDIDATE
 
@@ -93,3 +96,70 @@ async def test_stages_with_the_same_text_take_turns_within_each_rollout():
                 )
         sent = [body["messages"][0]["content"] for body in running.provider.bodies]
         assert sent == ["First.", "Second."]
+
+
+def with_form(**form: Any) -> policy_v1.CandidatePrompts:
+    """Returns a candidate whose instruction has another form than a text."""
+    found = testing.prompts("")
+    found.components[0].instruction.CopyFrom(candidate_pb2.Instruction(**form))
+    return found
+
+
+async def sent_with(running: Any, **form: Any) -> list[tuple[str, str]]:
+    running.controller.candidates[CANDIDATE] = with_form(**form)
+    async with AsyncOpenAI(base_url=running.url(), api_key="x", max_retries=0) as client:
+        await client.chat.completions.create(
+            model="m",
+            messages=[
+                {"role": "system", "content": BASELINE},
+                {"role": "user", "content": "Query: where is it"},
+            ],
+        )
+    return [(one["role"], one["content"]) for one in running.provider.bodies[-1]["messages"]]
+
+
+async def test_sections_of_a_candidate_go_out_with_the_apps_values():
+    async with testing.suite() as running:
+        sections = [
+            candidate_pb2.PromptSection(role="system", content="Name the intent."),
+            candidate_pb2.PromptSection(role="user", content="Customer: {query}", order=1),
+        ]
+        assert await sent_with(running, sections=sections) == [
+            ("system", "Name the intent."),
+            ("user", "Customer: where is it"),
+        ]
+
+
+async def test_replacements_of_a_candidate_are_made_in_the_apps_text():
+    async with testing.suite() as running:
+        one = candidate_pb2.TextReplacement(old_text=BASELINE[-11:], new_text="two intents.")
+        transform = candidate_pb2.TextTransform(replacements=[one])
+        sent = await sent_with(running, transform=transform)
+        assert sent[0] == ("system", BASELINE[:-11] + "two intents.")
+        assert running.controller.finished[-1].trace.candidate_id == CANDIDATE
+
+
+async def test_replacements_that_find_nothing_count_as_unmatched_or_fail_when_strict():
+    async with testing.suite() as running:
+        one = candidate_pb2.TextReplacement(old_text="nowhere to be found", new_text="x")
+        lenient = candidate_pb2.TextTransform(replacements=[one])
+        assert (await sent_with(running, transform=lenient))[0] == ("system", BASELINE)
+        trace = running.controller.finished[-1].trace
+        assert (trace.stage_id, trace.candidate_id) == ("", "")
+    async with testing.suite() as running:
+        strict = candidate_pb2.TextTransform(replacements=[one], strict=True)
+        with pytest.raises(openai.APIStatusError):
+            await sent_with(running, transform=strict)
+        assert running.provider.bodies == []
+        assert running.controller.finished[-1].failure.reason == "REPLACEMENT_UNFOUND"
+
+
+async def test_a_call_of_no_stage_passes_through_and_says_so():
+    async with testing.suite(instruction="First.") as running:
+        async with AsyncOpenAI(base_url=running.url(), api_key="x", max_retries=0) as client:
+            await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "Tell me a joke."}]
+            )
+        assert running.provider.bodies[0]["messages"][0]["content"] == "Tell me a joke."
+        trace = running.controller.finished[0].trace
+        assert (trace.stage_id, trace.candidate_id) == ("", "")

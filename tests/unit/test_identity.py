@@ -6,7 +6,10 @@ import pytest
 
 from burnish.identity import (
     DemoContent,
+    InstructionForm,
+    ReplacementContent,
     RolloutKey,
+    TransformContent,
     candidate_id,
     canonical_bytes,
     demo_set_id,
@@ -30,6 +33,21 @@ def test_vectors():
     )
     assert demo_set_id(stage_id="main", demos=[]) == "dem_5652fedbad2179b6f74485c9af5c1202"
     assert candidate_id({"main": ("ins_a", "dem_b")}) == "cand_71b52185f87d4e11aec5b0aaa88adc15"
+
+
+def test_an_instruction_of_another_form_has_an_id_of_its_own():
+    one = ReplacementContent(old_text=None, new_text="Be brief.", role="system", position=0)
+    strict = TransformContent(replacements=[one], exact=False, ignore_case=False, strict=True)
+    forms = [
+        InstructionForm(transform=strict),
+        InstructionForm(transform=replace(strict, strict=False)),
+        InstructionForm(sections=[("system", "Be brief.")]),
+    ]
+    ids = [instruction_id(stage_id="main", text="", form=form) for form in [None, *forms]]
+    assert len(set(ids)) == 4
+    assert instruction_id(stage_id="main", text="", form=InstructionForm()) == ids[0]
+    assert ids[1] == "ins_214b9d7473ffd6209912ea969201e1af"
+    assert ids[3] == "ins_b43fecfdd74a469cd2978aff66755579"
 
 
 def test_an_empty_instruction_differs_from_another_stage():

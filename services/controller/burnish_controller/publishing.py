@@ -13,12 +13,12 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.policy import v1 as policy_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import FailedPrecondition, InvalidArgument
+from burnish_controller import prompt_forms
 from burnish_controller.context import (
     SYSTEM_ROLES,
     baseline_candidate,
     candidate,
     demo_component,
-    instruction_component,
     stages_of,
 )
 from burnish_controller.store.jobs import JobStore
@@ -175,12 +175,13 @@ def _prompts_of_arm(arm: policy_v1.PolicyArm) -> policy_v1.CandidatePrompts:
         demos = demo_component(stage_id, list(prompt.demos), source=types_v1.COMPONENT_SOURCE_GIVEN)
         components.append(demos)
         choice = types_v1.StageChoice(demo_set_id=demos.component_id)
-        if prompt.HasField("instruction"):
-            text = instruction_component(
-                stage_id, prompt.instruction, source=types_v1.COMPONENT_SOURCE_GIVEN
+        content = prompt_forms.content_of(prompt)
+        if content is not None:
+            said = prompt_forms.component_of(
+                stage_id, content, source=types_v1.COMPONENT_SOURCE_GIVEN
             )
-            components.append(text)
-            choice.instruction_id = text.component_id
+            components.append(said)
+            choice.instruction_id = said.component_id
         choices[stage_id] = choice
     return policy_v1.CandidatePrompts(candidate=candidate(choices), components=components)
 
@@ -237,6 +238,7 @@ def _prompt_faults(
     arm: str, template: types_v1.PromptTemplate, prompt: policy_v1.StagePrompt
 ) -> Iterable[str]:
     stage = template.stage_id
+    yield from prompt_forms.faults(f"arm `{arm}`, stage `{stage}`", template, prompt)
     if prompt.HasField("instruction") and template.mode == types_v1.SUBSTITUTION_MODE_PATTERN:
         required = {
             name

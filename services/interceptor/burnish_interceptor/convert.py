@@ -32,9 +32,12 @@ from burnish_interceptor.policies.policy import (
     Policy,
     Prompts,
     Rejection,
+    Section,
     Stage,
     StagePrompt,
     Status,
+    TextReplacement,
+    Transform,
 )
 
 
@@ -132,11 +135,9 @@ def prompts(message: policy_v1.CandidatePrompts) -> Prompts:
     return Prompts(
         candidate_id=message.candidate.candidate_id,
         stages={
-            stage_id: StagePrompt(
-                instruction=components[choice.instruction_id].instruction.text
-                if choice.instruction_id
-                else None,
-                demos=_demos(components[choice.demo_set_id]) if choice.demo_set_id else (),
+            stage_id: _stage_prompt(
+                components[choice.instruction_id].instruction if choice.instruction_id else None,
+                _demos(components[choice.demo_set_id]) if choice.demo_set_id else (),
             )
             for stage_id, choice in message.candidate.stages.items()
         },
@@ -270,6 +271,38 @@ def _model_spec(model: Model) -> model_pb2.ModelSpec:
     if model.price is not None:
         message.price.input_usd_per_million, message.price.output_usd_per_million = model.price
     return message
+
+
+def _stage_prompt(
+    message: candidate_pb2.Instruction | None, demos: tuple[Demo, ...]
+) -> StagePrompt:
+    if message is None:
+        return StagePrompt(instruction=None, demos=demos)
+    if message.HasField("transform"):
+        return StagePrompt(instruction=None, demos=demos, transform=_transform(message.transform))
+    if message.sections:
+        sections = tuple(
+            Section(role=one.role, content=one.content, order=one.order) for one in message.sections
+        )
+        return StagePrompt(instruction=None, demos=demos, sections=sections)
+    return StagePrompt(instruction=message.text, demos=demos)
+
+
+def _transform(message: candidate_pb2.TextTransform) -> Transform:
+    return Transform(
+        replacements=tuple(
+            TextReplacement(
+                old_text=one.old_text if one.HasField("old_text") else None,
+                new_text=one.new_text,
+                role=one.role or "system",
+                position=one.position if one.HasField("position") else None,
+            )
+            for one in message.replacements
+        ),
+        whole=message.match == candidate_pb2.TEXT_MATCH_EXACT,
+        case_sensitive=not message.ignore_case,
+        strict=message.strict,
+    )
 
 
 def _demos(message: candidate_pb2.Component) -> tuple[Demo, ...]:

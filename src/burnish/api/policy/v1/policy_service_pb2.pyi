@@ -240,21 +240,33 @@ class StagePrompt(_message.Message):
 
     INSTRUCTION_FIELD_NUMBER: _builtins.int
     DEMOS_FIELD_NUMBER: _builtins.int
+    TRANSFORM_FIELD_NUMBER: _builtins.int
+    SECTIONS_FIELD_NUMBER: _builtins.int
     instruction: _builtins.str
     """Text of the system message; absent leaves the app's own, empty is an empty one."""
     @_builtins.property
     def demos(self) -> _containers.RepeatedCompositeFieldContainer[_candidate_pb2.Demo]:
         """Worked examples, in the order they are sent."""
 
+    @_builtins.property
+    def transform(self) -> _candidate_pb2.TextTransform:
+        """Replacements in the app's own messages, in place of `instruction`."""
+
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[_candidate_pb2.PromptSection]:
+        """Messages of its own, in place of `instruction`."""
+
     def __init__(
         self,
         *,
         instruction: _builtins.str | None = ...,
         demos: _abc.Iterable[_candidate_pb2.Demo] | None = ...,
+        transform: _candidate_pb2.TextTransform | None = ...,
+        sections: _abc.Iterable[_candidate_pb2.PromptSection] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_instruction", b"_instruction", "instruction", b"instruction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_instruction", b"_instruction", "instruction", b"instruction", "transform", b"transform"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_instruction", b"_instruction", "demos", b"demos", "instruction", b"instruction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_instruction", b"_instruction", "demos", b"demos", "instruction", b"instruction", "sections", b"sections", "transform", b"transform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__instruction: _TypeAlias = _typing.Literal["instruction"]  # noqa: Y015
     _WhichOneofArgType__instruction: _TypeAlias = _typing.Literal["_instruction", b"_instruction"]  # noqa: Y015

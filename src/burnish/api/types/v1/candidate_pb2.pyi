@@ -75,6 +75,30 @@ with the bindings in place of the system pattern.
 """
 Global___SubstitutionMode: _TypeAlias = SubstitutionMode  # noqa: Y015
 
+class _TextMatch:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TextMatchEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextMatch.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TEXT_MATCH_UNSPECIFIED: _TextMatch.ValueType  # 0
+    """Treated as `TEXT_MATCH_SUBSTRING`."""
+    TEXT_MATCH_SUBSTRING: _TextMatch.ValueType  # 1
+    """Any part of a message."""
+    TEXT_MATCH_EXACT: _TextMatch.ValueType  # 2
+    """A whole message."""
+
+class TextMatch(_TextMatch, metaclass=_TextMatchEnumTypeWrapper):
+    """What an old text is compared with."""
+
+TEXT_MATCH_UNSPECIFIED: TextMatch.ValueType  # 0
+"""Treated as `TEXT_MATCH_SUBSTRING`."""
+TEXT_MATCH_SUBSTRING: TextMatch.ValueType  # 1
+"""Any part of a message."""
+TEXT_MATCH_EXACT: TextMatch.ValueType  # 2
+"""A whole message."""
+Global___TextMatch: _TypeAlias = TextMatch  # noqa: Y015
+
 class _ComponentSource:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -201,25 +225,162 @@ Global___Component: _TypeAlias = Component  # noqa: Y015
 
 @_typing.final
 class Instruction(_message.Message):
-    """What a stage's system message says."""
+    """What a stage's conversation says: the text of its system message, or in place of that text
+    replacements in the app's own messages, or messages of its own.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    TRANSFORM_FIELD_NUMBER: _builtins.int
+    SECTIONS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text, with the template's `{wildcard}` placeholders kept."""
+    """Text of the system message, with the template's `{wildcard}` placeholders kept. Not used with
+    `transform` or `sections`.
+    """
+    @_builtins.property
+    def transform(self) -> Global___TextTransform:
+        """Replacements in the messages that the app sent; absent for a text or sections."""
+
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptSection]:
+        """Messages that take the place of the app's, with the template's `{wildcard}` placeholders; empty
+        for a text or a transform. Every required wildcard has to be bound.
+        """
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        transform: Global___TextTransform | None = ...,
+        sections: _abc.Iterable[Global___PromptSection] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transform", b"transform"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sections", b"sections", "text", b"text", "transform", b"transform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Instruction: _TypeAlias = Instruction  # noqa: Y015
+
+@_typing.final
+class TextTransform(_message.Message):
+    """Replacements of text in the messages that the app sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLACEMENTS_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
+    IGNORE_CASE_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
+    match: Global___TextMatch.ValueType
+    """What an old text is compared with."""
+    ignore_case: _builtins.bool
+    """Whether upper and lower case are taken for the same."""
+    strict: _builtins.bool
+    """Whether a call in which a replacement finds nothing fails (`REPLACEMENT_UNFOUND`). Else such a
+    replacement is left out, and a call in which none finds anything passes through unmatched.
+    """
+    @_builtins.property
+    def replacements(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextReplacement]:
+        """At least one, applied in this order, each to what the ones before it made."""
+
+    def __init__(
+        self,
+        *,
+        replacements: _abc.Iterable[Global___TextReplacement] | None = ...,
+        match: Global___TextMatch.ValueType = ...,
+        ignore_case: _builtins.bool = ...,
+        strict: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_case", b"ignore_case", "match", b"match", "replacements", b"replacements", "strict", b"strict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextTransform: _TypeAlias = TextTransform  # noqa: Y015
+
+@_typing.final
+class TextReplacement(_message.Message):
+    """One replacement of text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLD_TEXT_FIELD_NUMBER: _builtins.int
+    NEW_TEXT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    old_text: _builtins.str
+    """What is replaced, wherever it occurs; absent replaces the whole message."""
+    new_text: _builtins.str
+    """What it is replaced by."""
+    role: _builtins.str
+    """Role of the messages that are looked through; `system` when empty, and `system` and `developer`
+    are one.
+    """
+    position: _builtins.int
+    """Place among the messages of that role, from 0; absent means all of them."""
+    def __init__(
+        self,
+        *,
+        old_text: _builtins.str | None = ...,
+        new_text: _builtins.str = ...,
+        role: _builtins.str = ...,
+        position: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_old_text", b"_old_text", "_position", b"_position", "old_text", b"old_text", "position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_old_text", b"_old_text", "_position", b"_position", "new_text", b"new_text", "old_text", b"old_text", "position", b"position", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__old_text: _TypeAlias = _typing.Literal["old_text"]  # noqa: Y015
+    _WhichOneofArgType__old_text: _TypeAlias = _typing.Literal["_old_text", b"_old_text"]  # noqa: Y015
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__old_text) -> _WhichOneofReturnType__old_text | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
+
+Global___TextReplacement: _TypeAlias = TextReplacement  # noqa: Y015
+
+@_typing.final
+class PromptSection(_message.Message):
+    """A part of a prompt that brings its own messages.
+
+    Sections of role `system` make up the system message, those of role `user` that come last the
+    last user message; any other is a message of its own before the last user message.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """For people; never sent."""
+    role: _builtins.str
+    """`system`, `developer`, `user` or `assistant`."""
+    content: _builtins.str
+    """Text with the template's `{wildcard}` placeholders."""
+    order: _builtins.int
+    """Sections are laid out by it, equal ones as given."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        role: _builtins.str = ...,
+        content: _builtins.str = ...,
+        order: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "name", b"name", "order", b"order", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptSection: _TypeAlias = PromptSection  # noqa: Y015
 
 @_typing.final
 class DemoSet(_message.Message):
