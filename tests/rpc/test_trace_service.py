@@ -119,10 +119,10 @@ async def test_traces_without_ids_are_refused_and_the_rest_is_kept(traces):
 @pytest.mark.parametrize(
     ("second", "mixed"),
     [({}, False), ({"candidate": ""}, False), ({"candidate": "cand_2"}, True),
-     ({"version": 2}, True)],
+     ({"version": 2}, True), ({"candidate": "", "arm": "baseline"}, True)],
 )  # fmt: skip
 async def test_a_rollout_that_saw_two_candidates_or_versions_is_marked(traces, second, mixed):
-    await write(traces, trace("a"), trace("b", **second))
+    await write(traces, trace("a", arm="winner"), trace("b", **second))
     assert {one.mixed for one in (await listed(traces)).traces} == {mixed}
     assert (await session(traces))["metadata"]["mixed"] is mixed
 

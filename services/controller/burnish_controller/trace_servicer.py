@@ -138,7 +138,9 @@ def is_mixed(traces: Sequence[trace_v1.Trace]) -> bool:
     Its reward tells nothing about either of them.
     """
     candidates = {trace.call.candidate_id for trace in traces if trace.call.candidate_id}
-    return len(candidates) > 1 or len({(one.policy, one.policy_version) for one in traces}) > 1
+    arms = {trace.arm for trace in traces if trace.arm}
+    versions = {(trace.policy, trace.policy_version) for trace in traces}
+    return max(len(candidates), len(arms), len(versions)) > 1
 
 
 def _trace(call: Call) -> trace_v1.Trace:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import structlog
+
 from burnish_interceptor import app_error
 from burnish_interceptor.answers import Answers, Labels
 from burnish_interceptor.asked import Asked, lines_of
@@ -23,6 +25,7 @@ from burnish_interceptor.policies.policy import Arm, Policy, Prompts, Stage
 from burnish_interceptor.prompts import substitute
 from burnish_interceptor.prompts.edit import NO_EDIT
 from burnish_interceptor.prompts.match import Recogniser, Recognition
+from burnish_interceptor.prompts.notices import Notices, told
 from burnish_interceptor.prompts.stages import hinted
 from burnish_interceptor.providers import Providers
 from burnish_interceptor.refused import CallRefused
@@ -35,6 +38,7 @@ from burnish_interceptor.transport.origin import Origin
 from burnish_interceptor.upstream import Passage, request, target_head
 from burnish_runtime.settings import Secret
 
+_log = structlog.get_logger("burnish.interceptor.online")
 _MAX_PLANS = 4096
 # What an access log calls an answer that nobody waited for.
 _CLIENT_LEFT = 499
@@ -117,8 +121,9 @@ class OnlineCalls:
         self._token = str(token).encode() if token else b""
         self._recogniser = Recogniser()
         self._editor = substitute.Editor()
+        self._notices = Notices()
         self._assignments = Assignments()
-        self._plans: dict[tuple[int, int, str, str, Shape], Plan] = {}
+        self._plans: dict[tuple[int, int, str, str, bool, str, Shape], Plan] = {}
         self._wall_clock = wall_clock
 
     def authorise(self, headers: Mapping[str, str]) -> None:
@@ -192,17 +197,21 @@ class OnlineCalls:
             return None
         found = self._recogniser.recognise(policy.stages, messages)
         if found.stage is None and call.hint:
-            return hinted(policy.stages, found, call.hint)
+            found = hinted(policy.stages, found, call.hint)
+        if found.stage is None:
+            count = self._notices.due(policy, found)
+            if count:
+                _log.warning("stage_unmatched", count=count, **told(policy, found))
         return found
 
     def _go(self, route: Routed, arm: Arm | None, prompts: Prompts | None) -> None:
         """Puts the candidate in and sends the call."""
-        policy, call, exchange, found = route
+        _, call, exchange, found = route
         asked = call.asked
         if exchange.left:
             exchange.abort()
             return
-        edit = NO_EDIT
+        edit, applied = NO_EDIT, False
         bindings: Mapping[str, str] | None = found.bindings if found is not None else None
         stage = found.stage if found is not None else None
         prompt = None
@@ -215,11 +224,8 @@ class OnlineCalls:
                 )
             except substitute.NotSubstitutable as error:
                 raise CallRefused(app_error.unfit(error.reason)) from None
-            edit, bindings = made.edit, made.bindings
-            arm = arm if made.applied else None
-        else:
-            arm = None
-        plan = self._plan(policy, stage, arm, call)
+            edit, bindings, applied = made.edit, made.bindings, made.applied
+        plan = self._plan(route, stage, arm, applied=applied)
         body = asked.request.rewritten(edit, plan.forced).body
         asked.shown, asked.labels = plan.shown, plan.labels
         if call.shape is Shape.GEPA:
@@ -229,14 +235,20 @@ class OnlineCalls:
         exchange.on_gone = lambda: self._left(call, sent, passage)
         passage.begin(self._parts.client, plan.origin, request(plan.head, body))
 
-    def _plan(self, policy: Policy, stage: Stage | None, arm: Arm | None, call: OnlineCall) -> Plan:
+    def _plan(self, route: Routed, stage: Stage | None, arm: Arm | None, *, applied: bool) -> Plan:
+        """Returns the plan of a call; the arm is told though it leaves the stage as it is."""
+        policy, call = route.policy, route.call
         api = call.asked.request
         model = stage.model if stage is not None else policy.model_for(api.model)
         if model is None:
             raise CallRefused(
                 app_error.unavailable("the policy names no model", code="policy_without_model")
             )
-        key = (id(policy), id(model), arm.name if arm is not None else "", api.path, call.shape)
+        api = call.asked.request = self._parts.providers.spoken(api, model)
+        name = arm.name if arm is not None else ""
+        candidate_id = arm.candidate_id if arm is not None and applied else ""
+        stage_id = stage.stage_id if stage is not None else ""
+        key = (id(policy), id(model), stage_id, name, applied, api.path, call.shape)
         plan = self._plans.get(key)
         if plan is not None and plan.policy is policy:
             return plan
@@ -248,28 +260,28 @@ class OnlineCalls:
             shape=call.shape,
             job=policy.job,
             policy_version=policy.version,
-            candidate_id=arm.candidate_id if arm is not None else "",
+            candidate_id=candidate_id,
             rollout="",
             model=model.name,
-            arm=arm.name if arm is not None else "",
+            arm=name,
         )
         plan = self._plans[key] = Plan(
             policy=policy,
             origin=target.origin,
             head=target_head(target),
-            forced=Forced(model=model, ask_usage=parts.providers.asks_usage(model)),
+            forced=parts.providers.forced(model),
             shown=parts.answers.shown(model.name),
             labels=lines_of(parts.answers.headers(labels, "")),
             served=Served(
                 mode=ONLINE,
-                api=api.path.strip("/").replace("/", "_"),
+                api=api.api,
                 provider=model.provider,
                 model=model.name,
                 policy_id=policy.policy_id,
                 policy_version=policy.version,
-                stage_id=stage.stage_id if stage is not None else "",
-                candidate_id=arm.candidate_id if arm is not None else "",
-                arm=arm.name if arm is not None else "",
+                stage_id=stage_id,
+                candidate_id=candidate_id,
+                arm=name,
                 price=model.price,
             ),
         )
