@@ -16,13 +16,14 @@ from burnish_interceptor.answers import Answers, Labels
 from burnish_interceptor.app_error import AppError
 from burnish_interceptor.asked import Asked, lines_of
 from burnish_interceptor.calls import Call, CallRecord, Outcome, Problem
-from burnish_interceptor.dialects import Forced, Outgoing
+from burnish_interceptor.dialects import Outgoing
 from burnish_interceptor.ended import Ended
 from burnish_interceptor.journal import Journal, Retries
 from burnish_interceptor.policies.cache import PolicyCache
-from burnish_interceptor.policies.policy import Model, Policy, Stage
+from burnish_interceptor.policies.policy import Policy, Stage
 from burnish_interceptor.prompts import substitute
 from burnish_interceptor.prompts.edit import NO_EDIT
+from burnish_interceptor.prompts.notices import told
 from burnish_interceptor.prompts.stages import CallSite, StageFinder
 from burnish_interceptor.providers import Providers
 from burnish_interceptor.refused import CallRefused
@@ -115,7 +116,7 @@ class OfflineCalls:
             clock: Monotonic seconds.
         """
         self._parts = parts
-        self._stages = StageFinder(alone=alone)
+        self._stages = StageFinder(since=wall_clock(), alone=alone)
         self._editor = substitute.Editor()
         self._retries = Retries()
         self._wall_clock = wall_clock
@@ -136,6 +137,7 @@ class OfflineCalls:
             body_hash=hashlib.sha256(incoming.asked.request.body).hexdigest(),
             retry=self._retries.is_retry(incoming.headers, attempt=attempt),
             hint=incoming.headers.get("x-burnish-stage", ""),
+            issue_time=grant.issue_time,
         )
         try:
             await self._serve(incoming, site, exchange)
@@ -180,7 +182,7 @@ class OfflineCalls:
         asked, model, (ended, record, status) = incoming.asked, prepared.outgoing.model, told
         served = Served(
             mode=OFFLINE,
-            api=asked.request.path.strip("/").replace("/", "_"),
+            api=asked.request.api,
             provider=model.provider,
             model=model.name,
             policy_id=policy.policy_id,
@@ -227,12 +229,15 @@ class OfflineCalls:
             found = self._stages.match(policy.stages, request.messages, site)
             if found.stage is not None:
                 return await self._put_on(policy, found.stage, found.bindings, incoming)
+            rollout = incoming.grant.rollout_id
+            _log.warning("stage_unmatched", rollout=rollout, **told(policy, found))
         model = policy.model_for(request.model)
         if model is None:
             raise CallRefused(
                 app_error.unavailable("the policy names no model", code="policy_without_model")
             )
-        outgoing = request.rewritten(NO_EDIT, self._forced(model))
+        request = incoming.asked.request = self._parts.providers.spoken(request, model)
+        outgoing = request.rewritten(NO_EDIT, self._parts.providers.forced(model))
         # Without a conversation there is no stage that the call could have missed.
         stage_id = "" if request.conversational else NO_STAGE
         return Prepared(stage_id=stage_id, candidate_id="", outgoing=outgoing)
@@ -244,8 +249,10 @@ class OfflineCalls:
         bindings: Mapping[str, str] | None,
         incoming: Incoming,
     ) -> Prepared:
-        request, grant = incoming.asked.request, incoming.grant
-        forced = self._forced(stage.model)
+        grant, providers = incoming.grant, self._parts.providers
+        request = providers.spoken(incoming.asked.request, stage.model)
+        incoming.asked.request = request
+        forced = providers.forced(stage.model)
         plain = Prepared(
             stage_id=stage.stage_id,
             candidate_id="",
@@ -277,9 +284,6 @@ class OfflineCalls:
             outgoing=request.rewritten(made.edit, forced),
             bindings=made.bindings,
         )
-
-    def _forced(self, model: Model) -> Forced:
-        return Forced(model=model, ask_usage=self._parts.providers.asks_usage(model))
 
     async def _make(
         self, call_id: str, prepared: Prepared, incoming: Incoming, exchange: Exchange

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from burnish import templates
-from burnish_interceptor.policies.policy import MessagePattern, Mode, Model, Stage
+from burnish_interceptor.policies.policy import MessagePattern, Mode, Model, Policy, Stage
 from burnish_interceptor.prompts.edit import Message
 from burnish_interceptor.prompts.match import How
+from burnish_interceptor.prompts.notices import Notices, told
 from burnish_interceptor.prompts.stages import CallSite, StageFinder
 
 START = 1000.0
@@ -192,3 +193,15 @@ def test_memory_of_attempts_is_bounded():
     assert len(one._progress) == 10_000
     late = site("c", attempt=("roll", 10_049))
     assert called(one, think("y"), late) == "second"
+
+
+def test_an_unmatched_call_is_told_of_without_its_text_and_ever_more_rarely():
+    policy = Policy(policy_id="p", version=1, job="", stages=TWINS)
+    found = finder(alone=False).match(TWINS, think("a secret"), site())
+    assert told(policy, found) == {
+        "policy": "p", "cause": "unsure", "ratio": 1.0, "stages": ["first", "second"],
+    }  # fmt: skip
+    notices = Notices()
+    assert [notices.due(policy, found) for _ in range(9)] == [1, 2, 0, 4, 0, 0, 0, 8, 0]
+    foreign = finder().match(TWINS, [Message("user", "x")], site())
+    assert notices.due(policy, foreign) == 1

@@ -38,12 +38,12 @@ class CallSite:
         issue_time: Unix seconds when the attempt was begun.
     """
 
+    policy: str
     attempt: tuple[str, int]
     body_hash: str
     retry: bool
     hint: str
-    issue_time: float = 0.0
-    policy: str = ""
+    issue_time: float
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class _Progress:
 class StageFinder:
     """Finds stages, and remembers how far each attempt has come."""
 
-    def __init__(self, *, since: float = 0.0, alone: bool = True) -> None:
+    def __init__(self, *, since: float, alone: bool = True) -> None:
         """Begins to remember.
 
         Args:
