@@ -1,6 +1,7 @@
 """Pausing, resuming, cancelling and restarting jobs over a real channel."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,17 @@ async def test_a_job_that_has_ended_is_not_touched_by_a_restart(world):
     await world.start()
     assert await world.finished() == before
     assert world.program.paid.total() == paid
+
+
+async def test_a_job_whose_end_was_never_written_fails_at_the_next_start(world):
+    await held(world)
+    await world.stop()
+    with sqlite3.connect(world.state_dir / "controller.db") as database:
+        database.execute("UPDATE workflow_status SET status = 'ERROR' WHERE workflow_uuid = 'job1'")
+    database.close()
+    world.program.gate.set()
+    await world.start()
+    events = await world.finished()
+    failed = events[-1].state_changed
+    assert (failed.to_state, failed.failure.reason) == (job_v1.JOB_STATE_FAILED, "JOB_LOST")
+    assert [one.sequence for one in events] == list(range(1, len(events) + 1))

@@ -94,7 +94,7 @@ class ControllerApp:
         self._engine = engine = DurableEngine(registry)
         await engine.launch(database_url=database.engine_url, executor_id=settings.node_id)
         for job_id in await phases.jobs.unfinished():
-            await engine.start(job_id)
+            await engine.take_up(job_id)
         creator = JobCreator(
             jobs=phases.jobs,
             events=phases.events,

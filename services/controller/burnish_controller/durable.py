@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -23,6 +24,10 @@ from burnish_controller.offline import CHILDREN, offline_job
 WORKFLOW_CONTRACT_VERSION = "2"
 QUEUE = "jobs"
 QUEUE_POLL_SECONDS = 0.1
+
+_FIRST_RETRY_SECONDS = 0.5
+_MAX_RETRY_SECONDS = 60.0
+_OVER = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 _log = structlog.get_logger("burnish.controller.durable")
 
@@ -84,6 +89,23 @@ class DurableEngine:
             raise Internal("the durable engine was not launched")
         await self._start(job_id)
 
+    async def take_up(self, job_id: str) -> None:
+        """Goes on with a job that has not ended.
+
+        One whose workflow is over ended without a word, as when its last writes found the disk
+        full: nobody works on it any more, so it fails now.
+        """
+        status = await DBOS.get_workflow_status_async(job_id)
+        if status is None or status.status not in _OVER:
+            await self.start(job_id)
+            return
+        _log.error("job lost", job=job_id, workflow=status.status)
+        await self._runner.fail(
+            job_id,
+            "JOB_LOST",
+            "the controller could not write how the job ended; its log tells why. Submit it again",
+        )
+
     async def close(self) -> None:
         """Leaves the jobs where they are; the next launch takes them up."""
         # Workflows cut off in mid-step complain, at length; that is what is meant to happen here.
@@ -109,9 +131,8 @@ class DurableEngine:
             try:
                 await offline_job(flow)
             except JobFailed as failure:
-                await DBOS.run_step_async(
-                    {"name": "fail"}, runner.fail, job_id, failure.reason, failure.message
-                )
+                fail = partial(runner.fail, job_id, failure.reason, failure.message)
+                await DBOS.run_step_async({"name": "fail"}, until_written, fail)
 
         return job
 
@@ -149,6 +170,25 @@ class _Flow:
             _log.exception("step broke", job=self._job_id, step=name)
             return _kept_failure("INTERNAL", f"step `{name}` broke; see the controller's log")
         return _kept(value)
+
+
+async def until_written(
+    write: Callable[[], Awaitable[None]],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Writes a job's end, again and again until it is written.
+
+    A job whose end is not written, as on a full disk, would look as if it went on for ever.
+    """
+    delay = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return await write()
+        except Exception:  # a boundary: whatever it is, there is nobody to tell but the log
+            _log.exception("the end of a job was not written", again_in_seconds=delay)
+        await sleep(delay)
+        delay = min(2 * delay, _MAX_RETRY_SECONDS)
 
 
 def _kept(value: str) -> str:
