@@ -111,3 +111,44 @@ async def test_an_answer_is_labelled_and_the_candidate_is_never_named_by_its_has
         assert headers["x-burnish-upstream-model"] == "gpt-x"
         assert headers["x-burnish-candidate-id"].startswith("c_")
         assert CANDIDATE.encode() not in str(headers).encode()
+
+
+def gemini(request: Any) -> Script:
+    content = {"role": "model", "parts": [{"text": "card_arrival"}]}
+    piece = {
+        "candidates": [{"content": content, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 3},
+    }
+    body = json.dumps(piece).encode()
+    if "stream" in request.target:
+        return Script(body=b"data: " + body + b"\r\n\r\n", content_type="text/event-stream")
+    return Script(body=body)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_completion_is_made_by_googles_own_api(stream):
+    messages: Any = [
+        {"role": "system", "content": BASELINE},
+        {"role": "user", "content": "Query: where"},
+    ]
+    async with (
+        testing.suite(gemini, instruction="Name it.", gemini=True) as running,
+        client(running) as openai,
+    ):
+        reply: Any = await openai.chat.completions.create(
+            model="m", messages=messages, stream=stream
+        )
+        if stream:
+            text = "".join([event.choices[0].delta.content or "" async for event in reply])
+        else:
+            text = reply.choices[0].message.content
+        assert text == "card_arrival"
+        sent = running.provider.requests[0]
+        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        assert sent.target == f"/v1/models/gpt-x:{verb}"
+        assert sent.headers["x-goog-api-key"].startswith("sk-provider")
+        assert "authorization" not in sent.headers
+        asked = running.provider.bodies[0]
+        assert asked["systemInstruction"] == {"parts": [{"text": "Name it."}]}
+        finish = running.controller.finished[0]
+        assert (finish.usage.input_tokens, finish.usage.output_tokens) == (11, 3)

@@ -1,19 +1,22 @@
 """Where a model's calls go, and which key goes with them: a key only ever to its own address.
 
 Google has two APIs. Its OpenAI-compatible endpoint is used unless the operator sets
-`BURNISH_GOOGLE_API=native`; then calls are translated to `generateContent` and back, and the policy
-names the same provider `google`. `BURNISH_{PROVIDER}_STREAM_USAGE=off` is for a compatible server
-that refuses `stream_options`; such streams are booked at their worst case.
+`BURNISH_GOOGLE_API=native`; then chat completions are translated to `generateContent` and back, and
+policies name the same provider `google` as before. `BURNISH_{PROVIDER}_STREAM_USAGE=off` is for a
+compatible server that refuses `stream_options`; such streams are booked at their worst case.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from burnish.errors import FailedPrecondition
+from burnish_interceptor.dialects import AppRequest, Forced
+from burnish_interceptor.dialects.chat import ChatRequest
+from burnish_interceptor.dialects.gemini.dialect import GeminiRequest
 from burnish_interceptor.environment import choice
 from burnish_interceptor.policies.policy import Model
 from burnish_interceptor.transport.origin import Origin
@@ -41,11 +44,14 @@ class Account:
         base_url: Ends in the API's version, such as `/v1`; empty when there is none.
         key: Sent as a bearer token; None sends none.
         stream_usage: Whether the provider can be asked to tell the usage of a stream.
+        gemini: Whether chat completions are made by `generateContent`; the base URL is then that of
+            Google's own API, and the compatible one stands below it.
     """
 
     base_url: str
     key: Secret | None = None
     stream_usage: bool = True
+    gemini: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +76,7 @@ class Providers:
         """Takes the accounts; `local` and `openai_compatible` may be without an address."""
         self._accounts = dict(accounts)
         self._targets: dict[tuple[Model, str], Target] = {}
+        self._forced: dict[int, Forced] = {}
 
     @classmethod
     def from_settings(cls, settings: ServiceSettings, environ: Mapping[str, str]) -> Providers:
@@ -97,7 +104,13 @@ class Providers:
             "groq": settings.groq_api_key,
             "google": settings.google_api_key,
         }
+        native = choice(environ, "BURNISH_GOOGLE_API", "compatible", "native") == "native"
         hosted = {name: account(name, key, default=_HOSTED[name]) for name, key in keys.items()}
+        if native:
+            google = hosted["google"]
+            hosted["google"] = replace(
+                google, base_url=google.base_url.removesuffix("/openai"), gemini=True
+            )
         return cls(
             {
                 **hosted,
@@ -107,6 +120,23 @@ class Providers:
                 "local": Account(base_url=_versioned(settings.local_model_url)),
             }
         )
+
+    def forced(self, model: Model) -> Forced:
+        """Returns what is forced on the calls of a model."""
+        known = self._forced.get(id(model))
+        if known is None or known.model is not model:
+            known = Forced(model, ask_usage=self.asks_usage(model))
+            if len(self._forced) >= _MAX_TARGETS:
+                self._forced.clear()
+            self._forced[id(model)] = known
+        return known
+
+    def spoken(self, request: AppRequest, model: Model) -> AppRequest:
+        """Returns a call in the words that a model's provider speaks."""
+        account = self._accounts.get(model.provider)
+        if account is not None and account.gemini and isinstance(request, ChatRequest):
+            return GeminiRequest(request, model.name)
+        return request
 
     def asks_usage(self, model: Model) -> bool:
         """Tells whether a model's provider can be asked to tell the usage of a stream."""
@@ -148,7 +178,12 @@ class Providers:
             raise _unusable(model, "has no base URL; set one in its settings")
         origin, root = _address(model, base_url)
         headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        if key is not None:
+        native = account.gemini and path.startswith("/models/")
+        if account.gemini and not native:
+            root += "/openai"
+        if key is not None and native:
+            headers["x-goog-api-key"] = str(key)
+        elif key is not None:
             headers["authorization"] = f"Bearer {key!s}"
         return Target(origin=origin, path=root + path, headers=headers)
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish_interceptor import routes
+from burnish_interceptor.dialects.chat import ChatRequest
 from burnish_interceptor.policies.policy import Model
 from burnish_interceptor.providers import Account, Providers, ProviderUnusable
 from burnish_interceptor.routes import Tail
@@ -166,3 +167,19 @@ def test_a_provider_that_cannot_tell_the_usage_of_streams_is_not_asked():
     assert providers.asks_usage(model("openai"))
     with pytest.raises(SettingsInvalid, match="BURNISH_GROQ_STREAM_USAGE"):
         Providers.from_settings(settings, {"BURNISH_GROQ_STREAM_USAGE": "perhaps"})
+
+
+def test_googles_own_api_is_spoken_where_the_operator_says_so_and_to_its_host_alone():
+    settings = ServiceSettings(service="interceptor", google_api_key=Secret("key-g"))
+    native = Providers.from_settings(settings, {"BURNISH_GOOGLE_API": "native"})
+    chat = ChatRequest(b'{"messages":[{"role":"user","content":"hi"}]}')
+    google, openai = model("google"), model("openai")
+    assert Providers.from_settings(settings, {}).spoken(chat, google) is chat
+    assert native.spoken(chat, openai) is chat
+    target = native.target(google, native.spoken(chat, google).path)
+    assert target.origin.host == "generativelanguage.googleapis.com"
+    assert target.path == "/v1beta/models/m:generateContent"
+    assert target.headers["x-goog-api-key"] == "key-g"
+    compatible = native.target(google, "/embeddings")
+    assert compatible.path == "/v1beta/openai/embeddings"
+    assert compatible.headers["authorization"] == "Bearer key-g"

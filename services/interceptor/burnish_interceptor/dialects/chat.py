@@ -39,6 +39,7 @@ class ChatRequest:
 
     Attributes:
         path: Where chat completions stand below a base URL.
+        api: Name of the API in metrics and traces.
         conversational: Whether there is a conversation.
         body: The bytes as they came.
         messages: Role and text of each message.
@@ -49,6 +50,7 @@ class ChatRequest:
     """
 
     path: ClassVar[str] = "/chat/completions"
+    api: ClassVar[str] = "chat_completions"
     conversational: ClassVar[bool] = True
     __slots__ = ("_parsed", "body", "choices", "max_output_tokens", "messages", "model", "stream")
 
@@ -105,8 +107,12 @@ class ChatRequest:
         return chat_reply.ChatStream(
             model=shown.model,
             choices=self.choices,
-            usage=self._usage(shown) if self._parsed.wants_usage else None,
+            usage=self.stream_usage(shown),
         )
+
+    def stream_usage(self, shown: Shown) -> UsageRule | None:
+        """Returns what the events tell of tokens; None when the app did not ask."""
+        return self._usage(shown) if self._parsed.wants_usage else None
 
     def _usage(self, shown: Shown) -> UsageRule | None:
         return UsageRule.of(shown.usage, self.messages)

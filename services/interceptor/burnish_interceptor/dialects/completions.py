@@ -39,6 +39,7 @@ class CompletionsRequest:
 
     Attributes:
         path: Where completions stand below a base URL.
+        api: Name of the API in metrics and traces.
         conversational: Whether there is a conversation.
         body: The bytes as they came.
         messages: The prompt; none when there are several prompts, or tokens in place of a text.
@@ -47,6 +48,7 @@ class CompletionsRequest:
     """
 
     path: ClassVar[str] = "/completions"
+    api: ClassVar[str] = "completions"
     conversational: ClassVar[bool] = True
     __slots__ = ("_choices", "_made", "_parsed", "body", "messages", "model", "stream")
 

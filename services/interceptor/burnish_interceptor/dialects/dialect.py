@@ -85,15 +85,18 @@ class AppRequest(Protocol):
         body: The bytes as they came.
         model: Model that the app names, or empty.
         stream: Whether the app wants events.
+        api: Name of the API in metrics and traces.
         conversational: Whether the API has a conversation at all.
         messages: The conversation, as far as it can be rewritten.
     """
 
-    path: ClassVar[str]
+    api: ClassVar[str]
     conversational: ClassVar[bool]
 
     @property
-    def body(self) -> bytes: ...  # noqa: D102 - told above
+    def path(self) -> str: ...  # noqa: D102 - told above
+    @property
+    def body(self) -> bytes: ...  # noqa: D102
     @property
     def model(self) -> str: ...  # noqa: D102
     @property

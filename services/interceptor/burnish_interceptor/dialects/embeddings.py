@@ -39,6 +39,7 @@ class EmbeddingsRequest:
 
     Attributes:
         path: Where embeddings stand below a base URL.
+        api: Name of the API in metrics and traces.
         conversational: Whether there is a conversation.
         messages: None: there is no conversation.
         stream: Never.
@@ -47,6 +48,7 @@ class EmbeddingsRequest:
     """
 
     path: ClassVar[str] = "/embeddings"
+    api: ClassVar[str] = "embeddings"
     conversational: ClassVar[bool] = False
     messages: ClassVar[tuple[Message, ...]] = ()
     stream: ClassVar[bool] = False
@@ -93,7 +95,7 @@ class EmbeddingsRequest:
         data = parsed(body)
         if not isinstance(data.get("data"), list):
             raise NotAnAnswer
-        rebuilt = {"object": "list", "data": _DATA(data["data"]), "model": shown.model}
+        rebuilt = {"object": "list", "data": _DATA(data["data"]), "model": self.model}
         usage = data.get("usage")
         given = integer(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
         if given is not None and shown.usage is not UsageMode.OFF:

@@ -44,6 +44,7 @@ class ResponsesRequest:
 
     Attributes:
         path: Where responses stand below a base URL.
+        api: Name of the API in metrics and traces.
         conversational: Whether there is a conversation.
         body: The bytes as they came.
         messages: Role and text of each message.
@@ -52,6 +53,7 @@ class ResponsesRequest:
     """
 
     path: ClassVar[str] = "/responses"
+    api: ClassVar[str] = "responses"
     conversational: ClassVar[bool] = True
     __slots__ = ("_offset", "_parsed", "body", "messages", "model", "stream")
 

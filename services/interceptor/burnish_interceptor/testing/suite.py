@@ -136,12 +136,15 @@ def offline_policy(
     )
 
 
-def interceptor(controller_target: str, *, base_url: str) -> tuple[InterceptorApp, ServiceSettings]:
+def interceptor(
+    controller_target: str, *, base_url: str, gemini: bool = False
+) -> tuple[InterceptorApp, ServiceSettings]:
     """Returns an interceptor that is not started yet, and its settings.
 
     Args:
         controller_target: gRPC target of the controller.
         base_url: Base URL of provider `openai`.
+        gemini: Whether that provider speaks Google's own API.
     """
     settings = ServiceSettings(
         service="interceptor",
@@ -150,25 +153,26 @@ def interceptor(controller_target: str, *, base_url: str) -> tuple[InterceptorAp
         controller_target=controller_target,
         drain_seconds=1.0,
     )
-    account = Account(base_url=base_url, key=Secret(PROVIDER_KEY))
+    account = Account(base_url=base_url, key=Secret(PROVIDER_KEY), gemini=gemini)
     return InterceptorApp(settings, providers=Providers({"openai": account})), settings
 
 
 @asynccontextmanager
 async def suite(
-    answer: Answer | None = None, *, instruction: str = "Name the intent."
+    answer: Answer | None = None, *, instruction: str = "Name the intent.", gemini: bool = False
 ) -> AsyncIterator[InterceptorSuite]:
     """Runs an interceptor with a provider and a controller around it.
 
     Args:
         answer: What the provider answers; a plain completion when not given.
         instruction: The candidate's.
+        gemini: Whether the provider speaks Google's own API.
     """
     script = Script(body=completion())
     async with controller() as policies, provider(answer or (lambda _: script)) as upstream:
         policies.policies[f"policies/{_POLICY}"] = offline_policy()
         policies.candidates[CANDIDATE] = prompts(instruction)
-        app, settings = interceptor(policies.target, base_url=upstream.base_url)
+        app, settings = interceptor(policies.target, base_url=upstream.base_url, gemini=gemini)
         server = ServiceServer(app, settings)
         try:
             await server.start()

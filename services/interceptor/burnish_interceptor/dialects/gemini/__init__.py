@@ -1,0 +1,1 @@
+"""Google's own API, spoken for apps that speak chat completions."""
