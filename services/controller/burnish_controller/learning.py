@@ -35,7 +35,8 @@ class LearntStage:
     """One stage as it was learnt.
 
     Attributes:
-        stage_id: `main` for a program with one stage, else `stage_0` and on, in call order.
+        stage_id: `main` for a program with one stage, else the name that the app has for it, else
+            `stage_0` and on, in call order.
         patterns: Role and pattern of each message.
         varies_in_system: Whether a system message holds a wildcard.
         calls: The calls that it was learnt from.
@@ -47,7 +48,9 @@ class LearntStage:
     calls: tuple[SentCall, ...]
 
 
-def learn(rollouts: Sequence[Sequence[SentCall]]) -> list[LearntStage]:
+def learn(
+    rollouts: Sequence[Sequence[SentCall]], *, declared: Sequence[str] = ()
+) -> list[LearntStage]:
     """Returns the stages of a program from the calls of its rollouts.
 
     Calls at the same place of each rollout are taken for the same stage, and so are calls with
@@ -55,6 +58,8 @@ def learn(rollouts: Sequence[Sequence[SentCall]]) -> list[LearntStage]:
 
     Args:
         rollouts: Calls of each rollout, in order; at least two rollouts with a call.
+        declared: Stages that the app says it has, in the order they run. They name what is found
+            when they are as many.
     """
     groups: dict[tuple[object, ...], list[SentCall]] = {}
     places: dict[tuple[object, ...], int] = {}
@@ -65,6 +70,8 @@ def learn(rollouts: Sequence[Sequence[SentCall]]) -> list[LearntStage]:
             places.setdefault(signature, position)
     merged = _merge(groups, places)
     names = ["main"] if len(merged) == 1 else [f"stage_{n}" for n in range(len(merged))]
+    if len(merged) > 1 and len({one for one in declared if one}) == len(declared) == len(merged):
+        names = list(declared)
     return [_stage(name, calls) for name, calls in zip(names, merged, strict=True)]
 
 

@@ -32,6 +32,30 @@ def test_two_system_messages_are_two_stages_in_call_order():
     assert [stage.patterns[0][1] for stage in stages] == ["Plan it.", "Do it."]
 
 
+@pytest.mark.parametrize(
+    ("declared", "names"),
+    [
+        (["plan", "act"], ["plan", "act"]),
+        (["plan"], ["stage_0", "stage_1"]),
+        (["plan", "act", "check"], ["stage_0", "stage_1"]),
+        (["plan", "plan"], ["stage_0", "stage_1"]),
+        (["plan", ""], ["stage_0", "stage_1"]),
+    ],
+)
+def test_stages_have_the_apps_own_names_when_it_has_as_many(declared, names):
+    found = learn(
+        [[call(f"r{n}", "Plan it.", f"q {n}x"), call(f"r{n}", "Do it.", f"plan {n}y")]
+         for n in range(3)],
+        declared=declared,
+    )  # fmt: skip
+    assert [stage.stage_id for stage in found] == names
+
+
+def test_one_stage_is_main_whatever_the_app_calls_it():
+    stages = learn([[call(f"r{n}", SYSTEM, f"m{n}")] for n in range(3)], declared=["sort"])
+    assert [stage.stage_id for stage in stages] == ["main"]
+
+
 def test_a_stage_called_a_varying_number_of_times_is_one_stage():
     rollouts = [[call(f"r{n}", SYSTEM, f"step {n}{k}") for k in range(n + 1)] for n in range(3)]
     stages = learn(rollouts)
