@@ -99,19 +99,20 @@ async def process(
 
 
 async def steady(load: Load, row: Row, call: Callable[[int], Awaitable[None]]) -> None:
-    """Makes calls at the rate of the load; a call's span is measured from when it was due."""
+    """Makes calls at the rate of the load, each whatever became of those before."""
     loop = asyncio.get_running_loop()
     start = loop.time() + 0.1
 
     async def one(number: int) -> None:
         due = start + number / load.rate
         await asyncio.sleep(due - loop.time())
+        began = time.perf_counter()
         try:
             await call(number)
         except (aiohttp.ClientError, TimeoutError, RuntimeError):
             row.errors += 1
         else:
-            row.spans.append(1000 * (loop.time() - due))
+            row.spans.append(1000 * (time.perf_counter() - began))
 
     async with asyncio.TaskGroup() as group:
         for number in range(load.count):
