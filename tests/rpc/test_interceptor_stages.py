@@ -98,6 +98,25 @@ async def test_stages_with_the_same_text_take_turns_within_each_rollout():
         assert sent == ["First.", "Second."]
 
 
+async def test_in_an_attempt_older_than_the_process_stages_of_equal_text_stay_unmatched():
+    async with testing.suite() as running:
+        twins = [testing.stage_policy(), testing.stage_policy("reply")]
+        running.controller.policies["policies/job-1"] = testing.offline_policy(*twins)
+        running.controller.candidates[CANDIDATE] = both("First.", "Second.")
+        before = replace(running.grant, issue_time=running.grant.issue_time - 60)
+        url = running.url(before)
+        async with AsyncOpenAI(base_url=url, api_key="x", max_retries=0) as client:
+            await client.chat.completions.create(
+                model="m",
+                messages=[
+                    {"role": "system", "content": BASELINE},
+                    {"role": "user", "content": "Query: a"},
+                ],
+            )
+        assert running.provider.bodies[0]["messages"][0]["content"] == BASELINE
+        assert running.controller.finished[0].trace.stage_id == ""
+
+
 def with_form(**form: Any) -> policy_v1.CandidatePrompts:
     """Returns a candidate whose instruction has another form than a text."""
     found = testing.prompts("")

@@ -1,15 +1,18 @@
 """The labelled corpus: never a wrong stage, and as few calls as can be without one."""
 
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from burnish_interceptor.dialects import Forced
 from burnish_interceptor.dialects.chat import ChatRequest
-from burnish_interceptor.policies.policy import Model, StagePrompt
+from burnish_interceptor.policies.policy import Mode, Model, StagePrompt
 from burnish_interceptor.prompts.match import How, Recogniser
+from burnish_interceptor.prompts.stages import CallSite, StageFinder
 from burnish_interceptor.prompts.substitute import Editor
 from tests.corpus import calls as corpus
 from tests.corpus.calls import Call, Program
@@ -94,6 +97,29 @@ def test_most_calls_are_recognised_when_their_text_is_added_to(chosen):
     assert coverage(table, TEXT_ADDED_TO) >= 0.95
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_calls_never_makes_a_stage_wrong(seed):
+    """The programs have no twins: calls of one attempt in any order, overlapping, keep theirs."""
+    rng = random.Random(seed)
+    finder = StageFinder(since=0.0)
+    for program in PROGRAMS:
+        mixed = list(all_calls(program))
+        rng.shuffle(mixed)
+        for number, call in enumerate(mixed[:120]):
+            site = CallSite(
+                policy=program.name,
+                attempt=(program.name, 1),
+                body_hash=str(rng.randrange(100)),
+                retry=rng.random() < 0.1,
+                hint="",
+                issue_time=1.0,
+            )
+            found = finder.match(program.stages, call.messages, site)
+            assert found.stage is None or found.stage.stage_id == call.stage_id, (number, call)
+            if rng.random() < 0.5:
+                finder.ended(site)
+
+
 def test_calls_to_the_letter_bring_the_values_that_were_put_in():
     recogniser = Recogniser()
     for program in PROGRAMS:
@@ -163,3 +189,24 @@ def test_recognised_calls_get_the_candidate_and_keep_every_other_byte():
                 theirs[system]["content"] = ours[system]["content"]
                 assert f"candidate of {call.stage_id}" in json.dumps(ours[system])
                 assert ours == theirs
+
+
+def test_candidates_of_stages_with_values_in_their_system_text_are_rendered_with_them():
+    recogniser, editor = Recogniser(), Editor()
+    rendered = 0
+    for program in PROGRAMS:
+        stages = tuple(replace(one, mode=Mode.PATTERN) for one in program.stages)
+        for call in corpus.calls(program):
+            found = recogniser.recognise(stages, call.messages)
+            assert found.stage is not None
+            names = sorted(call.bindings)
+            text = "; ".join(f"{name}={{{name}}}" for name in names)
+            made = editor.edited(
+                call.messages,
+                stage=found.stage,
+                prompt=StagePrompt(instruction=text),
+                bindings=found.bindings,
+            )
+            assert made.edit.system == "; ".join(f"{n}={call.bindings[n]}" for n in names)
+            rendered += 1
+    assert rendered == 240

@@ -233,6 +233,37 @@ def test_an_overlap_never_counts_more_than_there_is(pattern, text):
     assert 0.0 <= found.ratio <= 1.0
 
 
+WORDS = st.lists(st.sampled_from(["sort", "the", "letter", "now", "briefly", "for"]), max_size=6)
+SHAPES = st.lists(
+    st.tuples(WORDS, st.sampled_from(["{a}", "", "{b} and {c}"]), WORDS), min_size=1, max_size=3
+)
+
+
+@given(st.lists(SHAPES, min_size=1, max_size=4), st.data())
+def test_a_call_of_a_stage_is_never_taken_for_one_whose_patterns_it_does_not_follow(given_, data):
+    stages = [
+        stage(
+            str(number),
+            *(
+                ("system" if place == 0 else "user", " ".join([*before, hole, *behind]))
+                for place, (before, hole, behind) in enumerate(shapes)
+            ),
+        )
+        for number, shapes in enumerate(given_)
+    ]
+    own = data.draw(st.sampled_from(stages))
+    values = {name: data.draw(st.sampled_from(["x", "y z", ""])) for name in sorted(own.wildcards)}
+    call = [Message(one.role, one.pattern.render(values)) for one in own.messages]
+    found = Recogniser().recognise(stages, call)
+    if found.how is How.EXACT:
+        assert found.bindings is not None
+        assert found.stage is not None
+        for one, message in zip(found.stage.messages, call, strict=False):
+            assert one.pattern.render(found.bindings).strip() == message.text.strip()
+    elif found.stage is not None:
+        assert found.stage is own
+
+
 def test_only_the_ends_of_a_huge_text_are_compared():
     assert len(overlap.tokens_of("word " * 500_000).found) <= MAX_TOKENS
     long = stage("s", ("system", "Begin here. {doc} End there, and say what it was."))

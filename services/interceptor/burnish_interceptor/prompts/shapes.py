@@ -51,7 +51,8 @@ class StageShape:
             "system" if one.role in SYSTEM_ROLES else one.role for one in stage.messages
         )
         self._slots = tuple(
-            (role, one, one.literal) for role, one in zip(self._roles, made, strict=True)
+            (role, one, one.literal, (one.literal or "").strip())
+            for role, one in zip(self._roles, made, strict=True)
         )
         self._systems = self._roles.count("system")
         self._turns = tuple(role for role in self._roles if role != "system")
@@ -64,23 +65,28 @@ class StageShape:
 
         Messages without a pattern, such as the turns of a tool loop, may stand anywhere.
         """
-        if len(messages) != len(self._slots):
+        more = len(messages) - len(self._slots)
+        if more and (more < 0 or self._few):
             return self._bind_among(messages)
+        # Mostly the first messages are the stage's. System messages stand for nothing else.
         found: dict[str, str] = {}
-        for (role, tokens, literal), (given, text) in zip(self._slots, messages, strict=True):
-            if role != given and not (role == "system" and given in SYSTEM_ROLES):
-                break
-            if text == literal:
-                continue
+        for (role, tokens, literal, bare), (given, text) in zip(
+            self._slots, messages, strict=False
+        ):
+            system = role == "system"
+            if role != given and not (system and given in SYSTEM_ROLES):
+                return self._bind_among(messages)
+            if literal is not None:
+                if text == literal or text.strip() == bare:
+                    continue
+                return self._bind_among(messages) if more and not system else None
             bound = tokens.bind(text)
-            if bound is None:
-                return None
-            if self._shared_names and any(found.get(k, v) != v for k, v in bound.items()):
-                return None
+            if bound is None or (
+                self._shared_names and any(found.get(k, v) != v for k, v in bound.items())
+            ):
+                return self._bind_among(messages) if more and not system else None
             found = found | bound if found else bound
-        else:
-            return found if self._slots else None
-        return self._bind_among(messages)
+        return found if self._slots else None
 
     def evidence(self, messages: Sequence[Message], measure: Measure) -> Evidence | None:
         """Returns how much a call says for this stage; None when a message is missing.
@@ -111,12 +117,12 @@ class StageShape:
         return tokens.bind(message.text)
 
     def _last_user(self) -> PatternTokens | None:
-        return next((one for role, one, _ in reversed(self._slots) if role == "user"), None)
+        return next((one for role, one, _, _ in reversed(self._slots) if role == "user"), None)
 
     def _bind_among(self, messages: Sequence[Message]) -> dict[str, str] | None:
         for chosen in self._pairings(messages, middle=True):
             found: dict[str, str] = {}
-            for (_, tokens, _), index in zip(self._slots, chosen, strict=True):
+            for (_, tokens, _, _), index in zip(self._slots, chosen, strict=True):
                 bound = self._bound(tokens, messages, index)
                 if bound is None or any(found.get(k, v) != v for k, v in bound.items()):
                     break
@@ -139,7 +145,7 @@ class StageShape:
     ) -> Evidence | None:
         common = total = wanted = replaced = 0
         weakest = weakest_turn = 1.0
-        for (role, tokens, _), index in zip(self._slots, chosen, strict=True):
+        for (role, tokens, _, _), index in zip(self._slots, chosen, strict=True):
             if index is None:
                 return None
             weight = SYSTEM_WEIGHT if role == "system" else 1
