@@ -36,6 +36,9 @@ DISTRIBUTION_OF = {
     "jsonschema": "jsonschema",
     "numpy": "numpy",
     "openai": "openai",
+    "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-grpc",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry.trace": "opentelemetry-sdk",  # its API comes with the one SDK that fits
     "optuna": "optuna",
     "orjson": "orjson",
     "prometheus_client": "prometheus-client",
@@ -51,12 +54,15 @@ DISTRIBUTION_OF = {
     "uvloop": "uvloop",
 }
 # Used without an import of ours, or not by a service.
+NAMESPACES = ("google", "opentelemetry")
 NEVER_IMPORTED = {
     "aiosqlite": "SQLAlchemy's driver, named in the database's URL",
     "grpcio-tools": "run as a program by scripts/gen_protos.py",
 }
 # What the SDK uses only where it is asked for, by folder below src/burnish.
 OPTIONAL_IN_SDK = {"local": "local", "task_app": "llm", "testing": "dev"}
+# What a service imports only when it is told to, by module.
+OPTIONAL_IN_SERVICE = {"burnish_interceptor.otel": "telemetry"}
 LAZY_ONLY = ("openai", "groq", "google.genai", "optuna")
 
 
@@ -121,7 +127,7 @@ def foreign(name: str) -> str | None:
     root = name.partition(".")[0]
     if root in sys.stdlib_module_names or root.startswith("burnish"):
         return None
-    return ".".join(name.split(".")[:2]) if root == "google" else root
+    return ".".join(name.split(".")[:2]) if root in NAMESPACES else root
 
 
 def reached_from(package: str) -> tuple[set[str], set[str]]:
@@ -131,7 +137,7 @@ def reached_from(package: str) -> tuple[set[str], set[str]]:
     others: set[str] = set()
     while waiting:
         module = waiting.pop()
-        if module in ours:
+        if module in ours or module in OPTIONAL_IN_SERVICE:
             continue
         ours.add(module)
         # What the SDK imports inside functions, it imports only for who asks for it.
@@ -151,6 +157,14 @@ def test_an_extra_covers_every_import_of_its_service(service):
     _, others = reached_from(f"burnish_{service}")
     missing = {DISTRIBUTION_OF.get(root, root) for root in others} - installed_by(service)
     assert missing == set(), f"add to the extra `{service}` or to one that it includes"
+
+
+@pytest.mark.parametrize(("module", "extra"), OPTIONAL_IN_SERVICE.items())
+def test_what_a_service_may_do_without_has_an_extra_of_its_own(module, extra):
+    roots = {foreign(name) for name in imports(sources()[module], inside_functions=True)} - {None}
+    service = module.partition(".")[0].removeprefix("burnish_")
+    needed = {DISTRIBUTION_OF[str(root)] for root in roots}
+    assert needed - installed_by(service) == installed_by(extra) - installed_by("")
 
 
 def test_the_base_covers_what_the_sdk_imports_by_itself():

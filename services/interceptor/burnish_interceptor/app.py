@@ -29,6 +29,7 @@ from burnish_interceptor.policies.policy import Status
 from burnish_interceptor.processes.supervisor import Supervisor
 from burnish_interceptor.providers import Providers
 from burnish_interceptor.servicer import InterceptorServicer
+from burnish_interceptor.spans import spans_from_environment
 from burnish_interceptor.telemetry import Gauges, Recorder
 from burnish_interceptor.trace_client import TraceClient
 from burnish_interceptor.trace_queue import TraceQueue, TraceSettings
@@ -98,7 +99,8 @@ class InterceptorApp:
             self._channel, node_id=settings.node_id, provider_request=traces.provider_request
         )
         self._traces = TraceQueue(sink, max_bytes=traces.max_bytes)
-        self._recorder = Recorder(self._traces)
+        self._spans = spans_from_environment(os.environ, node_id=settings.node_id)
+        self._recorder = Recorder(self._traces, spans=self._spans)
         plane = self._plane(providers)
         self._http = Server(plane.handle, limits=self._options.limits)
         self._address: str | None = None
@@ -147,6 +149,8 @@ class InterceptorApp:
         await self._ledger.start()
         self._policies.start()
         self._traces.start()
+        if self._spans is not None:
+            self._spans.start()
         host, port = await self._http.listen(
             *host_and_port(self._settings.http_listen),
             certificate=_certificate(self._options),
@@ -180,6 +184,8 @@ class InterceptorApp:
         await self._http.stop()
         self._recorder.close()
         await self._traces.stop()
+        if self._spans is not None:
+            await self._spans.stop()
         await self._policies.stop()
         await self._ledger.close()
         self._client.close()
