@@ -16,6 +16,7 @@ import orjson
 Json = Any
 Rule = Callable[[Json], Json]
 ID = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
+_CALL_ID = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
 
 
 class NotAnAnswer(Exception):
@@ -116,6 +117,13 @@ def by_type(kinds: Mapping[str, Rule]) -> Rule:
         return {"type": kind, **rebuilt} if rule and (rebuilt := rule(value)) is not None else None
 
     return rebuild
+
+
+def call_id(value: Json) -> Json:
+    """Allows the id of a tool call, or puts one of ours in its place, the same for the same."""
+    if not isinstance(value, str):
+        return None
+    return value if _CALL_ID.fullmatch(value) else hashed("call_", value)
 
 
 def hashed(prefix: str, value: Json) -> str:

@@ -18,6 +18,7 @@ from burnish_interceptor.dialects.allow import (
     Json,
     NotAnAnswer,
     by_type,
+    call_id,
     fields,
     hashed,
     integer,
@@ -203,7 +204,7 @@ _CALLED = fields({"name": text, "arguments": text})
 _TOOL_CALL = fields(
     {
         "index": integer,
-        "id": matching(ID),
+        "id": call_id,
         "type": one_of("function", "custom"),
         "function": _CALLED,
         "custom": fields({"name": text, "input": text}),

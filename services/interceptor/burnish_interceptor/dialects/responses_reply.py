@@ -17,6 +17,7 @@ from burnish_interceptor.dialects.allow import (
     NotAnAnswer,
     Rule,
     by_type,
+    call_id,
     fields,
     hashed,
     integer,
@@ -149,7 +150,7 @@ ITEM = by_type(
         "function_call": fields(
             {
                 "id": _id("fc_"),
-                "call_id": matching(ID),
+                "call_id": call_id,
                 "name": text,
                 "namespace": text,
                 "arguments": text,
@@ -157,7 +158,7 @@ ITEM = by_type(
             }
         ),
         "custom_tool_call": fields(
-            {"id": _id("ctc_"), "call_id": matching(ID), "name": text, "input": text}
+            {"id": _id("ctc_"), "call_id": call_id, "name": text, "input": text}
         ),
         "web_search_call": fields({"id": _id("ws_"), "status": _ITEM_STATUS}),
     }

@@ -60,11 +60,11 @@ class ResponseStream(AnswerStream):
             return None
         source = parsed(data)
         kind = source.get("type")
-        if kind in _FAILED or source.get("error"):
+        if not isinstance(kind, str) or kind in _FAILED or source.get("error"):
             raise NotAnAnswer
         if kind in _WHOLE or kind in _LAST:
             shown = self._whole(source, last=kind in _LAST)
-        elif isinstance(kind, str) and kind in EVENTS:
+        elif kind in EVENTS:
             place = self._place(source)
             if place is None:
                 return None
@@ -78,7 +78,7 @@ class ResponseStream(AnswerStream):
             return None
         shown = {"type": kind, "sequence_number": self._sequence, **shown}
         self._sequence += 1
-        return sse.encode(orjson.dumps(shown), name=str(kind).encode())
+        return sse.encode(orjson.dumps(shown), name=kind.encode())
 
     def _whole(self, source: Mapping[str, Json], *, last: bool) -> dict[str, Any]:
         response = source.get("response")

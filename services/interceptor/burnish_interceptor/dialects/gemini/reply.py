@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from burnish_interceptor.dialects.allow import ID, NotAnAnswer, hashed, parsed
+from burnish_interceptor.dialects.allow import NotAnAnswer, call_id, hashed, parsed
 
 Json = Any
 _LENGTH = frozenset({"MAX_TOKENS"})
@@ -41,10 +41,10 @@ def completion(body: bytes) -> bytes:
     data = parsed(body)
     choices = []
     for candidate in _candidates(data):
-        reason = candidate.get("finishReason")
+        reason = _reason(candidate)
         if reason in _BROKEN:
             raise NotAnAnswer
-        index = candidate.get("index", 0)
+        index = _index(candidate)
         content, calls = _content(candidate)
         message: dict[str, Json] = {"role": "assistant", "content": content}
         if calls:
@@ -90,7 +90,7 @@ class Pieces:
             yield orjson.dumps({**_envelope(source), "choices": [], "usage": usage(source)})
 
     def _choice(self, candidate: Mapping[str, Json]) -> dict[str, Json]:
-        reason, index = candidate.get("finishReason"), candidate.get("index", 0)
+        reason, index = _reason(candidate), _index(candidate)
         if reason in _BROKEN:
             raise NotAnAnswer
         content, calls = _content(candidate)
@@ -141,7 +141,17 @@ def _candidates(data: Mapping[str, Json]) -> list[dict[str, Json]]:
     candidates = data.get("candidates")
     if not isinstance(candidates, list):
         return []
-    return [one for one in candidates if isinstance(one, dict)]
+    return [one for one in candidates if isinstance(one, dict) and type(_index(one)) is int]
+
+
+def _index(candidate: Mapping[str, Json]) -> Json:
+    return candidate.get("index", 0)
+
+
+def _reason(candidate: Mapping[str, Json]) -> str | None:
+    """Returns why a candidate ended, or None when it has not."""
+    reason = candidate.get("finishReason")
+    return None if reason is None else str(reason)
 
 
 def _content(candidate: Mapping[str, Json]) -> tuple[str | None, list[dict[str, Json]]]:
@@ -162,21 +172,21 @@ def _content(candidate: Mapping[str, Json]) -> tuple[str | None, list[dict[str, 
 def _tool_calls(calls: list[dict[str, Json]], *, index: int, first: int) -> list[dict[str, Json]]:
     found = []
     for place, call in enumerate(calls, start=first):
-        given = call.get("id")
-        known = given if isinstance(given, str) and ID.fullmatch(given) else None
         arguments = orjson.dumps(call.get("args") or {}).decode()
+        name = call.get("name")
+        made = hashed("call_", f"{index}/{place}/{name}/{arguments}")
         found.append(
             {
                 "index": place,
-                "id": known or hashed("call_", f"{index}/{place}/{call.get('name')}/{arguments}"),
+                "id": call_id(call.get("id")) or made,
                 "type": "function",
-                "function": {"name": call.get("name"), "arguments": arguments},
+                "function": {"name": name, "arguments": arguments},
             }
         )
     return found
 
 
-def _finish(reason: Json, called: bool) -> str:
+def _finish(reason: str | None, called: bool) -> str:
     if reason in _LENGTH:
         return "length"
     if reason in _FILTERED:
@@ -203,15 +213,20 @@ def _logprobs(candidate: Mapping[str, Json]) -> dict[str, Json] | None:
     tops = tops if isinstance(tops, list) else []
     content = []
     for place, token in enumerate(chosen):
-        rivals = tops[place].get("candidates", ()) if place < len(tops) else ()
-        content.append({**_token(token), "top_logprobs": [_token(one) for one in rivals]})
+        rivals = _tokens(tops[place].get("candidates")) if _has(tops, place) else []
+        content += [{**one, "top_logprobs": rivals} for one in _tokens([token])]
     return {"content": content}
 
 
-def _token(token: Mapping[str, Json]) -> dict[str, Json]:
-    text = str(token.get("token", ""))
-    return {
-        "token": text,
-        "logprob": token.get("logProbability"),
-        "bytes": list(text.encode("utf-8", "replace")),
-    }
+def _has(tops: list[Json], place: int) -> bool:
+    return place < len(tops) and isinstance(tops[place], dict)
+
+
+def _tokens(tokens: Json) -> list[dict[str, Json]]:
+    found = []
+    for token in tokens if isinstance(tokens, list) else ():
+        text = token.get("token") if isinstance(token, dict) else None
+        if isinstance(text, str):
+            given = list(text.encode("utf-8", "replace"))
+            found.append({"token": text, "logprob": token.get("logProbability"), "bytes": given})
+    return found
