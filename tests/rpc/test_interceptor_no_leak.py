@@ -1,54 +1,170 @@
-"""No word of the candidate reaches the app, whatever the provider does with the prompt."""
+"""No word of the candidate reaches the app or a log, whatever the provider does with the prompt."""
 
 import asyncio
 import base64
 import json
-from typing import Any
-from urllib.parse import quote, urlsplit
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
+from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.types.v1 import candidate_pb2
 from burnish_interceptor import testing
-from burnish_interceptor.testing import BASELINE, CANDIDATE, Script, completion, events
+from burnish_interceptor.testing import (
+    BASELINE,
+    CANDIDATE,
+    TOKEN_KEY,
+    Script,
+    completion,
+    events,
+    replies,
+)
+from burnish_interceptor.testing.canaries import Canaries
+from burnish_interceptor.testing.hostile import stream
 
-CANARY = 'Weigh "verbs" over nouns; then let the wälrus of seven seas decide upon intents'
+INSTRUCTION = (
+    'Weigh "verbs" over nouns; then let the wälrus of the seven seas decide upon all intents, '
+    "for nothing else in this bank is ever to be trusted"
+)
 DEMO = "an egret without a parrot asks about transfers"
+KEY = "sk-provider-0123456789abcdef"
+CANARIES = Canaries(
+    INSTRUCTION, DEMO, CANDIDATE, KEY, TOKEN_KEY, "suite-token", "wälrus", "parrot", "egret"
+)
+APIS = ("chat", "responses", "completions", "embeddings", "gemini")
+FAULTS = (
+    "quoting", "unknown-events", "error-event", "cut", "bytes", "html", "nonsense", "empty",
+    "302", "400", "401", "403", "404", "408", "413", "422", "429", "500", "502", "503", "529",
+)  # fmt: skip
+# What still is an answer, because the fault is only beside it.
+ANSWERED = frozenset({"quoting", "unknown-events", "bytes"})
 
 
-def forms() -> list[bytes]:
-    """Every form in which the canary could be hidden, whole and by its rarer words."""
-    found = []
-    for text in (CANARY, DEMO, CANDIDATE):
-        raw = text.encode()
-        found += [
-            raw,
-            raw.hex().encode(),
-            quote(text).encode(),
-            json.dumps(text)[1:-1].encode(),
-            *(base64.b64encode(b"." * pad + raw)[8:40] for pad in range(3)),
-        ]
-    return [*found, b"verbs", "wälrus".encode(), b"w\\u00e4lrus", b"egret", b"parrot"]
+class Call(NamedTuple):
+    """One call of the test."""
+
+    api: str
+    fault: str
+    stream: bool
+
+    @property
+    def path(self) -> str:
+        names = {"chat": "chat/completions", "gemini": "chat/completions"}
+        return names.get(self.api, self.api)
+
+    @property
+    def body(self) -> bytes:
+        # A text of its own, so that no call is a repeated one.
+        query = f"Query: where is my card ({self.fault})"
+        body: dict[str, Any] = {"model": "m", "stream": self.stream}
+        if self.api in ("chat", "gemini"):
+            messages = [("system", BASELINE), ("user", query)]
+            body["messages"] = [{"role": role, "content": text} for role, text in messages]
+        elif self.api == "responses":
+            body |= {"instructions": BASELINE, "input": query}
+        elif self.api == "completions":
+            body["prompt"] = f"{BASELINE}\n\n{query}"
+        else:
+            body = {"model": "m", "input": query}
+        return json.dumps(body).encode()
 
 
-def leaks(received: bytes) -> list[bytes]:
-    return [form for form in forms() if form.lower() in received.lower()]
+def usual(call: Call) -> tuple[list[Any], dict[str, bool]]:
+    """Returns what a provider answers: events, or one reply; and the form of its stream."""
+    if call.api == "gemini":
+        parts = [{"text": "card_arrival"}]
+        candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}
+        return [{"candidates": [candidate], "usageMetadata": {"promptTokenCount": 1}}], {
+            "done": False
+        }
+    if not call.stream:
+        whole = {
+            "chat": json.loads(completion()), "responses": replies.response(),
+            "completions": replies.legacy_completion(), "embeddings": replies.embeddings(),
+        }  # fmt: skip
+        return [whole[call.api]], {}
+    raw = {
+        "chat": events(), "responses": replies.response_events(),
+        "completions": replies.legacy_events(),
+    }[call.api]  # fmt: skip
+    found = [json.loads(line[6:]) for line in raw.split(b"\n") if line.startswith(b"data: {")]
+    return found, {"named": True, "done": False} if call.api == "responses" else {}
 
 
-async def raw_call(running: Any, *, stream: bool) -> bytes:
+def quoted(request: Any) -> str:
+    """Returns what the provider was sent, as it would repeat it."""
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        for inner in value.values() if isinstance(value, dict) else ():
+            yield from texts(inner)
+        for inner in value if isinstance(value, list) else ():
+            yield from texts(inner)
+
+    return " ".join([*texts(json.loads(request.body)), str(dict(request.headers))])
+
+
+def headers_with(text: str) -> dict[str, str]:
+    plain = text.encode("ascii", "xmlcharrefreplace").decode().replace("\n", " ")
+    names = (
+        "openai-organization", "openai-processing-ms", "x-prompt", "set-cookie", "server-timing",
+        "x-request-id", "retry-after", "retry-after-ms", "x-should-retry", "location", "server",
+        "www-authenticate", "x-ratelimit-remaining-tokens", "link", "via", "warning",
+    )  # fmt: skip
+    return dict.fromkeys(names, plain) | {"x-b64": base64.b64encode(plain.encode()).decode()}
+
+
+def quoting(event: Any, text: str) -> Any:
+    echoes = {"x_debug": text, "prompt": text, "system": [{"text": text}], "warnings": [text]}
+    if "response" in event:
+        return event | echoes | {"response": event["response"] | echoes | {"instructions": text}}
+    return event | echoes | {"id": text, "model": text, "instructions": text}
+
+
+def answer_to(call: Call, request: Any) -> Script:
+    text = quoted(request)
+    headers = headers_with(text)
+    error = {"error": {"message": text, "type": text, "code": text, "param": text}}
+    if call.fault.isdigit():
+        return Script(status=int(call.fault), body=json.dumps(error).encode(), headers=headers)
+    if call.fault == "html":
+        page = f"<html>{text}</html>".encode()
+        return Script(status=502, body=page, headers=headers, content_type="text/html")
+    if call.fault == "empty":
+        return Script(body=b"", headers=headers)
+    found, form = usual(call)
+    content_type = "text/event-stream" if call.stream else "application/json"
+    if call.fault == "nonsense":
+        return Script(body=text.encode(), headers=headers, content_type=content_type)
+    if call.fault == "error-event":
+        found.insert(len(found) // 2, error)
+    found = [quoting(event, text) for event in found]
+    if call.fault == "unknown-events":
+        unknown = {"type": "response.debug", "message": text, "text": text}
+        found = [unknown, *found, unknown] if call.stream else found
+    if not call.stream:
+        body = json.dumps(error if call.fault == "error-event" else found[0]).encode()
+    else:
+        noise = f": {text}\n\nid: {text}\nretry: {text}\n".encode()
+        body = noise + stream(found, **form)
+    return Script(
+        body=body, headers=headers, content_type=content_type, truncated=call.fault == "cut",
+        cut=1 if call.fault == "bytes" else 997,
+    )  # fmt: skip
+
+
+async def raw_call(url: str, call: Call) -> bytes:
     """Makes a call on a bare socket and returns every byte that comes back."""
-    target = urlsplit(running.url() + "/chat/completions")
-    messages = [
-        {"role": "system", "content": BASELINE},
-        {"role": "user", "content": "Query: where is my card"},
-    ]
-    body = json.dumps({"model": "m", "messages": messages, "stream": stream}).encode()
+    target = urlsplit(f"{url}/{call.path}")
     head = (
         f"POST {target.path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
+        f"authorization: Bearer suite-token\r\ncontent-length: {len(call.body)}\r\n\r\n"
     )
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
-    writer.write(head.encode() + body)
+    writer.write(head.encode() + call.body)
     try:
         return await asyncio.wait_for(reader.read(), 20)
     except ConnectionResetError:
@@ -57,93 +173,62 @@ async def raw_call(running: Any, *, stream: bool) -> bytes:
         writer.close()
 
 
-def quoting(request: Any) -> dict[str, Any]:
-    """Fields by which providers repeat what they were sent."""
-    prompt = json.loads(request.body)["messages"]
-    text = " ".join(str(message.get("content")) for message in prompt)
-    return {
-        "id": text, "model": text, "system_fingerprint": text, "service_tier": text,
-        "prompt": prompt, "instructions": text, "prompt_logprobs": [{"1": {"decoded_token": text}}],
-        "prompt_token_ids": [text], "metadata": {"x": text}, "x_groq": {"debug": text},
-        "created": text, "object": text,
-    }  # fmt: skip
-
-
-def answer_with(extra: str) -> Any:
-    def answer(request: Any) -> Script:
-        fields = quoting(request)
-        text = fields["instructions"].encode("ascii", "xmlcharrefreplace").decode()
-        plain = text.replace("\n", " ")
-        headers = {
-            "openai-organization": plain, "x-prompt": plain, "set-cookie": plain,
-            "server-timing": plain, "x-request-id": plain, "retry-after": plain,
-            "x-should-retry": plain, "x-b64": base64.b64encode(plain.encode()).decode(),
-        }  # fmt: skip
-        if extra == "whole":
-            choice = {
-                "index": 0, "finish_reason": fields["id"], "prompt": text, "logprobs": {"x": text},
-                "message": {"role": text, "content": "card_arrival", "reasoning": text,
-                            "reasoning_content": text, "annotations": [text], "x": text},
-            }  # fmt: skip
-            return Script(body=completion(**fields, choices=[choice]), headers=headers)
-        if extra.startswith("stream"):
-            body = events()
-            for name, value in fields.items():
-                patch = f', "x_{name}": {json.dumps(value)}, "choices":'.encode()
-                body = body.replace(b', "choices":', patch)
-            body = body.replace(
-                b'"delta": {', b'"x": ' + json.dumps(text).encode() + b', "delta": {'
-            )
-            body = b": " + plain.encode() + b"\n\nevent: " + plain.encode() + b"\n" + body
-            if extra == "stream-error":
-                error = json.dumps({"error": {"message": text, "code": text}}).encode()
-                body = body[: len(body) // 2].rpartition(b"data: ")[0] + b"data: " + error + b"\n\n"
-            cut = 1 if extra == "stream-bytes" else 0
-            truncated = extra == "stream-cut"
-            return Script(
-                body=body, content_type="text/event-stream", headers=headers, cut=cut or 97,
-                truncated=truncated,
-            )  # fmt: skip
-        if extra == "html":
-            return Script(status=502, body=f"<html>{text}</html>".encode(), headers=headers,
-                          content_type="text/html")  # fmt: skip
-        if extra == "nonsense":
-            return Script(body=text.encode(), headers=headers)
-        problem = {"error": {"message": text, "type": text, "code": text, "param": text}}
-        return Script(status=int(extra), body=json.dumps(problem).encode(), headers=headers)
-
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("extra", "stream"),
-    [("whole", False), ("stream", True), ("stream-bytes", True), ("stream-cut", True),
-     ("stream-error", True), ("html", False), ("html", True), ("nonsense", False),
-     ("nonsense", True), ("400", False), ("400", True), ("401", False), ("404", False),
-     ("429", False), ("500", False), ("503", True), ("302", False)],
-)  # fmt: skip
-async def test_no_form_of_the_candidate_is_in_any_byte_that_the_app_receives(extra, stream):
+def policies(running: Any) -> None:
+    """Has the suite serve a candidate with the secrets, offline and online, for every API."""
     demo = candidate_pb2.Demo(
         bindings={"query": DEMO}, messages=[b'{"role":"assistant","content":"x"}']
     )
-    async with testing.suite(answer_with(extra)) as running:
-        running.controller.candidates[CANDIDATE] = testing.prompts(CANARY, demos=[demo])
-        received = await raw_call(running, stream=stream)
-        sent = json.loads(running.provider.requests[0].body)["messages"]
-        assert CANARY in sent[0]["content"]
-        assert DEMO in sent[1]["content"]
-    assert leaks(received) == []
-    if extra in {"whole", "stream", "stream-bytes"}:
-        assert b"HTTP/1.1 200 OK" in received
-        assert b"arrival" in received
+    running.controller.candidates[CANDIDATE] = testing.prompts(INSTRUCTION, demos=[demo])
+    chat, plain = testing.stage_policy(), testing.stage_policy("plain")
+    del plain.template.messages[:]
+    plain.template.messages.add(role="user", pattern=BASELINE + "\n\nQuery: {query}")
+    both = testing.prompts(INSTRUCTION, demos=[demo], stage_id="plain")
+    whole = running.controller.candidates[CANDIDATE]
+    whole.candidate.stages["plain"].CopyFrom(both.candidate.stages["plain"])
+    running.controller.policies["policies/job-1"] = testing.offline_policy(chat, plain)
+    online = policy_v1.WeightedCandidate(candidate_id=CANDIDATE, weight=1.0, arm="winner")
+    running.controller.policies["policies/live"] = policy_v1.Policy(
+        name="policies/live", version=1, job="jobs/1", stages=[chat, plain], candidates=[online]
+    )
+
+
+@pytest.mark.parametrize("online", [False, True], ids=["offline", "online"])
+@pytest.mark.parametrize("api", APIS)
+async def test_no_form_of_a_secret_is_in_any_byte_that_the_app_receives(api, online, capfd):
+    current: list[Call] = []
+    async with testing.suite(
+        lambda request: answer_to(current[-1], request), gemini=api == "gemini"
+    ) as running:
+        policies(running)
+        url = f"{running.root}/p/live/v1" if online else running.url()
+        for streamed in (False, True) if api != "embeddings" else (False,):
+            for fault in FAULTS:
+                call = Call(api, fault, streamed)
+                current.append(call)
+                made = len(running.provider.requests)
+                received = await raw_call(url, call)
+                assert len(running.provider.requests) == made + 1, call
+                sent = json.dumps(running.provider.bodies[-1], ensure_ascii=False)
+                if api != "embeddings":
+                    assert json.dumps(INSTRUCTION, ensure_ascii=False)[1:-1] in sent, call
+                    assert DEMO in sent, call
+                assert CANARIES.leaks(received) == [], call
+                assert received.startswith(b"HTTP/1.1 200") is (fault in ANSWERED) or streamed
+                if fault in ANSWERED and api != "embeddings":
+                    assert b"arrival" in received, call
+    logged = capfd.readouterr()
+    assert CANARIES.leaks((logged.out + logged.err).encode()) == []
+    assert running.token() not in logged.out + logged.err
 
 
 async def test_the_test_would_see_a_leak():
     async with testing.suite() as running:
-        running.controller.candidates[CANDIDATE] = testing.prompts(CANARY)
-        received = await raw_call(running, stream=False)
-    assert leaks(received + CANARY.encode())
-    assert leaks(received + base64.b64encode(b"xx" + CANARY.encode()))
+        policies(running)
+        call = Call("chat", "none", stream=False)
+        received = await raw_call(running.url(), call)
+    assert CANARIES.leaks(received) == []
+    assert CANARIES.leaks(received + INSTRUCTION.encode())
+    assert CANARIES.leaks(received + base64.b64encode(b"xx" + INSTRUCTION.encode()))
 
 
 async def test_the_token_of_a_url_says_nothing_of_the_candidate():
@@ -151,4 +236,23 @@ async def test_the_token_of_a_url_says_nothing_of_the_candidate():
         token = running.token()
     decoded = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     assert CANDIDATE.encode() not in decoded
-    assert leaks(token.encode() + decoded) == []
+    assert CANARIES.leaks(token.encode() + decoded) == []
+
+
+@pytest.mark.parametrize("mode", ["exact", "app-only", "off"])
+async def test_the_usage_that_is_shown_is_the_operators_choice(mode, monkeypatch):
+    monkeypatch.setenv("BURNISH_USAGE", mode)
+
+    def answer(request: Any) -> Script:
+        count = len(request.body)
+        usage = {"prompt_tokens": count, "completion_tokens": 3, "total_tokens": count + 3}
+        return Script(body=completion(usage=usage))
+
+    told = []
+    for words in (10, 2000):
+        async with testing.suite(answer, instruction="word " * words) as running:
+            received = await raw_call(running.url(), Call("chat", "none", stream=False))
+            told.append(json.loads(received.partition(b"\r\n\r\n")[2]).get("usage"))
+            assert running.controller.finished[0].usage.input_tokens > words
+    assert (told[0] == told[1]) is (mode != "exact")
+    assert (told[0] is None) is (mode == "off")
