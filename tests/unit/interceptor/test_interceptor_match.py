@@ -179,6 +179,11 @@ def test_of_stages_that_hold_one_another_the_narrowest_is_taken():
 def test_a_call_that_nearly_is_of_the_narrower_stage_is_not_taken_for_the_wider():
     found = recognised(NESTED, ("system", "Write SQL."), ("user", "Question: a\n\nThis failed:  b"))
     assert found.stage is NESTED[1]
+    shouted = ("user", "QUESTION: A\nTHIS FAILED: B")
+    for stages in (NESTED, NESTED[::-1]):
+        found = recognised(stages, ("system", "WRITE SQL."), shouted)
+        assert found.stage is not None
+        assert found.stage.stage_id == "repair"
     text = "Question: does it say This failed anywhere"
     unsure = recognised(NESTED, ("system", "Write SQL."), ("user", text))
     assert (unsure.stage, unsure.how) == (None, How.UNSURE)

@@ -4,7 +4,8 @@ A call that follows a stage's patterns to the letter is of that stage; among sev
 most specific is taken, one whose every call would follow the others' patterns too. Else the stage
 is taken that the call repeats most of, provided that
 
-- at least `MIN_RATIO` of the tokens of both is common, system messages counted twice,
+- at least `MIN_RATIO` of the tokens of both is common, system messages counted twice, and at least
+  `MIN_TURN_RATIO` in every other message, since strangers write into those,
 - of every message at least `MIN_RECALL` of the literals is there,
 - at most `MAX_REPLACED` of its words have others in their place: a text that was cut or added to is
   still the stage's, one that says something else in the middle may be of a stage nobody declared,
@@ -72,7 +73,7 @@ _FOREIGN = Recognition(None, None, 0.0, How.FOREIGN)
 class Plan:
     """The stages of one policy, made ready."""
 
-    __slots__ = ("_likeness", "_skeletons", "narrower", "shapes", "stages", "twins")
+    __slots__ = ("_likeness", "_skeletons", "narrower", "shapes", "stages", "twins", "wider")
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = stages
@@ -85,6 +86,8 @@ class Plan:
         self.narrower = tuple(
             tuple(j for j in places if binds[i][j] and not binds[j][i]) for i in places
         )
+        #: For each stage how many others are wider than it.
+        self.wider = tuple(sum(i in narrower for narrower in self.narrower) for i in places)
         #: For each stage those that no text can tell from it, itself among them.
         self.twins = tuple(
             frozenset(j for j in places if i == j or (binds[i][j] and binds[j][i])) for i in places
@@ -174,7 +177,7 @@ class Recogniser:
         ]
         if not found:
             return _FOREIGN
-        best, place = max(found, key=lambda pair: pair[0].ratio)
+        best, place = max(found, key=lambda pair: (pair[0].ratio, plan.wider[pair[1]]))
         twins = plan.twins[place]
         tied = [
             other
