@@ -24,13 +24,12 @@ from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
 from burnish_controller.scoring import Scorer
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
-from burnish_controller.task_apps import AppResult, ModelChoice, RunRequest
+from burnish_controller.task_apps import UNREACHABLE_SECONDS, AppResult, ModelChoice, RunRequest
 from burnish_controller.waves import ROLES as CAPPED_ROLES
 from burnish_controller.waves import Waves
 from burnish_runtime.rollout_token import RolloutGrant, TokenSealer
 
 MAX_ATTEMPTS = 8
-UNREACHABLE_SECONDS = 90.0
 _FIRST_DELAY = 0.25
 _MAX_DELAY = 3.0
 _AWAY = frozenset({"TASK_APP_UNREACHABLE", "TASK_APP_UNHEALTHY"})

@@ -18,6 +18,7 @@ from burnish_controller.phases import (
     search,
 )
 from burnish_controller.phases.base import PhaseServices
+from burnish_controller.task_apps import ask
 
 CANCELLED = "cancelled"
 Step = Callable[..., Awaitable[str]]
@@ -52,7 +53,7 @@ class JobSteps:
 
     async def check_app(self) -> str:
         """Asks the app whether it is well."""
-        await self._job.app.check()
+        await ask(self._job.app.check)
         return ""
 
     async def learn_baseline(self) -> str:

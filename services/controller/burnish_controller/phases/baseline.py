@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import stamina
-
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import FailedPrecondition
 from burnish_controller.context import JobContext, stages_of
 from burnish_controller.demos import sent_call
-from burnish_controller.dispatch import UNREACHABLE_SECONDS, Batch
+from burnish_controller.dispatch import Batch
 from burnish_controller.learning import LearntStage, learn
 from burnish_controller.ledger.budget import NOTHING, Amount
 from burnish_controller.phases import gate
@@ -26,7 +24,7 @@ from burnish_controller.phases.base import (
 )
 from burnish_controller.phases.logs import log_batch, log_component, log_rollouts, seed_scores
 from burnish_controller.store.rollouts import FinishedRollout
-from burnish_controller.task_apps import TaskAppUnhealthy
+from burnish_controller.task_apps import ask
 
 
 class BaselineUnlearnable(FailedPrecondition):
@@ -58,7 +56,7 @@ async def learn_baseline(services: PhaseServices, job: JobContext) -> None:
             f"the baseline cannot be learnt from {len(rollouts)} rollouts with a chat call;"
             " give `initial_prompt`, or at least two bootstrap seeds"
         )
-    learnt = learn(rollouts, declared=await _declared_stages(job))
+    learnt = learn(rollouts, declared=(await ask(job.app.check)).stage_ids)
     names = _names(job.spec, learnt)
     templates = [_template(stage, stage_id=name) for name, stage in zip(names, learnt, strict=True)]
     await services.jobs.save_templates(job.job_id, templates)
@@ -118,20 +116,6 @@ async def evaluate_baseline(services: PhaseServices, job: JobContext) -> None:
         ),
     )
     await services.progress.report(job, "baseline")
-
-
-async def _declared_stages(job: JobContext) -> Sequence[str]:
-    """Returns the stages that the app says it has; asks again while it is away."""
-    async for attempt in stamina.retry_context(
-        on=_may_pass, attempts=None, timeout=UNREACHABLE_SECONDS, wait_initial=0.25, wait_max=3.0
-    ):
-        with attempt:
-            return (await job.app.check()).stage_ids
-    raise AssertionError("stamina either returns or raises")
-
-
-def _may_pass(error: Exception) -> bool:
-    return isinstance(error, TaskAppUnhealthy) and error.reason == TaskAppUnhealthy.default_reason
 
 
 async def _announce(

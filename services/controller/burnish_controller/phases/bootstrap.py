@@ -21,7 +21,7 @@ from burnish_controller.phases.base import (
 from burnish_controller.phases.given import earlier_rollouts
 from burnish_controller.phases.logs import log_batch, log_component, log_rollouts, positions
 from burnish_controller.store.rollouts import FinishedRollout
-from burnish_controller.task_apps import AppExample
+from burnish_controller.task_apps import AppExample, ask
 
 _SOURCES = {
     SetKind.ZERO_SHOT: types_v1.COMPONENT_SOURCE_ZERO_SHOT,
@@ -107,7 +107,7 @@ async def labelled_rows(job: JobContext, seeds: Sequence[int]) -> list[AppExampl
     """Returns the labelled rows of some seeds; empty when the app shows none."""
     if not seeds:
         return []
-    return await job.app.examples(seeds) or []
+    return await ask(lambda: job.app.examples(seeds)) or []
 
 
 async def _stage_sets(

@@ -23,6 +23,7 @@ from burnish_controller.outputs import output_text, reference_text, stage_refere
 from burnish_controller.phases.base import PhaseServices, estimate
 from burnish_controller.phases.bootstrap import labelled_rows
 from burnish_controller.store.rollouts import FinishedRollout
+from burnish_controller.task_apps import ask
 
 HISTORY = 20
 
@@ -75,7 +76,7 @@ async def proposal_request(
     elif job.spec.policy_model.provider == "local":
         request.context.meta_model.provider = "local"
         request.context.meta_model.model = "local-proposer"
-    program = await job.app.program()
+    program = await ask(job.app.program)
     if program is not None:
         request.program_description = program.code or program.description
     await _show_rows(services, job, request)

@@ -15,8 +15,10 @@ from burnish_controller.task_apps.base import (
     TaskAppClient,
     TaskAppUnhealthy,
 )
+from burnish_controller.task_apps.patience import UNREACHABLE_SECONDS, ask
 
 __all__ = [
+    "UNREACHABLE_SECONDS",
     "AppAddress",
     "AppExample",
     "AppFailure",
@@ -28,6 +30,7 @@ __all__ = [
     "RunRequest",
     "TaskAppClient",
     "TaskAppUnhealthy",
+    "ask",
     "connect",
 ]
 

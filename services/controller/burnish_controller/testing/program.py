@@ -79,8 +79,7 @@ class FakeProgram:
 
     async def check(self) -> AppInfo:
         """Says whether it is well."""
-        if not self.healthy:
-            raise TaskAppUnhealthy("task app fake: it is not well; see its log")
+        self._require_well()
         return AppInfo(task="fake")
 
     async def run(self, request: RunRequest) -> AppResult:
@@ -100,15 +99,21 @@ class FakeProgram:
 
     async def examples(self, seeds: Sequence[int]) -> list[AppExample] | None:
         """Shows no labels."""
+        self._require_well()
         return None
 
     async def program(self) -> AppProgram | None:
         """Tells nothing."""
+        self._require_well()
         return None
 
     async def close(self) -> None:
         """Closes one client."""
         self.opened["closed"] += 1
+
+    def _require_well(self) -> None:
+        if not self.healthy:
+            raise TaskAppUnhealthy("task app fake: it is not well; see its log")
 
     async def _run(self, request: RunRequest) -> AppResult:
         token = request.inference_url.split("/r/")[1].removesuffix("/v1")
