@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -16,6 +16,7 @@ from burnish.errors import InvalidArgument, NotFound
 from burnish_controller.ledger.calls import Call
 from burnish_controller.ledger.decisions import cost
 from burnish_controller.ledger.store import CallStore
+from burnish_controller.pricebook import PriceBook, Pricer
 from burnish_controller.store.traces import TraceStore
 from burnish_controller.telemetry import ControllerMetrics
 
@@ -24,7 +25,6 @@ _PAGE = 50
 _MAX_PAGE = 500
 _VIEWS = {trace_v1.TRACE_VIEW_PROVIDER: trace_v3.View.PROVIDER}
 _Context = aio.ServicerContext[Any, Any]
-_Pricer = Callable[[types_v1.ModelSpec, int | None], types_v1.Price | None]
 _log = structlog.get_logger("burnish.controller.traces")
 
 
@@ -42,7 +42,7 @@ class TraceServicer(trace_v1.TraceServiceServicer):
         store: TraceStore,
         calls: CallStore,
         *,
-        price_of: _Pricer,
+        price_of: Pricer,
         metrics: ControllerMetrics,
     ) -> None:
         """Takes what is read and written.
@@ -55,7 +55,7 @@ class TraceServicer(trace_v1.TraceServiceServicer):
         """
         self._store = store
         self._calls = calls
-        self._price_of = price_of
+        self._prices = PriceBook(price_of)
         self._metrics = metrics
 
     async def WriteTraces(
@@ -124,9 +124,8 @@ class TraceServicer(trace_v1.TraceServiceServicer):
     def _price(self, trace: trace_v1.Trace) -> None:
         if not trace.HasField("usage") or trace.usage.HasField("cost_usd"):
             return
-        model = types_v1.ModelSpec(provider=trace.provider, model=trace.model)
         usage = trace.usage
-        price = self._price_of(model, usage.input_tokens)
+        price = self._prices.of(trace.provider, trace.model, usage.input_tokens)
         dollars = cost(price, usage.input_tokens, usage.output_tokens)
         if dollars is not None:
             usage.cost_usd = dollars

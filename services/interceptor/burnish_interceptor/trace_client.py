@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from grpc import aio
 
 from burnish import rpc
-from burnish.api.trace.v1 import trace_service_pb2 as trace_v1
 from burnish.api.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from burnish_interceptor import convert_trace
 from burnish_interceptor.seen import SeenCall
@@ -33,12 +32,8 @@ class TraceClient:
 
     async def write(self, calls: Sequence[SeenCall], *, dropped: int) -> int:
         """Stores a batch; durable on return. Returns how many calls were refused for good."""
-        request = trace_v1.WriteTracesRequest(
-            node_id=self._node_id,
-            traces=[
-                convert_trace.trace(call, provider_request=self._provider_request) for call in calls
-            ],
-            dropped_count=dropped,
+        request = convert_trace.traces_request(
+            self._node_id, calls, dropped=dropped, provider_request=self._provider_request
         )
         async with rpc.translated():
             response = await self._stub.WriteTraces(

@@ -37,6 +37,11 @@ def call(number=0, size=0, **more):
     )
 
 
+def written(seen, kept):
+    request = convert_trace.traces_request("n", [seen], dropped=0, provider_request=kept)
+    return request.traces[0]
+
+
 class Sink:
     """A controller that a test takes away and brings back."""
 
@@ -182,7 +187,7 @@ def test_a_trace_holds_the_call_and_of_the_providers_request_what_is_asked_for(k
         trace=trace_context("", call="ab" * 16),
         bindings={"query": "where"},
     )
-    message = convert_trace.trace(seen, provider_request=kept)
+    message = written(seen, kept)
     assert message.call.provider_request == (body if kept == "full" else b"")
     hashed = hashlib.sha256(body).digest()
     assert message.provider_request_hash == (hashed if kept == "hash" else b"")
@@ -198,7 +203,7 @@ def test_a_trace_holds_the_call_and_of_the_providers_request_what_is_asked_for(k
 
 def test_a_call_without_an_answer_says_why():
     problem = Problem(reason="UPSTREAM_CLOSED", message="gone", retryable=True)
-    message = convert_trace.trace(call(problem=problem), provider_request="off")
+    message = written(call(problem=problem), "off")
     assert message.failure.reason == "UPSTREAM_CLOSED"
     assert not message.HasField("reply")
     assert not message.HasField("usage")
