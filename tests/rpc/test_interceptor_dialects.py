@@ -10,17 +10,15 @@ from burnish_interceptor import testing
 from burnish_interceptor.testing import BASELINE, CANDIDATE, Script, replies
 
 
-def answer(request: Any) -> Script:
-    body, content_type = replies.whole_or_events(request)
-    return Script(body=body, content_type=content_type)
-
-
 def client(running: Any) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=running.url(), api_key="the app's own", max_retries=0)
 
 
 async def test_a_response_is_substituted_and_tells_the_apps_own_instructions():
-    async with testing.suite(answer, instruction="Name it.") as running, client(running) as openai:
+    async with (
+        testing.suite(replies.usual, instruction="Name it.") as running,
+        client(running) as openai,
+    ):
         reply = await openai.responses.create(
             model="m", instructions=BASELINE, input="Query: where", max_output_tokens=9,
         )  # fmt: skip
@@ -40,7 +38,7 @@ async def test_a_response_is_substituted_and_tells_the_apps_own_instructions():
 
 
 async def test_a_response_as_events_is_whole_for_the_client_without_the_hidden_items():
-    async with testing.suite(answer) as running, client(running) as openai:
+    async with testing.suite(replies.usual) as running, client(running) as openai:
         async with openai.responses.stream(
             model="m", instructions=BASELINE, input="Query: where"
         ) as events:
@@ -59,14 +57,14 @@ async def test_a_response_as_events_is_whole_for_the_client_without_the_hidden_i
              {"prompt": {"id": "pmpt_1"}}]
 )  # fmt: skip
 async def test_what_would_be_kept_under_the_suites_key_is_refused(more):
-    async with testing.suite(answer) as running, client(running) as openai:
+    async with testing.suite(replies.usual) as running, client(running) as openai:
         with pytest.raises(BadRequestError, match=next(iter(more))):
             await openai.responses.create(model="m", input="Query: where", **more)
         assert running.provider.requests == []
 
 
 async def test_a_legacy_completion_is_served_whole_and_as_events():
-    async with testing.suite(answer) as running, client(running) as openai:
+    async with testing.suite(replies.usual) as running, client(running) as openai:
         whole = await openai.completions.create(model="m", prompt="Say it.")
         assert whole.choices[0].text == "card_arrival"
         stream = await openai.completions.create(model="m", prompt="Say it.", stream=True)
@@ -77,7 +75,7 @@ async def test_a_legacy_completion_is_served_whole_and_as_events():
 
 
 async def test_embeddings_pass_with_the_apps_own_model_and_spoil_no_rollout():
-    async with testing.suite(answer) as running, client(running) as openai:
+    async with testing.suite(replies.usual) as running, client(running) as openai:
         reply = await openai.embeddings.create(
             model="text-embedding-x", input=["a", "b"], encoding_format="float"
         )
@@ -91,7 +89,7 @@ async def test_embeddings_pass_with_the_apps_own_model_and_spoil_no_rollout():
 
 @pytest.mark.parametrize("path", ["responses/resp_1", "files", "audio/speech", "threads"])
 async def test_other_paths_are_a_404_in_openais_form(path):
-    async with testing.suite(answer) as running, client(running) as openai:
+    async with testing.suite(replies.usual) as running, client(running) as openai:
         with pytest.raises(APIStatusError) as caught:
             await openai.post(f"/{path}", body={}, cast_to=object)
         assert caught.value.status_code == 404
@@ -99,7 +97,7 @@ async def test_other_paths_are_a_404_in_openais_form(path):
 
 
 async def test_an_answer_is_labelled_and_the_candidate_is_never_named_by_its_hash():
-    async with testing.suite(answer) as running, client(running) as openai:
+    async with testing.suite(replies.usual) as running, client(running) as openai:
         raw = await openai.responses.with_raw_response.create(
             model="m", instructions=BASELINE, input="Query: where"
         )

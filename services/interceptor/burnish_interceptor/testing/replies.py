@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish_interceptor.testing import provider
+from burnish_interceptor.testing.provider import Script
 from burnish_interceptor.transport.exchange import Request
 
 
@@ -117,21 +119,41 @@ def embeddings(count: int = 1, **more: object) -> dict[str, Any]:
     }
 
 
-def whole_or_events(request: Request) -> tuple[bytes, str]:
-    """Returns a usual answer to a call of any API, and its content type."""
+def tool_events(arguments: str = '{"intent":"card_arrival"}') -> bytes:
+    """Returns a chat completion that calls a tool, as events."""
+    half = len(arguments) // 2
+    call = {"index": 0, "id": "call_1", "type": "function"}
+    deltas = [
+        {"role": "assistant", "content": None},
+        {"tool_calls": [{**call, "function": {"name": "classify", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": arguments[:half]}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": arguments[half:]}}]},
+    ]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls"})
+    head = {"id": "chatcmpl-provider", "object": "chat.completion.chunk", "created": 1_700_000_000}
+    pieces = [_event({**head, "model": "provider-model", "choices": [one]}) for one in choices]
+    return b"".join(pieces) + b"data: [DONE]\n\n"
+
+
+def usual(request: Request) -> Script:
+    """Returns a usual answer to a call of any API."""
     asked = json.loads(request.body)
-    api = request.target.rpartition("/")[2]
-    stream = asked.get("stream") is True
+    api = request.target.rpartition("/v1/")[2]
+    events = asked.get("stream") is True
     if api == "responses":
-        body = response_events() if stream else _dumps(response())
+        body = response_events() if events else _dumps(response())
     elif api == "embeddings":
         given = asked["input"]
         body = _dumps(embeddings(len(given) if isinstance(given, list) else 1))
-    elif request.target.endswith("/chat/completions"):
-        raise ValueError("chat completions are answered by `completion` and `events`")
+    elif api == "completions":
+        body = legacy_events() if events else _dumps(legacy_completion())
+    elif events:
+        body = tool_events() if asked.get("tools") else provider.events()
     else:
-        body = legacy_events() if stream else _dumps(legacy_completion())
-    return body, "text/event-stream" if stream else "application/json"
+        body = provider.completion()
+    content_type = "text/event-stream" if events else "application/json"
+    return Script(body=body, content_type=content_type)
 
 
 def _event(data: Mapping[str, Any], *, name: str = "") -> bytes:
