@@ -106,6 +106,18 @@ def test_a_text_that_says_something_else_in_the_middle_is_not_taken_for_the_stag
     assert found.ratio > 0.8
 
 
+def test_sentences_in_another_order_are_the_same_text_but_words_are_not():
+    text = "Answer the reader. Be brief and kind. Say from which section it comes."
+    one = stage("s", ("system", text), ("user", "{letter}"))
+    moved = "Be brief and kind.\nsay from which section it comes. Answer  the reader. Now!"
+    found = recognised([one], ("system", moved), ("user", "x"))
+    assert (found.stage, found.how) == (one, How.NEAR)
+    swapped = text.replace("brief and kind", "kind and brief")
+    changed = text.replace("kind", "rude")
+    assert recognised([one], ("system", swapped), ("user", "x")).stage is None
+    assert recognised([one], ("system", changed), ("user", "x")).stage is None
+
+
 def test_what_a_wildcard_stands_for_does_not_count():
     noisy = [
         ("system", "Sort the letter of a reader into exactly one single section of the paper."),

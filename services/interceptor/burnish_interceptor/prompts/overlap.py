@@ -3,7 +3,8 @@
 What stands in place of a wildcard does not count. What both begin and end with to the letter is not
 searched, so that a long text with one change in it costs little, and what is searched is bounded:
 of a long value of a wildcard only its ends are read, and two texts that differ throughout and are
-too long are not compared at all.
+too long are not compared at all. A text in which all sentences of a pattern without wildcards stand
+in another order has all of it in common.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ _FEW_TOKENS = 16
 # Scripts without spaces between words are read letter by letter.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
 
 
 class Tokens(NamedTuple):
@@ -86,7 +90,7 @@ def tokens_of(text: str) -> Tokens:
 class PatternTokens:
     """A pattern made ready to be compared with many texts."""
 
-    __slots__ = ("_parts", "_whole", "bind", "literal", "names", "size")
+    __slots__ = ("_parts", "_sentences", "_whole", "bind", "literal", "names", "size")
 
     def __init__(self, pattern: Pattern, *, optional: Collection[str] = ()) -> None:
         """Takes the pattern, and the names of those wildcards that may be absent."""
@@ -95,6 +99,7 @@ class PatternTokens:
         self.literal = pattern.render({}) if not self.names else None
         #: Returns the wildcards' values when a text follows the pattern to the letter, else None.
         self.bind = Binder(pattern, optional=optional).bind
+        self._sentences = _sentences(self.literal or "")
         self._parts = pattern.parts
         self._whole = _Sought(pattern.parts)
         #: How many tokens its literals have.
@@ -108,6 +113,12 @@ class PatternTokens:
         sought = self._whole if parts is self._parts else _Sought(parts)
         kept = self.size - len(sought.tokens)
         common, extra, replaced = sought.compared(tokenise(rest))
+        if replaced and self._sentences and len(text) <= _MAX_CHARACTERS:
+            given = _sentences(text)
+            if not self._sentences - given:
+                # Everything is there, in another order.
+                more = sum(len(_TOKEN.findall(one)) for one in (given - self._sentences).elements())
+                return Overlap(self.size, self.size, self.size + more, 0)
         return Overlap(
             common=kept + common,
             wanted=self.size,
@@ -225,6 +236,12 @@ def _places(tokens: Sequence[str]) -> dict[str, int]:
     for index, token in enumerate(tokens):
         places[token] = places.get(token, 0) | 1 << index
     return places
+
+
+def _sentences(text: str) -> Counter[str]:
+    """Returns the sentences of a text, without regard to space and case."""
+    found = (" ".join(one.split()).lower() for one in _SENTENCE.split(text))
+    return Counter(one for one in found if one)
 
 
 def _words(tokens: Iterable[str]) -> int:
