@@ -313,11 +313,11 @@ def test_what_is_not_read_of_a_huge_text_does_not_count_as_alike():
 
 def test_memories_are_bounded():
     recogniser = Recogniser()
-    for number in range(600):
+    for number in range(1100):
         stages = [CLASSIFY, ANSWER]
         text = f"{CLASSIFY_TEXT} {number}"
         recogniser.recognise(stages, sent(("system", text), ("user", "Letter: x")))
-    assert len(recogniser._plans) <= 256
+    assert len(recogniser._plans) <= 1024
     for number in range(6000):
         recogniser._overlap(PatternTokens(templates.parse("a")), f"b{number}")
     assert len(recogniser._overlaps) <= 4096

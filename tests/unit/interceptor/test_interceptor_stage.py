@@ -161,6 +161,44 @@ def test_of_twins_that_overlap_no_attempt_is_substituted_throughout(seed):
             assert all(each.stage is None for each in found)
 
 
+def attempt_of(number, rng) -> Any:
+    """Yields the calls of an attempt one after the other: messages, body, whether it is a retry."""
+    for stage_id in ("first", "second"):
+        messages = think(f"{number} {stage_id}")
+        for turn in range(rng.randrange(1, 4)):
+            body = f"{number} {stage_id} {turn}"
+            yield stage_id, list(messages), body, False
+            while rng.random() < 0.3:
+                yield stage_id, list(messages), body, True
+            messages += [Message("assistant", ""), Message("tool", f"result {turn}")]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_calls_made_in_order_are_never_taken_for_the_other_twin(seed):
+    """Attempts side by side, with tool loops, retries and restarts in the middle."""
+    rng = random.Random(seed)
+    one = finder()
+    running = {}
+    matched = 0
+    for now in range(200):
+        number = rng.randrange(20)
+        if number not in running:
+            running[number] = (START + now, attempt_of(now, rng))
+        issued, todo = running[number]
+        if rng.random() < 0.02:
+            one = StageFinder(since=START + now)
+        call = next(todo, None)
+        if call is None:
+            del running[number]
+            continue
+        stage_id, messages, body, retry = call
+        where = site(body, retry=retry, attempt=(f"roll {number} {issued}", 1), issued=issued)
+        found = called(one, messages, where)
+        assert found in (None, stage_id)
+        matched += found is not None
+    assert matched > 0
+
+
 def test_attempts_do_not_disturb_one_another():
     one = finder()
     sites = [site(attempt=(f"roll {i}", 1)) for i in range(20)]

@@ -1,5 +1,7 @@
 """Patterns with wildcards: the grammar, binding and rendering."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,38 @@ def test_what_was_rendered_binds_to_the_same_values(pairs, tail, data):
     assert bound is not None
     assert pattern.render(bound) == rendered
     assert bound == used
+
+
+def as_expression(pattern):
+    return "".join(
+        f"(?P<{part.name}>.*?)" if isinstance(part, Wildcard) else re.escape(part)
+        for part in pattern.parts
+    )
+
+
+@given(
+    st.lists(st.text(alphabet="ab\n ", min_size=1, max_size=3), max_size=4),
+    st.booleans(),
+    st.text(alphabet="ab\n ", max_size=14),
+)
+def test_binding_agrees_with_regular_expressions(literals, opens, text):
+    holes = [Wildcard(name) for name in ("p", "q", "r", "s")]
+    parts = [one for pair in zip(literals, holes, strict=False) for one in pair]
+    pattern = templates.Pattern(tuple(parts[1:] if opens else parts))
+    bound = templates.bind(pattern, text)
+    exact = re.fullmatch(as_expression(pattern), text, re.DOTALL)
+    if exact is not None:
+        assert bound == exact.groupdict()
+    elif bound is not None:
+        assert pattern.render(bound).strip() == text.strip()
+
+
+def test_a_hostile_text_is_read_once():
+    pattern = templates.parse("a".join(f"{{w{i}}}" for i in range(200)))
+    bound = templates.bind(pattern, "a" * 1_000_000)
+    assert bound is not None
+    assert len(bound["w199"]) == 1_000_000 - 199
+    assert templates.bind(templates.parse("x{a}y{b}z" * 50), "xy" * 500_000) is None
 
 
 @given(st.text(max_size=60))

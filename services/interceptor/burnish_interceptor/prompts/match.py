@@ -32,7 +32,7 @@ MIN_RECALL = 0.75
 MAX_REPLACED = 0.0
 MIN_LEAD = 0.5
 _CACHED_OVERLAPS = 4096
-_CACHED_PLANS = 256
+_CACHED_PLANS = 1024
 _CACHED_TEXTS = 4
 
 
@@ -92,6 +92,11 @@ class Plan:
         self.twins = tuple(
             frozenset(j for j in places if i == j or (binds[i][j] and binds[j][i])) for i in places
         )
+
+    @property
+    def has_twins(self) -> bool:
+        """Whether no text can tell some of the stages apart."""
+        return any(len(twins) > 1 for twins in self.twins)
 
     def likeness(self, one: int, other: int) -> float:
         """Returns the ratio that a plain call of one stage has with another."""

@@ -87,13 +87,12 @@ class StageFinder:
         """
         found = self._recogniser.recognise(stages, messages)
         if found.stage is not None:
-            if len(stages) > 1 and len(self._recogniser.plan(stages).shapes) > 1:
-                self._passed(site, stages.index(found.stage))
+            self._passed(stages, found.stage, site)
             return found
         if site.hint:
             named = hinted(stages, found, site.hint)
             if named.stage is not None:
-                self._passed(site, stages.index(named.stage))
+                self._passed(stages, named.stage, site)
                 return named
         if not found.twins:
             return found
@@ -147,9 +146,10 @@ class StageFinder:
         progress.begun.append((len(messages), hash(tuple(messages)), place))
         return place
 
-    def _passed(self, site: CallSite, place: int) -> None:
-        progress = self._of(site)
-        progress.last = max(progress.last, place)
+    def _passed(self, stages: Sequence[Stage], stage: Stage, site: CallSite) -> None:
+        if len(stages) > 1 and self._recogniser.plan(stages).has_twins:
+            progress = self._of(site)
+            progress.last = max(progress.last, stages.index(stage))
 
     def _of(self, site: CallSite) -> _Progress:
         progress = self._progress.get(site.attempt)
