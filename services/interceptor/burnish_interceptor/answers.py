@@ -51,7 +51,11 @@ class Labels:
 
 
 class Answers:
-    """How an interceptor answers."""
+    """How an interceptor answers.
+
+    Attributes:
+        usage: What is told of tokens.
+    """
 
     def __init__(self, *, key: str = "", usage: UsageMode = UsageMode.EXACT) -> None:
         """Takes the settings.
@@ -61,7 +65,7 @@ class Answers:
             usage: What is told of tokens.
         """
         self._key = key.encode() or secrets.token_bytes(32)
-        self._usage = usage
+        self.usage = usage
         self.name_of = lru_cache(maxsize=10_000)(self._name_of)
 
     @classmethod
@@ -81,7 +85,7 @@ class Answers:
 
     def shown(self, model: str) -> Shown:
         """Returns how an answer of a model is shown."""
-        return Shown(model=model, usage=self._usage)
+        return Shown(model=model, usage=self.usage)
 
     def headers(self, labels: Labels, request_id: str) -> dict[str, str]:
         """Returns the headers of an answer; what could break a header is left out."""

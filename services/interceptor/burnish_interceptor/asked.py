@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from time import perf_counter
 
 from burnish_interceptor.dialects import AppRequest, Shown
 from burnish_interceptor.seen import TraceContext, trace_context
@@ -14,53 +14,63 @@ _EVENT_LINES = f"content-type: {EVENTS}\r\ncache-control: no-cache\r\n"
 _JSON_LINES = f"content-type: {JSON}\r\n"
 
 
-class Stopwatch:
-    """Seconds that we took ourselves, while others were not waited for."""
-
-    __slots__ = ("_clock", "_since", "spent")
-
-    def __init__(self) -> None:
-        self._clock = time.perf_counter
-        self.spent = 0.0
-        self._since = self._clock()
-
-    def start(self) -> None:
-        """Goes on."""
-        self._since = self._clock()
-
-    def stop(self) -> None:
-        """Stops, because from here on others are waited for."""
-        self.spent += self._clock() - self._since
-
-    @property
-    def now(self) -> float:
-        """Seconds so far, while it runs."""
-        return self.spent + self._clock() - self._since
-
-
 class Asked:
     """A call of an app, from its arrival to its answer.
 
+    It keeps the time that we took ourselves: `wait` when others are waited for from here on,
+    `go_on` when they no longer are.
+
     Attributes:
         request_id: Ours, told to the app.
-        request: The app's call.
+        body: What the app sent.
+        request: The same, parsed.
         shown: How the answer is shown.
         labels: Header lines that say what the call was taken for.
-        trace: Where it stands in a distributed trace.
-        watch: Time that we took.
     """
 
-    __slots__ = ("labels", "request", "request_id", "shown", "trace", "watch")
+    __slots__ = (
+        "_since",
+        "_spent",
+        "_trace",
+        "_traceparent",
+        "body",
+        "labels",
+        "request",
+        "request_id",
+        "shown",
+    )
 
-    def __init__(
-        self, request_id: str, request: AppRequest, *, watch: Stopwatch, traceparent: str = ""
-    ) -> None:
+    request: AppRequest
+    shown: Shown
+
+    def __init__(self, request_id: str, body: bytes, *, traceparent: str = "") -> None:
+        self._since = perf_counter()
+        self._spent = 0.0
+        self._traceparent = traceparent
+        self._trace: TraceContext | None = None
         self.request_id = request_id
-        self.request = request
-        self.watch = watch
-        self.trace: TraceContext = trace_context(traceparent, call=request_id[-32:])
-        self.shown = Shown(model="")
+        self.body = body
         self.labels = ""
+
+    @property
+    def trace(self) -> TraceContext:
+        """Where it stands in a distributed trace."""
+        if self._trace is None:
+            self._trace = trace_context(self._traceparent, call=self.request_id[-32:])
+        return self._trace
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that we took so far, while we do not wait."""
+        return self._spent + perf_counter() - self._since
+
+    def wait(self) -> None:
+        """Others are waited for from here on."""
+        self._spent += perf_counter() - self._since
+
+    def go_on(self) -> None:
+        """Nobody is waited for from here on."""
+        self._since = perf_counter()
 
     def lines(
         self, content_type: str, *, attempts: int = 1, more: Mapping[str, str] | None = None
@@ -72,13 +82,14 @@ class Asked:
             attempts: How often the provider was called for it.
             more: Further headers.
         """
-        trace = self.trace
+        trace, request_id = self.trace, self.request_id
         return (
             f"{_EVENT_LINES if content_type == EVENTS else _JSON_LINES}"
-            f"x-request-id: {self.request_id}\r\nx-burnish-request-id: {self.request_id}\r\n"
-            f"x-burnish-trace-id: {trace.trace_id}\r\ntraceparent: {trace.traceparent}\r\n"
+            f"x-request-id: {request_id}\r\nx-burnish-request-id: {request_id}\r\n"
+            f"x-burnish-trace-id: {trace.trace_id}\r\n"
+            f"traceparent: 00-{trace.trace_id}-{trace.span_id}-{trace.flags}\r\n"
             f"{self.labels}x-burnish-attempts: {attempts}\r\n"
-            f"x-burnish-overhead-ms: {self.watch.now * 1000:.3f}\r\n"
+            f"x-burnish-overhead-ms: {self.overhead * 1000:.3f}\r\n"
             f"{lines_of(more) if more else ''}"
         )
 

@@ -15,10 +15,11 @@ import structlog
 from burnish.errors import BurnishError, NotFound
 from burnish_interceptor import app_error, routes
 from burnish_interceptor.app_error import AppError
-from burnish_interceptor.asked import Asked, Stopwatch
+from burnish_interceptor.asked import Asked
 from burnish_interceptor.dialects import PARSERS, BadRequest
 from burnish_interceptor.offline import Incoming, OfflineCalls
-from burnish_interceptor.online import OnlineCall, OnlineCalls
+from burnish_interceptor.online import OnlineCalls
+from burnish_interceptor.online_call import Arrival
 from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.policy import Policy
 from burnish_interceptor.refused import CallRefused
@@ -109,48 +110,43 @@ class DataPlane:
         _send_error(exchange, told, request_id)
 
     def _route(self, request: Request, exchange: Exchange, request_id: str) -> Work | None:
-        watch = Stopwatch()
         route = self._routed(request.target)
-        if route is None or route.tail is Tail.OTHER:
-            self._other(request, exchange)
-            return None
-        if request.method == "OPTIONS":
+        if route is None or route.tail is Tail.OTHER or request.method != "POST":
+            return self._other(route, request, exchange, request_id)
+        grant = self._grant(route)
+        headers = request.headers
+        _require(route.tail is not Tail.MODELS)
+        asked = Asked(request_id, request.body, traceparent=headers.get("traceparent", ""))
+        if grant is None:
+            self._online.authorise(headers)
+            rollout = headers.get("x-burnish-rollout") or route.rollout
+            hint = headers.get("x-burnish-stage", "")
+            arrival = Arrival(asked, route.tail, route.segment, rollout, hint, route.shape)
+            return self._online.serve(arrival, exchange)
+        asked.request = PARSERS[route.tail](request.body)
+        incoming = Incoming(asked=asked, grant=grant, headers=headers, shape=route.shape)
+        return self._offline.serve(incoming, exchange)
+
+    def _other(
+        self, route: Route | None, request: Request, exchange: Exchange, request_id: str
+    ) -> Work | None:
+        """Answers what is no call."""
+        method = request.method
+        if method == "OPTIONS":
             exchange.send(204, {"allow": _ALLOW}, b"")
             return None
-        grant = self._grant(route)
-        if grant is None:
-            self._online.authorise(request.headers)
-        if route.tail is Tail.MODELS:
-            _require(request.method in ("GET", "HEAD"))
+        if route is not None and route.tail is not Tail.OTHER:
+            grant = self._grant(route)
+            if grant is None:
+                self._online.authorise(request.headers)
+            _require(route.tail is Tail.MODELS and method in ("GET", "HEAD"))
             policy_id = grant.policy if grant is not None else route.segment
             return self._models(policy_id, route.model, exchange, request_id)
-        _require(request.method == "POST")
-        parsed = PARSERS[route.tail](request.body)
-        headers = request.headers
-        asked = Asked(request_id, parsed, watch=watch, traceparent=headers.get("traceparent", ""))
-        if grant is not None:
-            incoming = Incoming(asked=asked, grant=grant, headers=headers, shape=route.shape)
-            return self._offline.serve(incoming, exchange)
-        rollout = headers.get("x-burnish-rollout") or route.rollout
-        call = OnlineCall(
-            asked,
-            route.segment,
-            rollout or request_id,
-            bool(rollout),
-            headers.get("x-burnish-stage", ""),
-            route.shape,
-        )
-        return self._online.serve(call, exchange)
-
-    def _other(self, request: Request, exchange: Exchange) -> None:
-        """Answers what is no call."""
-        if request.method == "OPTIONS":
-            exchange.send(204, {"allow": _ALLOW}, b"")
-            return
         if request.target.partition("?")[0] not in ("/healthz", "/"):
             raise CallRefused(app_error.invalid("no such path", status=404, code="not_found"))
-        _require(request.method in ("GET", "HEAD"))
+        _require(method in ("GET", "HEAD"))
         exchange.send(200, {"content-type": _JSON}, b'{"status":"ok"}')
+        return None
 
     async def _models(
         self, policy_id: str, model: str, exchange: Exchange, request_id: str

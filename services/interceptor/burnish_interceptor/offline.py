@@ -134,7 +134,7 @@ class OfflineCalls:
         site = CallSite(
             policy=grant.policy,
             attempt=attempt,
-            body_hash=hashlib.sha256(incoming.asked.request.body).hexdigest(),
+            body_hash=hashlib.sha256(incoming.asked.body).hexdigest(),
             retry=self._retries.is_retry(incoming.headers, attempt=attempt),
             hint=incoming.headers.get("x-burnish-stage", ""),
             issue_time=grant.issue_time,
@@ -158,9 +158,9 @@ class OfflineCalls:
             max_output_tokens=prepared.outgoing.max_output_tokens,
         )
         asked = incoming.asked
-        asked.watch.stop()
+        asked.wait()
         decision = await self._parts.journal.begin(call)
-        asked.watch.start()
+        asked.go_on()
         if decision.refused is not None:
             raise CallRefused(_refusal(decision.refused))
         self._label(policy, prepared, incoming)
@@ -200,7 +200,7 @@ class OfflineCalls:
                 start_time=record.start_time,
                 latency=record.latency,
                 first_byte_latency=record.first_byte_latency,
-                overhead=asked.watch.now,
+                overhead=asked.overhead,
                 reply_status=ended.status,
                 stream=ended.events,
                 usage=ended.usage,
@@ -306,7 +306,7 @@ class OfflineCalls:
         record = CallRecord(
             stage_id=prepared.stage_id,
             candidate_id=prepared.candidate_id,
-            app_request=asked.request.body,
+            app_request=asked.body,
             provider_request=b"" if prepared.problem is not None else outgoing.body,
             bindings=prepared.bindings,
             start_time=start_time,
@@ -320,9 +320,9 @@ class OfflineCalls:
             not_sent=ended.not_sent,
             record=record,
         )
-        asked.watch.stop()
+        asked.wait()
         await self._parts.journal.finish(call_id, outcome)
-        asked.watch.start()
+        asked.go_on()
         return ended, record
 
 

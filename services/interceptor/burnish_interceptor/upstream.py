@@ -5,9 +5,11 @@ All of it happens in callbacks of the upstream's connection, so that a call in f
 
 from __future__ import annotations
 
+import abc
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from time import monotonic
+from types import MappingProxyType
 
 from burnish_interceptor import ended as ends
 from burnish_interceptor.asked import EVENTS, Asked
@@ -20,10 +22,10 @@ from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.transport.origin import Origin, UpstreamFailure
 
 _KEEP_ALIVE = b": keep-alive\n\n"
-Done = Callable[["Passage", Ended], None]
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
-class Passage:
+class Passage(abc.ABC):
     """An answer on its way from a provider to an app.
 
     Events of a stream go to the app as they come. While the first is late, and once the provider
@@ -40,7 +42,6 @@ class Passage:
     __slots__ = (
         "_answer",
         "_call",
-        "_done",
         "_headers",
         "_pieces",
         "_status",
@@ -50,29 +51,33 @@ class Passage:
         "sent_at",
     )
 
-    def __init__(self, asked: Asked, exchange: Exchange, done: Done) -> None:
-        """Sends nothing yet; `done` is called once, unless the passage is left."""
+    def __init__(self, asked: Asked, exchange: Exchange) -> None:
+        """Sends nothing yet."""
         self.asked = asked
         self.exchange = exchange
         self.first_byte = 0.0
         self.sent_at = 0.0
-        self._done = done
         self._call: Call | None = None
         self._status = 0
-        self._headers: Mapping[str, str] = {}
+        self._headers: Mapping[str, str] = _NONE
         self._pieces: list[bytes] = []
         self._answer: AnswerStream | None = None
+
+    @abc.abstractmethod
+    def finished(self, ended: Ended) -> None:
+        """Takes how the call ended; called once, unless the passage is left before."""
 
     @property
     def raw(self) -> bytes:
         """The provider's reply so far."""
-        return b"".join(self._pieces)
+        pieces = self._pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def begin(self, client: Client, origin: Origin, data: bytes) -> None:
         """Sends the call."""
-        self.sent_at = time.monotonic()
+        self.sent_at = monotonic()
         self._call = client.send(origin, data, self)
-        self.asked.watch.stop()
+        self.asked.wait()
 
     def leave(self) -> None:
         """Ends the call at once, since nobody waits for its answer any more."""
@@ -83,7 +88,7 @@ class Passage:
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """Takes the head of the reply."""
-        self.first_byte = time.monotonic() - self.sent_at
+        self.first_byte = monotonic() - self.sent_at
         self._status, self._headers = status, headers
         asked = self.asked
         if status == 200 and asked.request.stream and ends.is_events(headers):
@@ -99,37 +104,37 @@ class Passage:
         answer = self._answer
         if answer is None:
             return
-        watch = self.asked.watch
-        watch.start()
+        asked = self.asked
+        asked.go_on()
         shown = answer.feed(data)
         if shown:
             exchange = self.exchange
             if not exchange.started:
-                exchange.start(200, self.asked.lines(EVENTS))
+                exchange.start(200, asked.lines(EVENTS))
             exchange.on_silence = None
             exchange.write(shown)
-        watch.stop()
+        asked.wait()
         if answer.failed:
             self.leave()
             self.end()
 
     def end(self) -> None:
         """Takes the end of the reply."""
-        self.asked.watch.start()
+        self.asked.go_on()
         if self._answer is not None:
             ended = ends.streamed(self._answer, self.raw)
         else:
             ended = ends.whole(self._status, self._headers, self.raw, self.asked)
-        self._done(self, ended)
+        self.finished(ended)
 
     def failure(self, failure: UpstreamFailure) -> None:
         """Takes why there is no whole reply."""
-        self.asked.watch.start()
+        self.asked.go_on()
         if self._answer is not None:
             ended = ends.broken_off(failure, self._answer, self.raw)
         else:
             ended = ends.failed(failure, status=self._status)
-        self._done(self, ended)
+        self.finished(ended)
 
     def _keep_alive(self) -> None:
         exchange = self.exchange
@@ -152,19 +157,27 @@ class Upstream:
 
         An app that has gone does not end the call: it is paid for, so its answer is kept.
         """
-        over: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-
-        def done(_: Passage, ended: Ended) -> None:
-            if not over.done():
-                over.set_result(ended)
-
-        passage = Passage(asked, exchange, done)
+        passage = _Awaited(asked, exchange)
         passage.begin(self._client, target.origin, request(target_head(target), body))
         try:
-            return passage, await over
+            return passage, await passage.over
         except asyncio.CancelledError:
             passage.leave()
             raise
+
+
+class _Awaited(Passage):
+    """An answer whose end a task waits for."""
+
+    __slots__ = ("over",)
+
+    def __init__(self, asked: Asked, exchange: Exchange) -> None:
+        super().__init__(asked, exchange)
+        self.over: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+
+    def finished(self, ended: Ended) -> None:
+        if not self.over.done():
+            self.over.set_result(ended)
 
 
 def target_head(target: Target) -> bytes:
