@@ -143,7 +143,7 @@ class ResponsesRequest:
 
 
 def _messages(given: object) -> list[Message]:
-    if isinstance(given, str):
+    if isinstance(given, str) and given:
         return [Message("user", given)]
     if not isinstance(given, list) or not given:
         raise BadRequest("`input` is missing or empty; send a text or a list of items")
