@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import structlog
 from grpc import aio
 
-from burnish import trace_v3
+from burnish import trace_columns, trace_v3
 from burnish.api.trace import v1 as trace_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument, NotFound
@@ -62,13 +63,14 @@ class TraceServicer(trace_v1.TraceServiceServicer):
         self, request: trace_v1.WriteTracesRequest, context: _Context
     ) -> trace_v1.WriteTracesResponse:
         """Stores a batch; durable on return."""
-        if len(request.traces) > MAX_BATCH:
-            raise InvalidArgument(
-                f"`traces` has {len(request.traces)} entries; send at most {MAX_BATCH}"
-            )
+        count = len(request.traces) + len(request.columns.call_ids)
+        if count > MAX_BATCH:
+            raise InvalidArgument(f"a batch of {count} traces; send at most {MAX_BATCH}")
+        # In a thread, because a whole batch takes some milliseconds.
+        given = [*request.traces, *await asyncio.to_thread(trace_columns.traces, request.columns)]
         if request.dropped_count:
             _log.warning("traces_dropped", node=request.node_id, count=request.dropped_count)
-        good = [trace for trace in request.traces if trace.call_id and trace.rollout_id]
+        good = [trace for trace in given if trace.call_id and trace.rollout_id]
         for trace in good:
             self._price(trace)
         stored = await self._store.add(good)
@@ -77,7 +79,7 @@ class TraceServicer(trace_v1.TraceServiceServicer):
             trace.call_id: types_v1.Failure(
                 reason="TRACE_INVALID", message="`call_id` and `rollout_id` are required"
             )
-            for trace in request.traces
+            for trace in given
             if not trace.call_id or not trace.rollout_id
         }
         return trace_v1.WriteTracesResponse(rejected=rejected)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from burnish.api.ledger.v1 import call_ledger_service_pb2 as _call_ledger_service_pb2
+from burnish.api.types.v1 import model_pb2 as _model_pb2
 from burnish.api.types.v1 import rollout_pb2 as _rollout_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -179,13 +180,18 @@ class WriteTracesRequest(_message.Message):
     NODE_ID_FIELD_NUMBER: _builtins.int
     TRACES_FIELD_NUMBER: _builtins.int
     DROPPED_COUNT_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Stable id of the interceptor replica."""
     dropped_count: _builtins.int
     """Traces lost since the last batch because the buffer was full."""
     @_builtins.property
     def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trace]:
-        """At most 512 traces and 3 MiB."""
+        """At most 512 traces and 3 MiB, those in `columns` included."""
+
+    @_builtins.property
+    def columns(self) -> Global___TraceColumns:
+        """More traces, column by column: an interceptor under load writes them at a third of the cost."""
 
     def __init__(
         self,
@@ -193,14 +199,206 @@ class WriteTracesRequest(_message.Message):
         node_id: _builtins.str = ...,
         traces: _abc.Iterable[Global___Trace] | None = ...,
         dropped_count: _builtins.int = ...,
+        columns: Global___TraceColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_count", b"dropped_count", "node_id", b"node_id", "traces", b"traces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "dropped_count", b"dropped_count", "node_id", b"node_id", "traces", b"traces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WriteTracesRequest: _TypeAlias = WriteTracesRequest  # noqa: Y015
+
+@_typing.final
+class TraceColumns(_message.Message):
+    """Traces of many calls. Every column has one value per call, in the same order, but for those that
+    may be empty as a whole.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FailuresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        @_builtins.property
+        def value(self) -> _rollout_pb2.Failure: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: _rollout_pb2.Failure | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SHARED_FIELD_NUMBER: _builtins.int
+    SHARED_INDEXES_FIELD_NUMBER: _builtins.int
+    CALL_IDS_FIELD_NUMBER: _builtins.int
+    ROLLOUT_IDS_FIELD_NUMBER: _builtins.int
+    APP_REQUESTS_FIELD_NUMBER: _builtins.int
+    PROVIDER_REQUESTS_FIELD_NUMBER: _builtins.int
+    PROVIDER_REQUEST_HASHES_FIELD_NUMBER: _builtins.int
+    REPLIES_FIELD_NUMBER: _builtins.int
+    REPLY_STATUSES_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    START_TIMES_FIELD_NUMBER: _builtins.int
+    LATENCIES_FIELD_NUMBER: _builtins.int
+    FIRST_BYTE_LATENCIES_FIELD_NUMBER: _builtins.int
+    OVERHEADS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    MATCH_RATIOS_FIELD_NUMBER: _builtins.int
+    TRACE_IDS_FIELD_NUMBER: _builtins.int
+    BINDINGS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shared(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedTrace]:
+        """What calls have in common, each once."""
+
+    @_builtins.property
+    def shared_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Position in `shared` by call."""
+
+    @_builtins.property
+    def call_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the calls."""
+
+    @_builtins.property
+    def rollout_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their rollouts."""
+
+    @_builtins.property
+    def app_requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Bodies that the app sent (JSON)."""
+
+    @_builtins.property
+    def provider_requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Bodies that the provider was sent (JSON); no column when they are not kept."""
+
+    @_builtins.property
+    def provider_request_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """SHA-256 of the bodies that the provider was sent; no column when they are not kept."""
+
+    @_builtins.property
+    def replies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Bodies that the provider answered: JSON, or the whole event stream."""
+
+    @_builtins.property
+    def reply_statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """HTTP statuses that the provider answered with; 0 when it did not."""
+
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """Whether the reply is an event stream."""
+
+    @_builtins.property
+    def start_times(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """When the request left, in Unix seconds."""
+
+    @_builtins.property
+    def latencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Seconds until the last byte of the response."""
+
+    @_builtins.property
+    def first_byte_latencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Seconds until the first byte of the response; 0 when there was none."""
+
+    @_builtins.property
+    def overheads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Seconds that the interceptor itself took."""
+
+    @_builtins.property
+    def input_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Tokens read; -1 when the provider did not say."""
+
+    @_builtins.property
+    def output_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Tokens written; -1 when the provider did not say."""
+
+    @_builtins.property
+    def match_ratios(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """How well the app's messages fitted the stage's, in [0, 1]; -1 when nothing was compared."""
+
+    @_builtins.property
+    def trace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """W3C trace ids."""
+
+    @_builtins.property
+    def bindings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Values bound to the template's wildcards: a JSON object, or empty."""
+
+    @_builtins.property
+    def failures(self) -> _containers.MessageMap[_builtins.int, _rollout_pb2.Failure]:
+        """Why there is no usable answer, by position of the call."""
+
+    def __init__(
+        self,
+        *,
+        shared: _abc.Iterable[Global___SharedTrace] | None = ...,
+        shared_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        call_ids: _abc.Iterable[_builtins.str] | None = ...,
+        rollout_ids: _abc.Iterable[_builtins.str] | None = ...,
+        app_requests: _abc.Iterable[_builtins.bytes] | None = ...,
+        provider_requests: _abc.Iterable[_builtins.bytes] | None = ...,
+        provider_request_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+        replies: _abc.Iterable[_builtins.bytes] | None = ...,
+        reply_statuses: _abc.Iterable[_builtins.int] | None = ...,
+        streams: _abc.Iterable[_builtins.bool] | None = ...,
+        start_times: _abc.Iterable[_builtins.float] | None = ...,
+        latencies: _abc.Iterable[_builtins.float] | None = ...,
+        first_byte_latencies: _abc.Iterable[_builtins.float] | None = ...,
+        overheads: _abc.Iterable[_builtins.float] | None = ...,
+        input_tokens: _abc.Iterable[_builtins.int] | None = ...,
+        output_tokens: _abc.Iterable[_builtins.int] | None = ...,
+        match_ratios: _abc.Iterable[_builtins.float] | None = ...,
+        trace_ids: _abc.Iterable[_builtins.str] | None = ...,
+        bindings: _abc.Iterable[_builtins.bytes] | None = ...,
+        failures: _abc.Mapping[_builtins.int, _rollout_pb2.Failure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_requests", b"app_requests", "bindings", b"bindings", "call_ids", b"call_ids", "failures", b"failures", "first_byte_latencies", b"first_byte_latencies", "input_tokens", b"input_tokens", "latencies", b"latencies", "match_ratios", b"match_ratios", "output_tokens", b"output_tokens", "overheads", b"overheads", "provider_request_hashes", b"provider_request_hashes", "provider_requests", b"provider_requests", "replies", b"replies", "reply_statuses", b"reply_statuses", "rollout_ids", b"rollout_ids", "shared", b"shared", "shared_indexes", b"shared_indexes", "start_times", b"start_times", "streams", b"streams", "trace_ids", b"trace_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceColumns: _TypeAlias = TraceColumns  # noqa: Y015
+
+@_typing.final
+class SharedTrace(_message.Message):
+    """What the traces of many calls have in common."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trace(self) -> Global___Trace:
+        """Policy, version, provider, model, API, arm, and of the call stage and candidate."""
+
+    @_builtins.property
+    def price(self) -> _model_pb2.Price:
+        """Price that the policy gives; absent when it does not."""
+
+    def __init__(
+        self,
+        *,
+        trace: Global___Trace | None = ...,
+        price: _model_pb2.Price | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "trace", b"trace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "trace", b"trace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedTrace: _TypeAlias = SharedTrace  # noqa: Y015
 
 @_typing.final
 class WriteTracesResponse(_message.Message):
