@@ -71,8 +71,8 @@ def trace(call_id, rollout="roll-1", *, second=0, candidate="cand_1", version=1,
     )
 
 
-async def write(world, *found, dropped=0):
-    request = trace_v1.WriteTracesRequest(node_id="n", traces=found, dropped_count=dropped)
+async def write(world, *found, **fields):
+    request = trace_v1.WriteTracesRequest(node_id="n", traces=found, **fields)
     async with rpc.translated():
         return await world.traces.WriteTraces(request, timeout=10)
 
@@ -114,6 +114,52 @@ async def test_traces_without_ids_are_refused_and_the_rest_is_kept(traces):
     assert [one.call_id for one in (await listed(traces)).traces] == ["b"]
     with pytest.raises(InvalidArgument):
         await write(traces, *(trace(f"x{n}") for n in range(513)))
+
+
+def columns(*calls):
+    found = trace_v1.TraceColumns()
+    shared = found.shared.add().trace
+    shared.policy, shared.provider, shared.model = "policies/live", "openai", "gpt-4o-mini"
+    for position, call_id in enumerate(calls):
+        found.shared_indexes.append(0)
+        found.call_ids.append(call_id)
+        found.rollout_ids.append("roll-1")
+        found.app_requests.append(json.dumps(REQUEST).encode())
+        found.replies.append(json.dumps(REPLY).encode())
+        found.reply_statuses.append(200)
+        found.streams.append(False)
+        found.start_times.append(1_700_000_000 + position)
+        for column in (found.latencies, found.first_byte_latencies, found.overheads):
+            column.append(0.25)
+        found.input_tokens.append(11)
+        found.output_tokens.append(3)
+        found.match_ratios.append(-1)
+        found.trace_ids.append("")
+        found.bindings.append(b"")
+    return found
+
+
+async def test_traces_in_columns_are_stored_like_any_other(traces):
+    for _ in range(2):
+        await write(traces, columns=columns("b", "a"))
+    found = (await listed(traces)).traces
+    assert [one.call_id for one in found] == ["b", "a"]
+    assert found[0].usage.cost_usd > 0
+    assert not found[0].HasField("match_ratio")
+    event = (await session(traces))["event_history"][0]
+    assert event["call_records"][0]["output_text"] == "arrival"
+
+
+@pytest.mark.parametrize("column", ["replies", "shared_indexes", "bindings", "input_tokens"])
+async def test_columns_that_do_not_tell_the_same_calls_are_refused(traces, column):
+    broken = columns("a", "b")
+    del getattr(broken, column)[1:]
+    with pytest.raises(InvalidArgument, match=column):
+        await write(traces, columns=broken)
+    astray = columns("a")
+    astray.shared_indexes[0] = 7
+    with pytest.raises(InvalidArgument, match="shared"):
+        await write(traces, columns=astray)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,20 @@
-"""The bridge from calls as they were seen to trace messages; beside `convert.py` for its size."""
+"""The bridge from calls as they were seen to trace messages; beside `convert.py` for its size.
+
+Traces leave column by column. What calls share is written once per batch, and a column is one call
+into the protobuf runtime for the whole batch, so that a trace costs about a microsecond.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
+import orjson
 
-from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
 from burnish.api.trace.v1 import trace_service_pb2 as trace_v1
-from burnish_interceptor.seen import SeenCall
+from burnish_interceptor.seen import SeenCall, Served
 
-_BILLION = 1_000_000_000
-_MILLION = 1e6
-_EVENTS = "text/event-stream"
-_JSON = "application/json"
+_UNKNOWN = (-1, -1)
 
 
 def traces_request(
@@ -31,63 +30,58 @@ def traces_request(
             or `off`.
     """
     request = trace_v1.WriteTracesRequest(node_id=node_id, dropped_count=dropped)
-    for call in calls:
-        # Filled in place: to put messages together first would copy every body.
-        _fill(request.traces.add(), call, provider_request)
+    columns = request.columns
+    _share(columns, calls)
+    columns.call_ids.extend([call.call_id for call in calls])
+    columns.rollout_ids.extend([call.rollout_id for call in calls])
+    columns.app_requests.extend([call.app_request for call in calls])
+    if provider_request == "full":
+        columns.provider_requests.extend([call.provider_request for call in calls])
+    elif provider_request == "hash":
+        columns.provider_request_hashes.extend([_hash(call.provider_request) for call in calls])
+    columns.replies.extend([call.reply for call in calls])
+    columns.reply_statuses.extend([call.reply_status for call in calls])
+    columns.streams.extend([call.stream for call in calls])
+    columns.start_times.extend([call.start_time for call in calls])
+    columns.latencies.extend([call.latency for call in calls])
+    columns.first_byte_latencies.extend([call.first_byte_latency for call in calls])
+    columns.overheads.extend([call.overhead for call in calls])
+    usages = [call.usage or _UNKNOWN for call in calls]
+    columns.input_tokens.extend([usage[0] for usage in usages])
+    columns.output_tokens.extend([usage[1] for usage in usages])
+    columns.match_ratios.extend(
+        [-1.0 if call.match_ratio is None else call.match_ratio for call in calls]
+    )
+    columns.trace_ids.extend([call.trace.trace_id if call.trace else "" for call in calls])
+    columns.bindings.extend(
+        [orjson.dumps(call.bindings) if call.bindings else b"" for call in calls]
+    )
+    for position, call in enumerate(calls):
+        if call.problem is not None:
+            failure = columns.failures[position]
+            failure.reason = call.problem.reason
+            failure.message = call.problem.message
+            failure.retryable = call.problem.retryable
     return request
 
 
-def _fill(message: trace_v1.Trace, call: SeenCall, provider_request: str) -> None:
-    served = call.served
-    message.call_id = call.call_id
-    message.rollout_id = call.rollout_id
-    message.policy = f"policies/{served.policy_id}"
-    message.policy_version = served.policy_version
-    message.provider = served.provider
-    message.model = served.model
-    message.api = served.api
-    message.arm = served.arm
-    if call.match_ratio is not None:
-        message.match_ratio = call.match_ratio
-    _set(message.overhead, call.overhead)
-    if call.trace is not None:
-        message.trace_id = call.trace.trace_id
-    _fill_call(message.call, call, provider_request)
-    if call.provider_request and provider_request == "hash":
-        message.provider_request_hash = hashlib.sha256(call.provider_request).digest()
-    if call.reply_status:
-        reply = message.reply
-        reply.status = call.reply_status
-        reply.content_type = _EVENTS if call.stream else _JSON
-        reply.body = call.reply
-    if call.usage is not None:
-        usage = message.usage
-        read, written = call.usage
-        usage.input_tokens = read
-        usage.output_tokens = written
-        usage.call_count = 1
+def _share(columns: trace_v1.TraceColumns, calls: Sequence[SeenCall]) -> None:
+    places: dict[Served, int] = {}
+    columns.shared_indexes.extend([places.setdefault(call.served, len(places)) for call in calls])
+    for served in places:
+        shared = columns.shared.add()
+        trace = shared.trace
+        trace.policy = f"policies/{served.policy_id}"
+        trace.policy_version = served.policy_version
+        trace.provider = served.provider
+        trace.model = served.model
+        trace.api = served.api
+        trace.arm = served.arm
+        trace.call.stage_id = served.stage_id
+        trace.call.candidate_id = served.candidate_id
         if served.price is not None:
-            usage.cost_usd = (read * served.price[0] + written * served.price[1]) / _MILLION
-    if call.problem is not None:
-        message.failure.reason = call.problem.reason
-        message.failure.message = call.problem.message
-        message.failure.retryable = call.problem.retryable
+            shared.price.input_usd_per_million, shared.price.output_usd_per_million = served.price
 
 
-def _fill_call(message: ledger_v1.CallTrace, call: SeenCall, provider_request: str) -> None:
-    message.stage_id = call.served.stage_id
-    message.candidate_id = call.served.candidate_id
-    message.app_request = call.app_request
-    if provider_request == "full":
-        message.provider_request = call.provider_request
-    if call.bindings:
-        message.bindings.update(call.bindings)
-    _set(message.start_time, call.start_time)
-    _set(message.latency, call.latency)
-    _set(message.first_byte_latency, call.first_byte_latency)
-
-
-def _set(message: Timestamp | Duration, seconds: float) -> None:
-    whole = int(seconds)
-    message.seconds = whole
-    message.nanos = int((seconds - whole) * _BILLION)
+def _hash(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest() if body else b""

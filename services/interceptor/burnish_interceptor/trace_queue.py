@@ -20,14 +20,16 @@ from burnish_interceptor.seen import SeenCall
 
 _log = structlog.get_logger("burnish.interceptor.traces")
 _MEBIBYTE = 1024 * 1024
-_BATCH_CALLS = 64
-_BATCH_BYTES = 512 * 1024
+_BATCH_CALLS = 512
+_BATCH_BYTES = _MEBIBYTE
 # Above this a trace is sent without bodies, so that every batch fits a message.
 _LARGEST_BODIES = 2 * _MEBIBYTE
 _OVERHEAD_BYTES = 1024
-_LINGER_SECONDS = 0.05
+# A batch costs some 300 us whatever is in it, so calls wait a little for company.
+_LINGER_SECONDS = 0.25
 _WAIT_SECONDS = (0.1, 2.0)
-_PROVIDER_REQUESTS = ("hash", "full", "off")
+# Off unless asked for: candidate and version say what was sent, and a hash is dear.
+_PROVIDER_REQUESTS = ("off", "hash", "full")
 DEFAULT_MAX_BYTES = 64 * _MEBIBYTE
 
 
@@ -43,8 +45,8 @@ class TraceSettings:
 
     Attributes:
         max_bytes: Most bytes that wait for the controller.
-        provider_request: What is kept of the body that the provider was sent: its `hash`, `full`
-            or `off`.
+        provider_request: What is kept of the body that the provider was sent: `off`, its `hash`,
+            or `full`.
     """
 
     max_bytes: int = DEFAULT_MAX_BYTES

@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
 import pytest
 
+from burnish import trace_columns
 from burnish.errors import InvalidArgument, Unavailable
 from burnish_interceptor import convert_trace, testing
 from burnish_interceptor.calls import Problem
@@ -39,7 +41,8 @@ def call(number=0, size=0, **more):
 
 def written(seen, kept):
     request = convert_trace.traces_request("n", [seen], dropped=0, provider_request=kept)
-    return request.traces[0]
+    (found,) = trace_columns.traces(request.columns)
+    return found
 
 
 class Sink:
@@ -76,15 +79,15 @@ async def sink():
 async def test_everything_put_arrives_in_order_in_batches_that_fit_a_message(sink):
     queue = TraceQueue(sink)
     queue.start()
-    for number in range(200):
+    for number in range(1_200):
         queue.put(call(number))
     await queue.drain()
-    assert sink.written == [f"call-{number}" for number in range(200)]
-    assert max(len(batch) for batch in sink.batches) == 64
+    assert sink.written == [f"call-{number}" for number in range(1_200)]
+    assert [len(batch) for batch in sink.batches] == [512, 512, 176]
     assert (queue.byte_count, len(queue), queue.dropped_count) == (0, 0, 0)
     sink.batches.clear()
     for number in range(4):
-        queue.put(call(number, size=300_000))
+        queue.put(call(number, size=600_000))
     await queue.drain()
     assert [len(batch) for batch in sink.batches] == [1, 1, 1, 1]
     await queue.stop()
@@ -194,11 +197,30 @@ def test_a_trace_holds_the_call_and_of_the_providers_request_what_is_asked_for(k
     assert (message.policy, message.policy_version, message.arm) == ("policies/live", 3, "winner")
     assert message.call.start_time.ToNanoseconds() == 1_700_000_000_250_000_000
     assert message.call.latency.ToMilliseconds() == 500
-    assert message.overhead.ToNanoseconds() == 123_000
+    assert message.overhead.ToNanoseconds() == pytest.approx(123_000, abs=1)
     assert message.HasField("match_ratio")
     assert message.usage.cost_usd == pytest.approx(0.002)
     assert message.call.bindings == {"query": "where"}
     assert message.trace_id == "ab" * 16
+
+
+def test_calls_of_one_batch_keep_what_is_their_own_and_share_the_rest():
+    other = replace(SERVED, arm="baseline", candidate_id="", price=None)
+    calls = [
+        call(0, usage=(1, 2)),
+        call(1)._replace(served=other, usage=(3, 4)),
+        call(2, problem=Problem(reason="GONE", message="gone", retryable=True)),
+        call(3, reply=b"data: x", reply_status=200, stream=True),
+    ]
+    request = convert_trace.traces_request("n", calls, dropped=0, provider_request="off")
+    assert len(request.columns.shared) == 2
+    found = trace_columns.traces(request.columns)
+    assert [one.call_id for one in found] == [f"call-{number}" for number in range(4)]
+    assert [one.arm for one in found] == ["winner", "baseline", "winner", "winner"]
+    assert [one.usage.HasField("cost_usd") for one in found] == [True, False, False, False]
+    assert [one.HasField("usage") for one in found] == [True, True, False, False]
+    assert [one.failure.reason for one in found] == ["", "", "GONE", ""]
+    assert [one.reply.content_type for one in found] == ["", "", "", "text/event-stream"]
 
 
 def test_a_call_without_an_answer_says_why():

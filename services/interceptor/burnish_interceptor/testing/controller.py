@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import grpc
 from grpc import aio
 
+from burnish import trace_columns
 from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
 from burnish.api.ledger.v1.call_ledger_service_pb2_grpc import (
     CallLedgerServiceServicer,
@@ -88,7 +89,8 @@ class _Traces(TraceServiceServicer):
     ) -> trace_v1.WriteTracesResponse:
         """Keeps a batch."""
         self.dropped_count += request.dropped_count
-        self.traces.update({trace.call_id: trace for trace in request.traces})
+        given = [*request.traces, *trace_columns.traces(request.columns)]
+        self.traces.update({trace.call_id: trace for trace in given})
         return trace_v1.WriteTracesResponse()
 
     async def ListTraces(

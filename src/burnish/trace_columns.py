@@ -1,0 +1,144 @@
+"""Traces out of columns, as interceptors write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sized
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from burnish.api.trace.v1 import trace_service_pb2 as trace_v1
+from burnish.errors import InvalidArgument
+
+_MAX_SECONDS = 253_402_300_799
+_BILLION = 1_000_000_000
+_MILLION = 1e6
+_EVENTS = "text/event-stream"
+_JSON = "application/json"
+
+
+class ColumnsUneven(InvalidArgument):
+    """Columns that do not tell the same calls. Never valid; do not retry."""
+
+    default_reason = "COLUMNS_UNEVEN"
+
+
+def traces(columns: trace_v1.TraceColumns) -> list[trace_v1.Trace]:
+    """Returns the traces of all calls, in order.
+
+    Raises:
+        ColumnsUneven: A column has another length, or a position leads nowhere.
+    """
+    _check(columns)
+    return [_trace(columns, position) for position in range(len(columns.call_ids))]
+
+
+def _trace(columns: trace_v1.TraceColumns, position: int) -> trace_v1.Trace:
+    shared = columns.shared[columns.shared_indexes[position]]
+    found = trace_v1.Trace()
+    found.CopyFrom(shared.trace)
+    found.call_id = columns.call_ids[position]
+    found.rollout_id = columns.rollout_ids[position]
+    found.trace_id = columns.trace_ids[position]
+    _set(found.overhead, columns.overheads[position])
+    if columns.match_ratios[position] >= 0:
+        found.match_ratio = columns.match_ratios[position]
+    if columns.provider_request_hashes:
+        found.provider_request_hash = columns.provider_request_hashes[position]
+    if position in columns.failures:
+        found.failure.CopyFrom(columns.failures[position])
+    _fill_call(found, columns, position)
+    _fill_usage(found, shared, columns, position)
+    return found
+
+
+def _fill_call(found: trace_v1.Trace, columns: trace_v1.TraceColumns, position: int) -> None:
+    call = found.call
+    call.app_request = columns.app_requests[position]
+    if columns.provider_requests:
+        call.provider_request = columns.provider_requests[position]
+    _set(call.start_time, columns.start_times[position])
+    _set(call.latency, columns.latencies[position])
+    _set(call.first_byte_latency, columns.first_byte_latencies[position])
+    for name, value in _bindings(columns.bindings[position]).items():
+        call.bindings[name] = value
+    if columns.reply_statuses[position]:
+        found.reply.status = columns.reply_statuses[position]
+        found.reply.content_type = _EVENTS if columns.streams[position] else _JSON
+        found.reply.body = columns.replies[position]
+
+
+def _fill_usage(
+    found: trace_v1.Trace,
+    shared: trace_v1.SharedTrace,
+    columns: trace_v1.TraceColumns,
+    position: int,
+) -> None:
+    read, written = columns.input_tokens[position], columns.output_tokens[position]
+    if read < 0 or written < 0:
+        return
+    found.usage.input_tokens = read
+    found.usage.output_tokens = written
+    found.usage.call_count = 1
+    if shared.HasField("price"):
+        price = shared.price
+        dollars = read * price.input_usd_per_million + written * price.output_usd_per_million
+        found.usage.cost_usd = dollars / _MILLION
+
+
+def _check(columns: trace_v1.TraceColumns) -> None:
+    count = len(columns.call_ids)
+    whole: dict[str, Sized] = {
+        "shared_indexes": columns.shared_indexes,
+        "rollout_ids": columns.rollout_ids,
+        "app_requests": columns.app_requests,
+        "replies": columns.replies,
+        "reply_statuses": columns.reply_statuses,
+        "streams": columns.streams,
+        "start_times": columns.start_times,
+        "latencies": columns.latencies,
+        "first_byte_latencies": columns.first_byte_latencies,
+        "overheads": columns.overheads,
+        "input_tokens": columns.input_tokens,
+        "output_tokens": columns.output_tokens,
+        "match_ratios": columns.match_ratios,
+        "trace_ids": columns.trace_ids,
+        "bindings": columns.bindings,
+    }
+    optional: dict[str, Sized] = {
+        "provider_requests": columns.provider_requests,
+        "provider_request_hashes": columns.provider_request_hashes,
+    }
+    uneven = [name for name, column in whole.items() if len(column) != count]
+    uneven += [name for name, column in optional.items() if len(column) not in (0, count)]
+    places = len(columns.shared)
+    if not all(0 <= index < places for index in columns.shared_indexes):
+        uneven.append("shared")
+    if uneven:
+        raise ColumnsUneven(
+            f"`columns` tells {count} calls by `call_ids`, and another number by "
+            f"{', '.join(uneven)}; give one value per call",
+            metadata={"columns": ", ".join(uneven)},
+        )
+
+
+def _bindings(body: bytes) -> dict[str, str]:
+    if not body:
+        return {}
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _set(message: Timestamp | Duration, seconds: float) -> None:
+    # A time that no message can hold is a sender's fault, and not worth a trace.
+    if not 0 <= seconds < _MAX_SECONDS:
+        return
+    whole = int(seconds)
+    message.seconds = whole
+    message.nanos = int((seconds - whole) * _BILLION)
