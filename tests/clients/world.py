@@ -127,11 +127,12 @@ class World:
 
 
 def prompt_of(body: Mapping[str, Any]) -> str:
-    """Returns the instructions of a call of either API."""
-    if "messages" not in body:
+    """Returns the instructions of a call: a member of the Responses API, or the first message."""
+    if "instructions" in body:
         return str(body["instructions"])
-    assert body["messages"][0]["role"] in ("system", "developer")
-    return str(body["messages"][0]["content"])
+    first = (body.get("messages") or body["input"])[0]
+    assert first["role"] in ("system", "developer")
+    return str(first["content"])
 
 
 @asynccontextmanager
@@ -225,8 +226,7 @@ def _other(request: Request) -> Script:
         return Script(body=json.dumps(replies.response(output=[call])).encode())
     if request.target.endswith("/responses") and "text" in asked:
         return Script(body=json.dumps(replies.response(ARGUMENTS)).encode())
-    body, content_type = replies.whole_or_events(request)
-    return Script(body=body, content_type=content_type)
+    return replies.usual(request)
 
 
 def failing(
