@@ -108,7 +108,10 @@ def from_provider(status: int, headers: Mapping[str, str], code: str | None) -> 
         if (value := headers.get(name)) is not None and _RETRY_AFTER.fullmatch(value)
     }
     should_retry = headers.get("x-should-retry")
-    if should_retry in ("true", "false"):
+    if shown != status:
+        # A redirect is never followed, and it would be one again.
+        kept["x-should-retry"] = "false"
+    elif should_retry in ("true", "false"):
         kept["x-should-retry"] = should_retry
     return AppError(
         status=shown,

@@ -114,7 +114,9 @@ def streamed(answer: AnswerStream, raw: bytes) -> Ended:
 
 
 def broken_off(failure: UpstreamFailure, answer: AnswerStream, raw: bytes) -> Ended:
-    """Returns the end of a call whose stream broke off."""
+    """Returns the end of a call whose stream broke off; behind the answer's end nothing is lost."""
+    if answer.complete:
+        return streamed(answer, raw)
     ended = failed(failure, status=200)
     ended.answer, ended.raw, ended.events = answer, raw, True
     return ended

@@ -48,11 +48,11 @@ def completion(body: bytes, *, model: str, usage: UsageRule | None) -> tuple[byt
         usage: What is told of tokens; None tells nothing.
 
     Raises:
-        NotAnAnswer: The body is no JSON object with a list of choices.
+        NotAnAnswer: The body is no JSON object with a list of choices, or none was made.
     """
     data = parsed(body)
     choices = data.get("choices")
-    if type(choices) is not list:
+    if type(choices) is not list or not choices:
         raise NotAnAnswer
     shown = [one for choice in choices if (one := _choice(choice)) is not None]
     used = data.get("usage")
@@ -80,6 +80,7 @@ class ChatStream(AnswerStream):
         self._rule = usage
         self._finished: set[int] = set()
         self._head = b""
+        self._chosen = False
 
     def rest(self) -> bytes:
         """Returns what was kept back, with the end of the stream."""
@@ -87,6 +88,8 @@ class ChatStream(AnswerStream):
 
     def _event(self, data: bytes) -> bytes | None:
         if data == sse.DONE:
+            if not self._chosen:
+                raise NotAnAnswer
             self._done = True
             return None
         source = parsed(data)
@@ -100,6 +103,8 @@ class ChatStream(AnswerStream):
             return None
         if not self._head:
             self._head = self._prefix(source)
+        if choices:
+            self._chosen = True
         if len(choices) == 1 and (plain := _plain_delta(choices[0])) is not None and not used:
             return self._head + plain
         return self._rich(choices, used)

@@ -99,7 +99,7 @@ class CompletionsRequest:
     def answer(self, body: bytes, shown: Shown) -> tuple[bytes, Tokens | None]:
         """Returns a whole answer for the app, and the provider's tokens in and out."""
         data = parsed(body)
-        if not isinstance(data.get("choices"), list):
+        if not isinstance(data.get("choices"), list) or not data["choices"]:
             raise NotAnAnswer
         rebuilt = _envelope(data, shown.model)
         rebuilt["choices"] = _CHOICES(data["choices"])

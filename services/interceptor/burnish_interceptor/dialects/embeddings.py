@@ -28,6 +28,7 @@ from burnish_interceptor.dialects.dialect import (
     UsageMode,
 )
 from burnish_interceptor.dialects.stream import AnswerStream
+from burnish_interceptor.dialects.usage import count
 from burnish_interceptor.prompts.edit import NO_EDIT, Message, PromptEdit
 
 _MAX_INPUTS = 2048
@@ -97,7 +98,7 @@ class EmbeddingsRequest:
             raise NotAnAnswer
         rebuilt = {"object": "list", "data": _DATA(data["data"]), "model": self.model}
         usage = data.get("usage")
-        given = integer(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
+        given = count(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
         if given is not None and shown.usage is not UsageMode.OFF:
             rebuilt["usage"] = {"prompt_tokens": given, "total_tokens": given}
         return orjson.dumps(rebuilt), None if given is None else (given, 0)

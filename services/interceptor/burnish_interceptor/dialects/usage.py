@@ -12,6 +12,8 @@ from burnish_interceptor.prompts.edit import Message
 # A token is taken for this many bytes where the provider's own count would tell too much.
 BYTES_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
+# No call has more; a provider that says so is wrong, and would spoil the books.
+_MOST_TOKENS = 10**9
 
 Json = Any
 
@@ -86,16 +88,16 @@ class UsageRule:
         """Returns a provider's usage for the app; None when it says nothing of use."""
         if not isinstance(usage, dict):
             return None
-        given, made = usage.get(words.input), usage.get(words.output)
-        if type(given) is not int:
+        given, made = count(usage.get(words.input)), count(usage.get(words.output))
+        if given is None:
             return None
         shown: dict[str, Json] = {words.input: given if self.estimate is None else self.estimate}
         total = shown[words.input]
-        if type(made) is int:
+        if made is not None:
             shown[words.output] = made
             total += made
-        exact = usage.get("total_tokens")
-        shown["total_tokens"] = exact if self.estimate is None and type(exact) is int else total
+        exact = count(usage.get("total_tokens"))
+        shown["total_tokens"] = exact if self.estimate is None and exact is not None else total
         if self.estimate is None:
             _details(usage, words.input_details, shown)
         _details(usage, words.output_details, shown)
@@ -106,8 +108,13 @@ def tokens(usage: Json, words: Words) -> Tokens | None:
     """Returns tokens in and out, or None when the provider does not say."""
     if not isinstance(usage, dict):
         return None
-    given, made = usage.get(words.input), usage.get(words.output, 0)
-    return (given, made) if type(given) is int and type(made) is int else None
+    given, made = count(usage.get(words.input)), count(usage.get(words.output, 0))
+    return (given, made) if given is not None and made is not None else None
+
+
+def count(value: Json) -> int | None:
+    """Returns a number of tokens, or None for what cannot be one."""
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
 
 
 _EXACT = UsageRule()
@@ -119,7 +126,7 @@ def _details(
     name, known = allowed
     details = usage.get(name)
     if isinstance(details, dict):
-        shown[name] = {k: v for k, v in details.items() if k in known and type(v) is int}
+        shown[name] = {k: v for k, v in details.items() if k in known and count(v) is not None}
 
 
 def _estimated(text: str) -> int:

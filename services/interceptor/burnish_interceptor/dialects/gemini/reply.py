@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from burnish_interceptor.dialects.allow import NotAnAnswer, call_id, hashed, parsed
+from burnish_interceptor.dialects.usage import count
 
 Json = Any
 _LENGTH = frozenset({"MAX_TOKENS"})
@@ -117,18 +118,17 @@ def usage(data: Mapping[str, Json]) -> dict[str, Json] | None:
     if not isinstance(told, dict):
         return None
 
-    def count(name: str) -> int:
-        value = told.get(name)
-        return value if type(value) is int else 0
-
-    given = count("promptTokenCount") + count("toolUsePromptTokenCount")
-    thought = count("thoughtsTokenCount")
-    made = count("candidatesTokenCount") + thought
+    names = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount")
+    counts = [count(told.get(name, 0)) for name in (*names, "thoughtsTokenCount")]
+    if None in counts:
+        return None
+    prompt, tools, answer, thought = (value or 0 for value in counts)
+    given, made = prompt + tools, answer + thought
     return {
         "prompt_tokens": given,
         "completion_tokens": made,
         "total_tokens": given + made,
-        "prompt_tokens_details": {"cached_tokens": count("cachedContentTokenCount")},
+        "prompt_tokens_details": {"cached_tokens": count(told.get("cachedContentTokenCount")) or 0},
         "completion_tokens_details": {"reasoning_tokens": thought},
     }
 
