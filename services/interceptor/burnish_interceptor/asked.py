@@ -26,18 +26,18 @@ class Asked:
         request: The same, parsed.
         shown: How the answer is shown.
         labels: Header lines that say what the call was taken for.
+        trace: Where it stands in a distributed trace.
     """
 
     __slots__ = (
         "_since",
         "_spent",
-        "_trace",
-        "_traceparent",
         "body",
         "labels",
         "request",
         "request_id",
         "shown",
+        "trace",
     )
 
     request: AppRequest
@@ -46,18 +46,10 @@ class Asked:
     def __init__(self, request_id: str, body: bytes, *, traceparent: str = "") -> None:
         self._since = perf_counter()
         self._spent = 0.0
-        self._traceparent = traceparent
-        self._trace: TraceContext | None = None
+        self.trace: TraceContext = trace_context(traceparent, call=request_id[-32:])
         self.request_id = request_id
         self.body = body
         self.labels = ""
-
-    @property
-    def trace(self) -> TraceContext:
-        """Where it stands in a distributed trace."""
-        if self._trace is None:
-            self._trace = trace_context(self._traceparent, call=self.request_id[-32:])
-        return self._trace
 
     @property
     def overhead(self) -> float:
@@ -82,14 +74,16 @@ class Asked:
             attempts: How often the provider was called for it.
             more: Further headers.
         """
-        trace, request_id = self.trace, self.request_id
+        request_id = self.request_id
+        trace_id, _, span_id, flags = self.trace
+        overhead = (self._spent + perf_counter() - self._since) * 1000
         return (
             f"{_EVENT_LINES if content_type == EVENTS else _JSON_LINES}"
             f"x-request-id: {request_id}\r\nx-burnish-request-id: {request_id}\r\n"
-            f"x-burnish-trace-id: {trace.trace_id}\r\n"
-            f"traceparent: 00-{trace.trace_id}-{trace.span_id}-{trace.flags}\r\n"
+            f"x-burnish-trace-id: {trace_id}\r\n"
+            f"traceparent: 00-{trace_id}-{span_id}-{flags}\r\n"
             f"{self.labels}x-burnish-attempts: {attempts}\r\n"
-            f"x-burnish-overhead-ms: {self.overhead * 1000:.3f}\r\n"
+            f"x-burnish-overhead-ms: {overhead:.3f}\r\n"
             f"{lines_of(more) if more else ''}"
         )
 

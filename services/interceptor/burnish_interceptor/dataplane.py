@@ -33,6 +33,7 @@ _log = structlog.get_logger("burnish.interceptor.http")
 _JSON = "application/json"
 _ALLOW = "GET, HEAD, POST, OPTIONS"
 _MAX_ROUTES = 4096
+_CALLS = tuple(PARSERS)
 
 
 Work = Coroutine[Any, Any, None]
@@ -111,11 +112,10 @@ class DataPlane:
 
     def _route(self, request: Request, exchange: Exchange, request_id: str) -> Work | None:
         route = self._routed(request.target)
-        if route is None or route.tail is Tail.OTHER or request.method != "POST":
+        if route is None or request.method != "POST" or route.tail not in _CALLS:
             return self._other(route, request, exchange, request_id)
         grant = self._grant(route)
         headers = request.headers
-        _require(route.tail is not Tail.MODELS)
         asked = Asked(request_id, request.body, traceparent=headers.get("traceparent", ""))
         if grant is None:
             self._online.authorise(headers)

@@ -24,12 +24,12 @@ from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.policy import Arm, Model, Policy
 from burnish_interceptor.prompts import substitute
 from burnish_interceptor.prompts.edit import Message
-from burnish_interceptor.prompts.match import Recogniser, Recognition
+from burnish_interceptor.prompts.match import How, Recogniser, Recognition
 from burnish_interceptor.prompts.notices import Notices, told
 from burnish_interceptor.prompts.stages import hinted
 from burnish_interceptor.providers import Providers
 from burnish_interceptor.refused import CallRefused
-from burnish_interceptor.repeats import Repeats
+from burnish_interceptor.repeats import TEXT, Form, Repeats, Sure
 from burnish_interceptor.routes import Tail
 from burnish_interceptor.seen import ONLINE, Served
 from burnish_interceptor.telemetry import Recorder
@@ -141,6 +141,8 @@ class OnlineCalls:
         if arm is None:
             call.go(None, None)
             return None
+        if call.repeat(arm):
+            return None
         prompts = self.parts.policies.known_prompts(policy.policy_id, arm.candidate_id)
         if prompts is None:
             return self._prompted(call, arm)
@@ -183,6 +185,27 @@ class OnlineCalls:
                 self._repeats.clear()
             known = self._repeats[id(policy)] = (policy, Repeats(PARSERS[Tail.CHAT]))
         return known[1]
+
+    def sure(self, policy: Policy, form: Form) -> Sure | None:
+        """Returns what all calls of a form are, or None when it depends on what the user says.
+
+        It does not where the policy has one stage, and that stage takes whatever the user says for
+        the value of one wildcard.
+        """
+        found = self.recognised(policy, form.messages(TEXT), "")
+        if len(policy.stages) != 1 or found is None or found.how is not How.EXACT:
+            return None
+        stage, bindings = policy.stages[0], dict(found.bindings or {})
+        names = [name for name, value in bindings.items() if value == TEXT]
+        lone = [
+            pattern
+            for pattern in (message.pattern for message in stage.messages)
+            if len(pattern.parts) == 1 and pattern.names == frozenset(names)
+        ]
+        if len(names) != 1 or len(lone) != 1:
+            return None
+        bindings.pop(names[0])
+        return Sure(stage, names[0], bindings)
 
     def plan(self, call: OnlineCall, arm: Arm | None, *, applied: bool) -> Plan:
         """Returns what a call has in common with others of its stage and arm.

@@ -8,8 +8,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from burnish_interceptor import app_error
-from burnish_interceptor.asked import Asked, lines_of
+from burnish_interceptor.asked import JSON, Asked, lines_of
+from burnish_interceptor.calls import Problem
 from burnish_interceptor.dialects import PARSERS, Forced, Shown
+from burnish_interceptor.dialects.allow import NotAnAnswer
 from burnish_interceptor.ended import Ended
 from burnish_interceptor.policies.policy import Arm, Model, Policy, Prompts, Stage
 from burnish_interceptor.prompts import substitute
@@ -25,6 +27,8 @@ from burnish_interceptor.upstream import Passage, request
 if TYPE_CHECKING:
     from burnish_interceptor.online import OnlineCalls
 
+# Status of the reply, whether it is events, its usage, and why there is no answer.
+_Told = tuple[int, bool, tuple[int, int] | None, Problem | None]
 # What an access log calls an answer that nobody waited for.
 _CLIENT_LEFT = 499
 
@@ -76,6 +80,22 @@ class Plan:
     served: Served
 
 
+class LikeSent(NamedTuple):
+    """How the calls of a form and an arm leave.
+
+    Attributes:
+        arm: The arm, kept so that its identity means something.
+        plan: What they have in common.
+        before: Bytes before what the user says.
+        after: Bytes behind it.
+    """
+
+    arm: Arm
+    plan: Plan
+    before: bytes
+    after: bytes
+
+
 class OnlineCall(Passage):
     """One call.
 
@@ -90,12 +110,13 @@ class OnlineCall(Passage):
         "_bindings",
         "_calls",
         "_form",
-        "_messages",
         "_ratio",
         "_raw",
+        "_repeats",
         "_sent",
         "_served",
         "_tail",
+        "_text",
         "_time",
         "policy",
         "rollout",
@@ -117,24 +138,38 @@ class OnlineCall(Passage):
         self.policy = policy
         self.rollout = rollout or asked.request_id
         self._form: Form | None = None
-        self._raw = b""
-        self._messages: Sequence[Message]
-        repeats = calls.repeats(policy, self._tail)
-        repeated = repeats.find(asked.body) if repeats is not None else None
-        if repeated is not None:
-            self._form, self._raw, self._messages = repeated
-            asked.request = self._form.request
-        else:
-            asked.request = PARSERS[self._tail](asked.body)
-            self._messages = asked.request.messages
-            if repeats is not None:
-                repeats.missed(asked.request)
-        found = calls.recognised(policy, self._messages, hint)
+        self._raw, self._text = b"", ""
         self.stage: Stage | None = None
         self._ratio: float | None = None
         self._bindings: Mapping[str, str] | None = None
+        self._repeats = repeats = calls.repeats(policy, self._tail)
+        repeated = repeats.find(asked.body) if repeats is not None else None
+        if repeated is None:
+            request = asked.request = PARSERS[self._tail](asked.body)
+            form = repeats.missed(request) if repeats is not None else None
+            if form is not None:
+                form.sure = calls.sure(policy, form)
+        else:
+            form, self._raw, self._text = repeated
+            self._form, asked.request, sure = form, form.request, form.sure
+            if sure is not None and self._text:
+                self.stage, self._ratio = sure.stage, 1.0
+                self._bindings = {**sure.fixed, sure.name: self._text}
+                return
+        found = calls.recognised(policy, self._conversation(), hint)
         if found is not None:
             self.stage, self._bindings, self._ratio = found.stage, found.bindings, found.ratio
+
+    def repeat(self, arm: Arm) -> bool:
+        """Sends the call as others of its form and arm were sent; False when none was yet."""
+        form = self._form
+        if form is None or form.sure is None or not self._text or self.exchange.left:
+            return False
+        like = form.sent.get(id(arm))
+        if not isinstance(like, LikeSent) or like.arm is not arm:
+            return False
+        self._send(like.plan, b"%b%b%b" % (like.before, self._raw, like.after))
+        return True
 
     def go(self, arm: Arm | None, prompts: Prompts | None) -> None:
         """Puts the candidate in and sends the call.
@@ -147,7 +182,7 @@ class OnlineCall(Passage):
             CallRefused: It was not made.
             BurnishError: It cannot be made.
         """
-        exchange, asked, calls, stage = self.exchange, self.asked, self._calls, self.stage
+        exchange, calls, stage = self.exchange, self._calls, self.stage
         if exchange.left:
             exchange.abort()
             return
@@ -157,33 +192,66 @@ class OnlineCall(Passage):
         if stage is not None and prompt is not None:
             try:
                 made = calls.editor.edited(
-                    self._messages, stage=stage, prompt=prompt, bindings=self._bindings
+                    self._conversation(), stage=stage, prompt=prompt, bindings=self._bindings
                 )
             except substitute.NotSubstitutable as error:
                 raise CallRefused(app_error.unfit(error.reason)) from None
             edit, self._bindings, applied = made.edit, made.bindings, made.applied
         plan = calls.plan(self, arm, applied=applied)
-        self._sent = body = self._rewritten(edit, plan)
+        sure = applied or prompt is None
+        self._send(plan, self._rewritten(edit, plan, arm if sure else None))
+
+    def _conversation(self) -> Sequence[Message]:
+        if self._form is not None:
+            return self._form.messages(self._text)
+        return self.asked.request.messages
+
+    def _send(self, plan: Plan, body: bytes) -> None:
+        asked, calls = self.asked, self._calls
+        self._sent = body
         asked.shown, asked.labels, self._served = plan.shown, plan.labels, plan.served
         if self.shape is Shape.GEPA:
             asked.labels += lines_of({"x-gepa-rollout-id": self.rollout})
         self._time = calls.wall_clock()
-        exchange.on_gone = self._left
+        self.exchange.on_gone = self._left
         self.begin(calls.parts.client, plan.origin, request(plan.head, body))
+
+    def end(self) -> None:
+        """Takes the end of the reply; a plain answer in one piece goes straight to the app."""
+        asked = self.asked
+        if self._status != 200 or asked.request.stream or "content-encoding" in self._headers:
+            super().end()
+            return
+        asked.go_on()
+        raw = self.raw
+        try:
+            body, usage = asked.request.answer(raw, asked.shown)
+        except NotAnAnswer:
+            super().end()
+            return
+        self.exchange.send(200, asked.lines(JSON), body)
+        events = not self._headers.get("content-type", JSON).startswith(JSON)
+        self._put(200, raw, (200, events, usage, None))
 
     def finished(self, ended: Ended) -> None:
         """Gives the app the rest of its answer, and tells of the call."""
         self._tell(ended, ended.deliver(self.exchange, self.asked))
 
-    def _rewritten(self, edit: PromptEdit, plan: Plan) -> bytes:
-        """Returns what leaves: without parsing where the call repeats another."""
+    def _rewritten(self, edit: PromptEdit, plan: Plan, arm: Arm | None) -> bytes:
+        """Returns what leaves: without parsing where the call repeats another.
+
+        Args:
+            edit: What the candidate changes.
+            plan: The call's plan.
+            arm: Arm whose later calls of the form leave likewise; None when that is not sure.
+        """
         asked, form, calls = self.asked, self._form, self._calls
-        if form is not None and not plan.native:
-            repeats = calls.repeats(self.policy, self._tail)
-            if repeats is not None:
-                body = repeats.rewritten(form, self._raw, edit, plan.forced)
-                if body is not None:
-                    return body
+        if form is not None and self._repeats is not None and not plan.native:
+            around = self._repeats.around(form, edit, plan.forced)
+            if around is not None:
+                if arm is not None:
+                    form.sent[id(arm)] = LikeSent(arm, plan, *around)
+                return b"%b%b%b" % (around[0], self._raw, around[1])
         if form is not None:
             asked.request = PARSERS[self._tail](asked.body)
         if plan.native:
@@ -198,7 +266,13 @@ class OnlineCall(Passage):
         self._tell(Ended(raw=self.raw, events=self.asked.request.stream), _CLIENT_LEFT)
 
     def _tell(self, ended: Ended, status: int) -> None:
+        told = (ended.status, ended.events, ended.usage, ended.problem)
+        self._put(status, ended.raw, told)
+
+    def _put(self, status: int, raw: bytes, told: _Told) -> None:
+        """Tells metrics, traces and spans of the call."""
         asked = self.asked
+        reply_status, events, usage, problem = told
         self._calls.parts.recorder.put(
             SeenCall(
                 self._served,
@@ -211,11 +285,11 @@ class OnlineCall(Passage):
                 asked.overhead,
                 asked.body,
                 self._sent,
-                ended.raw,
-                ended.status,
-                ended.events,
-                ended.usage,
-                ended.problem,
+                raw,
+                reply_status,
+                events,
+                usage,
+                problem,
                 self._ratio,
                 asked.trace,
                 self._bindings,

@@ -10,11 +10,12 @@ text of our own before it is used, so nothing here has to know how a dialect rew
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import orjson
 
 from burnish_interceptor.dialects import AppRequest, BadRequest, Forced
+from burnish_interceptor.policies.policy import Stage
 from burnish_interceptor.prompts.edit import Message, PromptEdit
 
 Parse = Callable[[bytes], AppRequest]
@@ -22,8 +23,25 @@ _MAX_FORMS = 8
 _MAX_WAYS = 32
 _MAX_BODY = 1024 * 1024
 # Stands in for what a user says. Where a body holds it anyway the body is parsed, as any other.
-_TEXT = "What the user says stands here, and nowhere else in this request."
-_MARK = orjson.dumps(_TEXT)
+TEXT = "What the user says stands here, and nowhere else in this request."
+_MARK = orjson.dumps(TEXT)
+
+
+class Sure:
+    """What every call of a form is, whatever the user says.
+
+    Attributes:
+        stage: Its stage.
+        name: Wildcard that stands for all that the user says.
+        fixed: Values of the other wildcards.
+    """
+
+    __slots__ = ("fixed", "name", "stage")
+
+    def __init__(self, stage: Stage, name: str, fixed: Mapping[str, str]) -> None:
+        self.stage = stage
+        self.name = name
+        self.fixed = fixed
 
 
 class Form:
@@ -31,22 +49,31 @@ class Form:
 
     Attributes:
         request: The first of them, parsed.
-        messages: Its conversation.
         at: Place of the message that differs.
+        sure: What they all are; None when that depends on what the user says.
+        sent: Whatever its user keeps of those that were sent, by a key of its own.
     """
 
-    __slots__ = ("_after", "_before", "_ways", "at", "messages", "request")
+    __slots__ = ("_after", "_before", "_messages", "_ways", "at", "request", "sent", "sure")
 
     def __init__(self, before: bytes, after: bytes, request: AppRequest, at: int) -> None:
         self._before = before
         self._after = after
         self._ways: dict[tuple[int, int], Way] = {}
         self.request = request
-        self.messages = tuple(request.messages)
+        self._messages = tuple(request.messages)
         self.at = at
+        self.sure: Sure | None = None
+        self.sent: dict[int, object] = {}
 
-    def read(self, body: bytes) -> tuple[bytes, list[Message]] | None:
-        """Returns the differing string and the conversation, or None for a body of another form."""
+    def messages(self, text: str) -> list[Message]:
+        """Returns the conversation with what the user says."""
+        messages = list(self._messages)
+        messages[self.at] = Message(messages[self.at].role, text)
+        return messages
+
+    def read(self, body: bytes) -> tuple[bytes, str] | None:
+        """Returns the differing string, raw and parsed, or None for a body of another form."""
         before, after = self._before, self._after
         if not body.startswith(before) or not body.endswith(after):
             return None
@@ -55,11 +82,7 @@ class Form:
             text = orjson.loads(raw)
         except orjson.JSONDecodeError:
             return None
-        if type(text) is not str:
-            return None
-        messages = list(self.messages)
-        messages[self.at] = Message(messages[self.at].role, text)
-        return raw, messages
+        return (raw, text) if type(text) is str else None
 
     def way(self, edit: PromptEdit, forced: Forced) -> Way | None:
         """Returns what is known of an edit that this form was seen with before."""
@@ -106,8 +129,8 @@ class Repeats:
         self._misses = 0
         self._patience = 1
 
-    def find(self, body: bytes) -> tuple[Form, bytes, list[Message]] | None:
-        """Returns the form of a body, the differing string and the conversation, or None."""
+    def find(self, body: bytes) -> tuple[Form, bytes, str] | None:
+        """Returns the form of a body and the differing string, raw and parsed, or None."""
         for place, form in enumerate(self._forms):
             found = form.read(body)
             if found is not None:
@@ -133,8 +156,8 @@ class Repeats:
             del self._forms[_MAX_FORMS:]
         return form
 
-    def rewritten(self, form: Form, raw: bytes, edit: PromptEdit, forced: Forced) -> bytes | None:
-        """Returns what leaves for a body of a form, or None when it has to be parsed for that.
+    def around(self, form: Form, edit: PromptEdit, forced: Forced) -> tuple[bytes, bytes] | None:
+        """Returns what stands around the string when a body of a form leaves, if that is known.
 
         An edit is tried out when it is met again: one made for a single call is never worth it.
         """
@@ -145,9 +168,7 @@ class Repeats:
         if not way.tried:
             way.tried = True
             way.around = self._around(form, edit, forced)
-        if way.around is None:
-            return None
-        return b"%b%b%b" % (way.around[0], raw, way.around[1])
+        return way.around
 
     def _around(self, form: Form, edit: PromptEdit, forced: Forced) -> tuple[bytes, bytes] | None:
         try:
@@ -178,7 +199,5 @@ class Repeats:
             tried = self._parse(form.filled(_MARK))
         except BadRequest:
             return False
-        wanted = list(form.messages)
-        wanted[form.at] = Message(wanted[form.at].role, _TEXT)
         same = (tried.model, tried.stream) == (form.request.model, form.request.stream)
-        return same and list(tried.messages) == wanted
+        return same and list(tried.messages) == form.messages(TEXT)

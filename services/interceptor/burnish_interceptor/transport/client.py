@@ -123,9 +123,11 @@ class Client:
         if not idle:
             return None
         now = asyncio.get_running_loop().time()
+        oldest, eldest = now - self.timeouts.idle, now - self.timeouts.age
         while idle:
             connection = idle.pop()
-            if not connection.closed and not self._stale(connection, now):
+            fresh = connection.idle_since > oldest and connection.opened_at > eldest
+            if fresh and not connection.closed:
                 return connection
             connection.abort()
         return None

@@ -104,7 +104,8 @@ class Server:
     def over(self, exchange: Exchange) -> None:
         """Forgets an exchange that has ended, or whose client has gone."""
         self._exchanges.discard(exchange)
-        self._settle()
+        if self._settled is not None:
+            self._settle()
 
     async def drain(self) -> None:
         """Refuses new connections, closes idle ones, and waits for the calls in flight."""
