@@ -271,7 +271,9 @@ def _usage(call: _Read) -> Json:
 def _error(trace: trace_v1.Trace) -> Json | None:
     if trace.HasField("failure"):
         return {"reason": trace.failure.reason, "message": trace.failure.message}
-    if trace.reply.status not in (0, _OK):
+    if not trace.HasField("reply"):
+        return {"reason": "NO_ANSWER", "message": "the app left before the answer"}
+    if trace.reply.status != _OK:
         return {"reason": f"PROVIDER_STATUS_{trace.reply.status}", "message": ""}
     return None
 

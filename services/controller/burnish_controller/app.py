@@ -31,14 +31,18 @@ from burnish_controller.results import ResultBuilder
 from burnish_controller.secrets import SecretBox
 from burnish_controller.states import JobStates
 from burnish_controller.store.database import Database, open_database
-from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.policies import PolicyStore
 from burnish_controller.store.space import SpaceStore
 from burnish_controller.store.traces import TraceStore
 from burnish_controller.store.writer import Writer
 from burnish_controller.task_apps import AppOptions, TaskAppClient
-from burnish_controller.telemetry import ControllerMetrics, MeteredCallStore, MeteredRolloutStore
+from burnish_controller.telemetry import (
+    ControllerMetrics,
+    MeteredCallStore,
+    MeteredEventLog,
+    MeteredRolloutStore,
+)
 from burnish_controller.trace_servicer import TraceServicer
 from burnish_runtime import server
 from burnish_runtime.llm.pricing import price_of
@@ -154,7 +158,7 @@ class _Stores(NamedTuple):
 def _phases(stores: _Stores, peers: Peers, *, settings: ServiceSettings, key: str) -> PhaseServices:
     database, writer, metrics = stores
     jobs = JobStore(database, writer, tenant=TENANT)
-    events = EventLog(database, writer, tenant=TENANT)
+    events = MeteredEventLog(database, writer, tenant=TENANT, metrics=metrics)
     rollouts = MeteredRolloutStore(database, writer, tenant=TENANT, metrics=metrics)
     calls = MeteredCallStore(database, writer, tenant=TENANT, metrics=metrics)
     ledger = CallLedger(calls, LedgerOptions(price_of=_price, caps_of=partial(_caps, jobs)))

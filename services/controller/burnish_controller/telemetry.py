@@ -11,13 +11,15 @@ from contextlib import ExitStack
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
+from burnish.api.job import v1 as job_v1
 from burnish.api.trace import v1 as trace_v1
 from burnish_controller.ledger.calls import Call, CallState
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.store.database import Database
+from burnish_controller.store.events import FINAL_STATES, EventLog
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.store.writer import Writer
-from burnish_runtime.plain_metrics import Buckets, Counts, counter, exposed, histogram
+from burnish_runtime.plain_metrics import Buckets, Counts, counter, exposed, gauge, histogram
 
 _REWARD_BOUNDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _OFFLINE = "offline"
@@ -34,6 +36,8 @@ class ControllerMetrics:
         self._lost = Counts()
         self._rollouts = Counts()
         self._rewards = Buckets(_REWARD_BOUNDS)
+        self._candidates = Counts()
+        self._budgets: dict[str, float] = {}
         self._stored = Counts()
         self._dropped = Counts()
         self._exposed = ExitStack()
@@ -64,6 +68,22 @@ class ControllerMetrics:
         if fused is not None:
             self._rewards.observe(fused)
 
+    def event_logged(self, job_id: str, event: job_v1.JobEvent) -> None:
+        """Counts what an event says of candidates and of what is left of a job's budget."""
+        kind = event.WhichOneof("kind")
+        if kind == "budget_updated":
+            left = remaining(event.budget_updated)
+            if left is not None:
+                self._budgets[job_id] = left
+        elif kind == "state_changed" and event.state_changed.to_state in FINAL_STATES:
+            self._budgets.pop(job_id, None)
+        elif kind == "proposal_completed":
+            self._candidates.add(("accepted",), event.proposal_completed.accepted_count)
+            self._candidates.add(("refused",), event.proposal_completed.refused_count)
+        elif kind == "winner_chosen":
+            won = not event.winner_chosen.baseline
+            self._candidates.add(("won" if won else "baseline_kept",))
+
     def collect(self) -> Iterable[Metric]:
         """Returns everything as a scrape sees it."""
         models = ["role", "provider", "model"]
@@ -73,10 +93,16 @@ class ControllerMetrics:
             ("burnish_llm_unpriced_calls", "Paid calls of unknown price.", models, self._unpriced),
             ("burnish_llm_lost_calls", "Calls possibly paid.", ["role"], self._lost),
             ("burnish_rollouts", "Rollouts ended.", ["job_kind", "outcome"], self._rollouts),
+            ("burnish_candidates", "Proposals and winners.", ["verdict"], self._candidates),
             ("burnish_traces_stored", "Traces of online calls stored.", [], self._stored),
             ("burnish_traces_lost", "Traces that interceptors had to drop.", [], self._dropped),
         ):
             yield counter(name, text, labels, counts)
+        yield gauge(
+            "burnish_budget_remaining_ratio",
+            "Share of its cap that the running job nearest to its cap has left; 1 without one.",
+            min(list(self._budgets.values()), default=1.0),
+        )
         yield histogram("burnish_reward", "Fused rewards of rollouts.", {(): self._rewards})
 
     def expose(self, registry: CollectorRegistry = REGISTRY) -> None:
@@ -96,6 +122,17 @@ class ControllerMetrics:
             self._unpriced.add(model)
         else:
             self._cost.add(model, dollars)
+
+
+def remaining(budget: job_v1.BudgetUpdated) -> float | None:
+    """Returns the share of a job's caps that is left, in [0, 1]; None when it has none."""
+    total = budget.total
+    left = []
+    if budget.HasField("max_cost_usd") and budget.max_cost_usd > 0 and total.HasField("cost_usd"):
+        left.append(1.0 - (total.cost_usd + budget.reserved_usd) / budget.max_cost_usd)
+    if budget.max_tokens > 0:
+        left.append(1.0 - (total.input_tokens + total.output_tokens) / budget.max_tokens)
+    return max(0.0, min(left)) if left else None
 
 
 class MeteredCallStore(CallStore):
@@ -126,3 +163,25 @@ class MeteredRolloutStore(RolloutStore):
         """Stores a finished rollout; one that is there already stays as it is."""
         await super().save(rollout, graph=graph)
         self._metrics.rollout_saved(rollout)
+
+
+class MeteredEventLog(EventLog):
+    """An event log that counts what it logs."""
+
+    def __init__(
+        self, database: Database, writer: Writer, *, tenant: str, metrics: ControllerMetrics
+    ) -> None:
+        super().__init__(database, writer, tenant=tenant)
+        self._metrics = metrics
+
+    async def append(self, job_id: str, key: str, event: job_v1.JobEvent) -> int:
+        """Appends an event and returns its sequence; a key that is there changes nothing."""
+        sequence = await super().append(job_id, key, event)
+        self._metrics.event_logged(job_id, event)
+        return sequence
+
+    async def append_state(self, job_id: str, event: job_v1.JobEvent) -> int:
+        """Appends a change of state and returns its sequence; the last one is not repeated."""
+        sequence = await super().append_state(job_id, event)
+        self._metrics.event_logged(job_id, event)
+        return sequence

@@ -227,9 +227,12 @@ def test_a_failed_call_is_an_event_with_its_reason():
     failed = trace(b'{"error":{"message":"walrus"}}', status=429)
     failed.ClearField("usage")
     lost = trace(failure=rollout_pb2.Failure(reason="UPSTREAM_CLOSED", message="gone"))
-    document = trace_v3.session("roll-1", [failed, lost])
+    left = trace()
+    left.ClearField("reply")
+    document = trace_v3.session("roll-1", [failed, lost, left])
     records = [event["call_records"][0] for event in document["event_history"]]
-    assert [one["outcome"] for one in records] == ["error", "error"]
+    assert [one["outcome"] for one in records] == ["error", "error", "error"]
+    assert records[2]["error"]["reason"] == "NO_ANSWER"
     assert records[0]["error"]["reason"] == "PROVIDER_STATUS_429"
     assert records[1]["error"] == {"reason": "UPSTREAM_CLOSED", "message": "gone"}
     assert records[0]["usage"]["prompt_tokens"] is None
