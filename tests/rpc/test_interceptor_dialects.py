@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from openai import APIStatusError, AsyncOpenAI, BadRequestError
 
+from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish_interceptor import testing
 from burnish_interceptor.testing import BASELINE, CANDIDATE, Script, replies
 
@@ -150,3 +151,45 @@ async def test_a_chat_completion_is_made_by_googles_own_api(stream):
         assert asked["systemInstruction"] == {"parts": [{"text": "Name it."}]}
         finish = running.controller.finished[0]
         assert (finish.usage.input_tokens, finish.usage.output_tokens) == (11, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [("/api/mipro/v1/{}/roll-7/v1", "x-mipro-candidate-id"),
+     ("/api/gepa/v1/{}/roll-7/v1", "x-gepa-candidate-id")],
+)  # fmt: skip
+async def test_synths_urls_are_answered_with_synths_headers(shape, name):
+    async with (
+        testing.suite(replies.usual) as running,
+        AsyncOpenAI(base_url=running.root + shape.format(running.token()), api_key="x") as openai,
+    ):
+        raw = await openai.responses.with_raw_response.create(
+            model="m", instructions=BASELINE, input="Query: where"
+        )
+        assert raw.headers[name] == raw.headers["x-burnish-candidate-id"]
+        assert CANDIDATE not in str(raw.headers)
+        told = raw.headers.get("x-gepa-rollout-id")
+        assert told == ("roll_1" if "gepa" in name else None)
+
+
+async def test_a_rollout_and_a_stage_may_be_named_by_headers():
+    live = policy_v1.Policy(
+        name="policies/live", version=3, job="jobs/1", stages=[testing.stage_policy()],
+        candidates=[
+            policy_v1.WeightedCandidate(candidate_id=CANDIDATE, weight=1.0, arm="winner")
+        ],
+    )  # fmt: skip
+    async with testing.suite(replies.usual, instruction="Name it.") as running:
+        running.controller.policies["policies/live"] = live
+        base = f"{running.root}/api/gepa/v1/live"
+        async with AsyncOpenAI(base_url=base, api_key="suite-token", max_retries=0) as openai:
+            raw = await openai.responses.with_raw_response.create(
+                model="m",
+                input="Nothing like the template at all",
+                extra_headers={"x-burnish-stage": "classify", "x-burnish-rollout": "roll-9"},
+            )
+        assert running.provider.bodies[0]["instructions"] == "Name it."
+        assert raw.headers["x-gepa-rollout-id"] == "roll-9"
+        assert raw.headers["x-gepa-candidate-id"] == "winner"
+        assert raw.headers["x-burnish-policy-version"] == "3"
+        assert float(raw.headers["x-burnish-overhead-ms"]) >= 0

@@ -113,6 +113,9 @@ def from_provider(status: int, headers: Mapping[str, str], code: str | None) -> 
         kept["x-should-retry"] = "false"
     elif should_retry in ("true", "false"):
         kept["x-should-retry"] = should_retry
+    elif code == "insufficient_quota":
+        # It comes as a 429, but no waiting helps.
+        kept["x-should-retry"] = "false"
     return AppError(
         status=shown,
         kind=kind,

@@ -163,3 +163,25 @@ def test_an_error_is_told_in_our_words(status, headers):
     assert CANARY not in str(dict(error.headers))
     assert error.status == (status if status >= 400 else 502)
     assert set(error.headers) <= {"retry-after", "retry-after-ms", "x-should-retry"}
+
+
+def test_a_used_up_quota_is_not_tried_again_and_a_busy_provider_is():
+    quota = app_error.from_provider(429, {"retry-after": "5"}, "insufficient_quota")
+    assert dict(quota.headers) == {"retry-after": "5", "x-should-retry": "false"}
+    busy = app_error.from_provider(429, {"retry-after-ms": "50"}, "rate_limit_exceeded")
+    assert dict(busy.headers) == {"retry-after-ms": "50"}
+    told = app_error.from_provider(500, {"x-should-retry": "true"}, None)
+    assert dict(told.headers) == {"x-should-retry": "true"}
+
+
+def test_call_ids_come_back_as_they_were_unless_they_could_hold_a_text():
+    def shown(call_id: str) -> Any:
+        call = {"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        body = completion(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
+        return json.loads(rebuilt(body))["choices"][0]["message"]["tool_calls"][0]["id"]
+
+    assert shown("call_abc-1.2:3") == "call_abc-1.2:3"
+    assert shown(CANARY).startswith("call_")
+    assert shown(CANARY) == shown(CANARY)
+    assert shown("x" * 65) != "x" * 65

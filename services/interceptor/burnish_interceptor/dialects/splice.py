@@ -28,7 +28,7 @@ _OPEN = re.compile(rb"\[\s*(\]?)")
 _STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 # The usual message, up to its text and after it.
 _MESSAGE = re.compile(rb'\{\s*"role"\s*:\s*"\w*"\s*,\s*"content"\s*:\s*"')
-_MESSAGE_END = re.compile(rb"\s*(\})")
+_MESSAGE_END = re.compile(rb"\s*(\})\s*([,\]])\s*")
 # How many escaped quotes are looked at one by one before the rest of a text is matched at once.
 _PATIENCE = 16
 # A list or object with less after it than this is not worth writing out.
@@ -115,10 +115,13 @@ def items(text: bytes, data: list[Any], start: int) -> tuple[list[Span], int]:
         if message is not None:
             end = _string_end(text, message.end() - 1, item["content"])
             after = _MESSAGE_END.match(text, end)
-        end = after.end(1) if after is not None else _end(text, at, item)
-        follows = _AFTER.match(text, end)
+        if after is not None:
+            end = after.end(1)
+        else:
+            end = _end(text, at, item)
+            after = _AFTER.match(text, end)
         found.append((at, end))
-        at = follows.end() if follows is not None else end
+        at = after.end() if after is not None else end
     return found, at if not data else text.index(b"]", found[-1][1]) + 1
 
 
