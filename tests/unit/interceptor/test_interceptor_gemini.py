@@ -282,3 +282,22 @@ def test_a_prompt_blocked_in_a_stream_ends_every_choice():
     assert answer.complete
     told = json.loads(events[0])["choices"]
     assert [one["finish_reason"] for one in told] == ["content_filter"] * 2
+
+
+def test_by_the_compatible_api_unsigned_calls_are_marked_for_models_that_want_it():
+    said = {"role": "assistant", "content": None, "tool_calls": [CALL, CALL]}
+    signed = {**said, "tool_calls": [{**CALL, "extra_content": {"google": {"a": 1}}}]}
+    messages = [{"role": "user", "content": "hi"}, said, signed]
+    chat = ChatRequest(json.dumps({"model": "m", "messages": messages}).encode())
+    edit = PromptEdit(system="s", demos=(json.dumps(said).encode(),), demos_before=0)
+    mark = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+
+    def calls(model: str) -> Any:
+        forced = Forced(Model(provider="google", name=model))
+        out = json.loads(chat.rewritten(edit, forced).body)["messages"]
+        return [[call.get("extra_content") for call in one.get("tool_calls", [])] for one in out]
+
+    assert calls("gemini-3-flash") == [[], [mark, None], [], [mark, None], [{"google": {"a": 1}}]]
+    assert calls("models/gemini-2.5-flash") == [
+        [], [None, None], [], [None, None], [{"google": {"a": 1}}],
+    ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import orjson
@@ -11,6 +12,7 @@ from burnish_interceptor.dialects import body as bodies
 from burnish_interceptor.dialects import chat_reply
 from burnish_interceptor.dialects.body import Body
 from burnish_interceptor.dialects.dialect import BadRequest, Forced, Outgoing, Shown, Tokens
+from burnish_interceptor.dialects.gemini import signatures
 from burnish_interceptor.dialects.splice import Edit
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.dialects.usage import UsageRule
@@ -94,7 +96,12 @@ class ChatRequest:
             changes[_NEW_LIMIT if new else _OLD_LIMIT] = told
         if self.stream:
             parsed.ask_usage(forced, changes)
-        edits = () if edit is NO_EDIT else self._edits(edit)
+        signed = forced.model.provider == "google" and signatures.needed(forced.model.name)
+        if signed and edit.demos:
+            edit = replace(edit, demos=tuple(map(signatures.marked, edit.demos)))
+        edits = [] if edit is NO_EDIT else self._edits(edit)
+        if signed:
+            edits += self._unsigned(edits)
         body = parsed.changed(changes, edits)
         return Outgoing(body, forced.model, limit * self.choices)
 
@@ -136,6 +143,16 @@ class ChatRequest:
         if demos:
             edits.append(bodies.inserted(items, edit.demos_before, demos))
         return edits
+
+    def _unsigned(self, edits: Sequence[Edit]) -> list[Edit]:
+        """Returns the edits that mark function calls, of messages that are not changed anyway."""
+        changed = {start for start, end, _ in edits if end > start}
+        messages = zip(self._parsed.data["messages"], self._parsed.items(), strict=True)
+        return [
+            (start, end, signatures.marked(self.body[start:end]))
+            for message, (start, end) in messages
+            if start not in changed and signatures.lacking(message)
+        ]
 
     def _with_text(self, index: int, text: str) -> Edit:
         start, end = self._parsed.items()[index]

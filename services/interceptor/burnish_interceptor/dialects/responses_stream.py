@@ -20,7 +20,7 @@ from burnish_interceptor.dialects.usage import RESPONSES, UsageRule, tokens
 
 _WHOLE = frozenset({"response.created", "response.in_progress", "response.queued"})
 _LAST = frozenset({"response.completed", "response.incomplete"})
-_FAILED = frozenset({"error", "response.failed", "response.cancelled"})
+_FAILED = ("error", "response.failed", "response.cancelled")
 _DELTA = "response.output_text.delta"
 _PREFIXES = {
     "message": "msg_",
@@ -60,8 +60,10 @@ class ResponseStream(AnswerStream):
             return None
         source = parsed(data)
         kind = source.get("type")
-        if not isinstance(kind, str) or kind in _FAILED or source.get("error"):
+        if source.get("error") or kind in _FAILED:
             raise NotAnAnswer
+        if not isinstance(kind, str):
+            return None
         if kind in _WHOLE or kind in _LAST:
             shown = self._whole(source, last=kind in _LAST)
         elif kind in EVENTS:

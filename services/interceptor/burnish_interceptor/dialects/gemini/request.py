@@ -13,6 +13,7 @@ import orjson
 
 from burnish_interceptor.dialects.body import text_of
 from burnish_interceptor.dialects.dialect import BadRequest
+from burnish_interceptor.dialects.gemini import signatures
 
 Json = Any
 _SYSTEM = frozenset({"system", "developer"})
@@ -22,8 +23,6 @@ _AUDIO = {"wav": "audio/wav", "mp3": "audio/mp3"}
 _IMAGES = {"png": "image/png", "gif": "image/gif", "webp": "image/webp"}
 _MODES = {"none": "NONE", "auto": "AUTO", "required": "ANY"}
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
-# Google's word for a function call that no model of its own has signed.
-_UNSIGNED = "skip_thought_signature_validator"
 _PLAIN = {
     "temperature": "temperature",
     "top_p": "topP",
@@ -51,7 +50,7 @@ def translated(body: bytes, model: str) -> bytes:
         if data.get(name):
             raise BadRequest(f"`{name}` cannot be translated for this provider; leave it out")
     messages = data["messages"]
-    asked: dict[str, Json] = {"contents": _contents(messages, signed=not _signs(model))}
+    asked: dict[str, Json] = {"contents": _contents(messages, signed=not signatures.needed(model))}
     system = [{"text": text_of(one.get("content"))} for one in messages if one["role"] in _SYSTEM]
     if system:
         asked["systemInstruction"] = {"parts": system}
@@ -62,11 +61,6 @@ def translated(body: bytes, model: str) -> bytes:
     if (choice := data.get("tool_choice")) is not None:
         asked["toolConfig"] = {"functionCallingConfig": _choice(choice)}
     return orjson.dumps(asked)
-
-
-def _signs(model: str) -> bool:
-    """Tells whether a model refuses function calls without a signature."""
-    return not model.startswith(("gemini-1", "gemini-2"))
 
 
 def _contents(messages: Sequence[Mapping[str, Json]], *, signed: bool) -> list[Json]:
@@ -105,7 +99,7 @@ def _said(
             }
         }
         if place == 0 and not signed:
-            part["thoughtSignature"] = _UNSIGNED
+            part["thoughtSignature"] = signatures.UNSIGNED
         parts.append(part)
     return parts or [{"text": ""}]
 
@@ -178,7 +172,7 @@ def _config(data: Mapping[str, Json], model: str) -> dict[str, Json]:
     if isinstance(effort, str) and effort in _BUDGETS:
         config["thinkingConfig"] = (
             {"thinkingLevel": "low" if effort == "none" else effort}
-            if _signs(model)
+            if signatures.needed(model)
             else {"thinkingBudget": _BUDGETS[effort]}
         )
     return config
