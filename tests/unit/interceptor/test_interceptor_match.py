@@ -201,6 +201,13 @@ def test_a_call_that_nearly_is_of_the_narrower_stage_is_not_taken_for_the_wider(
     assert (unsure.stage, unsure.how) == (None, How.UNSURE)
 
 
+def test_a_call_to_the_letter_is_not_taken_for_a_narrower_stage_with_more_words():
+    wide = stage("wide", ("system", "Sort it."), ("user", "Sort the {x} letter now"))
+    narrow = stage("narrow", ("system", "Sort it."), ("user", "Sort the letter now"))
+    call = [("system", "Sort it."), ("user", "Sort the old letter now")]
+    assert recognised([wide, narrow], *call).stage in (None, wide)
+
+
 def test_stages_of_equal_text_are_twins():
     twins = [stage(name, ("system", "Think."), ("user", "{x}")) for name in "ab"]
     found = recognised(twins, ("system", "Think."), ("user", "x"))

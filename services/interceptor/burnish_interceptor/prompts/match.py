@@ -169,9 +169,9 @@ class Recogniser:
                 rivals.append((j, evidence))
         if not rivals:
             return Recognition(plan.stages[place], bound[place], 1.0, How.EXACT)
-        if len(rivals) == 1 and _acceptable(rivals[0][1]) and rivals[0][1].weakest == 1.0:
-            j, evidence = rivals[0]
-            return Recognition(plan.stages[j], None, evidence.ratio, How.NEAR)
+        if len(rivals) == 1 and rivals[0][1].ratio == 1.0:
+            # It is the narrower one's but for space and case, which count in the wider one's value.
+            return Recognition(plan.stages[rivals[0][0]], None, 1.0, How.NEAR)
         return Recognition(None, None, 1.0, How.UNSURE, (place, *(j for j, _ in rivals)))
 
     def _nearest(self, plan: Plan, messages: Sequence[Message]) -> Recognition:

@@ -90,7 +90,7 @@ def tokens_of(text: str) -> Tokens:
 class PatternTokens:
     """A pattern made ready to be compared with many texts."""
 
-    __slots__ = ("_parts", "_sentences", "_whole", "bind", "literal", "names", "size")
+    __slots__ = ("_parts", "_read", "bind", "literal", "names")
 
     def __init__(self, pattern: Pattern, *, optional: Collection[str] = ()) -> None:
         """Takes the pattern, and the names of those wildcards that may be absent."""
@@ -99,31 +99,36 @@ class PatternTokens:
         self.literal = pattern.render({}) if not self.names else None
         #: Returns the wildcards' values when a text follows the pattern to the letter, else None.
         self.bind = Binder(pattern, optional=optional).bind
-        self._sentences = _sentences(self.literal or "")
         self._parts = pattern.parts
-        self._whole = _Sought(pattern.parts)
-        #: How many tokens its literals have.
-        self.size = len(self._whole.tokens)
+        # Most patterns are never compared, so that their tokens need not be known.
+        self._read: tuple[_Sought, Counter[str]] | None = None
+
+    def count(self, most: int) -> int:
+        """Returns how many tokens the literals have, or `most` when they have more."""
+        texts = (part for part in self._parts if isinstance(part, str))
+        tokens = (token for text in texts for token in _TOKEN.finditer(text))
+        return sum(1 for _ in itertools.islice(tokens, most))
 
     def overlap(self, text: str, tokenise: Tokenise = tokens_of) -> Overlap:
         """Compares the pattern with a text."""
+        if self._read is None:
+            self._read = _Sought(self._parts), _sentences(self.literal or "")
+        whole, sentences = self._read
+        size = len(whole.tokens)
         if self.bind(text) is not None:
-            return Overlap(self.size, self.size, self.size, 0)
+            return Overlap(size, size, size, 0)
         parts, rest = _without_ends(self._parts, text)
-        sought = self._whole if parts is self._parts else _Sought(parts)
-        kept = self.size - len(sought.tokens)
+        sought = whole if parts is self._parts else _Sought(parts)
+        kept = size - len(sought.tokens)
         common, extra, replaced = sought.compared(tokenise(rest))
-        if replaced and self._sentences and len(text) <= _MAX_CHARACTERS:
+        if replaced and sentences and len(text) <= _MAX_CHARACTERS:
             given = _sentences(text)
-            if not self._sentences - given:
+            if not sentences - given:
                 # Everything is there, in another order.
-                more = sum(len(_TOKEN.findall(one)) for one in (given - self._sentences).elements())
-                return Overlap(self.size, self.size, self.size + more, 0)
+                more = sum(len(_TOKEN.findall(one)) for one in (given - sentences).elements())
+                return Overlap(size, size, size + more, 0)
         return Overlap(
-            common=kept + common,
-            wanted=self.size,
-            given=kept + common + extra,
-            replaced=replaced,
+            common=kept + common, wanted=size, given=kept + common + extra, replaced=replaced
         )
 
 

@@ -56,7 +56,7 @@ class StageShape:
         )
         self._systems = self._roles.count("system")
         self._turns = tuple(role for role in self._roles if role != "system")
-        self._few = sum(one.size for one in made) < _FEW_TOKENS
+        self._few = sum(one.count(_FEW_TOKENS) for one in made) < _FEW_TOKENS
         names = [name for one in stage.messages for name in one.pattern.names]
         self._shared_names = len(names) != len(set(names))
 
