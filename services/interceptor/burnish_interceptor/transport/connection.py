@@ -74,10 +74,11 @@ class Connection(asyncio.Protocol):
         self.lost = True
         self._waiting.clear()
         self._server.closed(self)
+        if self._exchange is not None:
+            self._exchange.gone()
         self.resume_writing()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.gone()
             self._server.over(exchange)
 
     def data_received(self, data: bytes) -> None:
