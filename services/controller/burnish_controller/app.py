@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -34,7 +35,7 @@ from burnish_controller.store.database import Database, open_database
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.policies import PolicyStore
 from burnish_controller.store.space import SpaceStore
-from burnish_controller.store.traces import TraceStore
+from burnish_controller.store.traces import TraceStore, max_bytes_from
 from burnish_controller.store.writer import Writer
 from burnish_controller.task_apps import AppOptions, TaskAppClient
 from burnish_controller.telemetry import (
@@ -109,7 +110,7 @@ class ControllerApp:
             connect=self._connect,
         )
         traces = TraceServicer(
-            TraceStore(database, writer, tenant=TENANT),
+            TraceStore(database, writer, tenant=TENANT, max_bytes=max_bytes_from(os.environ)),
             phases.calls,
             price_of=_price,
             metrics=self._metrics,

@@ -154,7 +154,9 @@ traces = Table(
     Column("rollout_id", String, nullable=False),
     Column("policy", String, nullable=False),
     Column("data", LargeBinary, nullable=False),
+    Column("create_time", Float, nullable=False, server_default="0"),
     Index("traces_by_rollout", "tenant", "rollout_id"),
+    Index("traces_by_time", "tenant", "create_time"),
 )
 
 # A deleted policy leaves its row, so that revisions and versions never go back.
