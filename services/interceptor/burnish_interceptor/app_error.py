@@ -76,6 +76,18 @@ def invalid(message: str, *, status: int = 400, code: str = "invalid_request") -
     )
 
 
+def rollout_unknown() -> AppError:
+    """Returns the one error for URLs that are forged, foreign, expired, or of a rollout now over.
+
+    Nothing can be learnt from it.
+    """
+    return invalid(
+        "the rollout URL is not valid; use the one given for the rollout",
+        status=404,
+        code="rollout_unknown",
+    )
+
+
 def unavailable(message: str, *, code: str, retry_after: int = 1) -> AppError:
     """Returns a 503 that the app's SDK retries after a while."""
     return AppError(

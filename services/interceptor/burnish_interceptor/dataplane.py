@@ -164,14 +164,7 @@ class DataPlane:
         except TokenRefused:
             if not route.token_only:
                 return None
-            # One answer for forged, foreign and expired, so that nothing can be learnt from it.
-            raise CallRefused(
-                app_error.invalid(
-                    "the rollout URL is not valid; use the one given for the rollout",
-                    status=404,
-                    code="rollout_unknown",
-                )
-            ) from None
+            raise CallRefused(app_error.rollout_unknown()) from None
 
 
 def _require(allowed: object) -> None:

@@ -13,7 +13,6 @@ from burnish.errors import BurnishError
 from burnish_interceptor import app_error
 from burnish_interceptor import ended as ends
 from burnish_interceptor.answers import Answers, Labels
-from burnish_interceptor.app_error import AppError
 from burnish_interceptor.asked import Asked, lines_of
 from burnish_interceptor.calls import Call, CallRecord, Outcome, Problem
 from burnish_interceptor.dialects import Outgoing
@@ -26,7 +25,7 @@ from burnish_interceptor.prompts.edit import NO_EDIT
 from burnish_interceptor.prompts.notices import told
 from burnish_interceptor.prompts.stages import CallSite, StageFinder
 from burnish_interceptor.providers import Providers
-from burnish_interceptor.refused import CallRefused
+from burnish_interceptor.refused import CallRefused, told_of
 from burnish_interceptor.routes import Shape
 from burnish_interceptor.seen import OFFLINE, SeenCall, Served
 from burnish_interceptor.telemetry import Recorder
@@ -162,7 +161,7 @@ class OfflineCalls:
         decision = await self._parts.journal.begin(call)
         asked.go_on()
         if decision.refused is not None:
-            raise CallRefused(_refusal(decision.refused))
+            raise CallRefused(told_of(decision.refused))
         self._label(policy, prepared, incoming)
         if decision.replay is not None:
             ends.replayed(decision.replay, asked).deliver(exchange, asked)
@@ -343,22 +342,4 @@ def _unbound(problem: Problem) -> Ended:
         problem=problem,
         not_sent=True,
         error=app_error.unfit(problem.reason),
-    )
-
-
-def _refusal(problem: Problem) -> AppError:
-    if problem.retryable:
-        return app_error.unavailable(
-            "the call cannot be made now; try again", code=problem.reason.lower()
-        )
-    if problem.reason in ("BUDGET_EXHAUSTED", "PRICE_UNKNOWN"):
-        return AppError(
-            status=402,
-            kind="insufficient_quota",
-            code=problem.reason.lower(),
-            message="the job's budget does not allow this call",
-            headers={"x-should-retry": "false"},
-        )
-    return app_error.invalid(
-        "the job does not allow this call; it may be over", status=409, code=problem.reason.lower()
     )

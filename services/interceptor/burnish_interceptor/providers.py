@@ -8,7 +8,6 @@ compatible server that refuses `stream_options`; such streams are booked at thei
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from burnish_interceptor.dialects.gemini.dialect import GeminiRequest
 from burnish_interceptor.environment import choice
 from burnish_interceptor.policies.policy import Model
 from burnish_interceptor.transport.origin import Origin
+from burnish_runtime.egress import refused_host
 from burnish_runtime.settings import Secret, ServiceSettings
 
 _HOSTED = {
@@ -198,8 +198,8 @@ def _address(model: Model, base_url: str) -> tuple[Origin, str]:
         raise _unusable(model, "has a base URL that is not http(s)://host[:port]/path")
     if parts.query or parts.fragment or not base_url.isascii() or not base_url.isprintable():
         raise _unusable(model, "has a base URL with more than a path")
-    if _link_local(parts.hostname):
-        raise _unusable(model, "has a link-local base URL, where cloud metadata lives")
+    if refused_host(parts.hostname):
+        raise _unusable(model, "has a base URL that is never connected to, as of cloud metadata")
     tls = parts.scheme == "https"
     return Origin(host=parts.hostname, port=port or (443 if tls else 80), tls=tls), parts.path
 
@@ -207,13 +207,6 @@ def _address(model: Model, base_url: str) -> tuple[Origin, str]:
 def _versioned(base_url: str) -> str:
     """Returns the base URL of the local models with its version, given with or without."""
     return f"{base_url}/v1" if base_url and not base_url.endswith("/v1") else base_url
-
-
-def _link_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_link_local
-    except ValueError:
-        return False
 
 
 def _unusable(model: Model, problem: str) -> ProviderUnusable:

@@ -62,7 +62,8 @@ class ServiceSettings:
         openai_api_key: Key for provider `openai`.
         groq_api_key: Key for provider `groq`.
         google_api_key: Key for provider `google`.
-        openai_compatible_api_key: Key for provider `openai_compatible`.
+        openai_compatible_api_key: Key for provider `openai_compatible`; goes to its address only.
+        openai_compatible_base_url: The operator's own address of that provider, or empty.
         proposer_models: Overrides of the proposer's table of models, as text.
         drain_seconds: How long calls in flight may go on after SIGTERM.
         log_level: Lowest level that is logged.
@@ -93,6 +94,7 @@ class ServiceSettings:
     groq_api_key: Secret | None = None
     google_api_key: Secret | None = None
     openai_compatible_api_key: Secret | None = None
+    openai_compatible_base_url: str = ""
     proposer_models: str = ""
     drain_seconds: float = 5.0
     log_level: str = "INFO"
@@ -140,6 +142,7 @@ class ServiceSettings:
                 "GEMINI_API_KEY",
             ),
             openai_compatible_api_key=reader.secret("BURNISH_OPENAI_COMPATIBLE_API_KEY"),
+            openai_compatible_base_url=reader.text("BURNISH_OPENAI_COMPATIBLE_BASE_URL"),
             proposer_models=reader.text("BURNISH_PROPOSER_MODELS"),
             drain_seconds=reader.number("BURNISH_DRAIN_SECONDS", default=5.0, at_least=0.0),
             log_level=reader.choice("BURNISH_LOG_LEVEL", default="INFO", choices=_LOG_LEVELS),

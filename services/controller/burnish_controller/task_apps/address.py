@@ -1,13 +1,12 @@
 """Addresses of task apps, and which of them are never connected to.
 
 A task app's address comes from whoever submits a job. Link-local addresses (where clouds serve
-their instance credentials) and multicast are refused, also when a name resolves to one: the check
-is made on the very addresses that are connected to.
+their instance credentials), multicast and the like are refused, also when a name resolves to one:
+the check is made on the very addresses that are connected to.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -16,9 +15,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
 from burnish.errors import InvalidArgument
+from burnish_runtime.egress import refused_host
 
 _SCHEMES = frozenset({"http", "https", "grpc"})
-_METADATA_ADDRESSES = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 
 
 class TaskAppUriInvalid(InvalidArgument):
@@ -69,8 +68,11 @@ class AppAddress:
             problems.append("it has a query or a fragment; leave them out")
         if parts.scheme == "grpc" and (port is None or parts.path.strip("/")):
             problems.append("a grpc URI is `grpc://host:port`")
-        if is_refused(host):
-            problems.append(f"address {host} is link-local or multicast; use another")
+        if not host.isascii():
+            # A client would fold it to ASCII behind this check, perhaps to an address.
+            problems.append("the host is not ASCII; write its `xn--` form")
+        if refused_host(host):
+            problems.append(f"address {host} is link-local, multicast or metadata; use another")
         if problems:
             raise TaskAppUriInvalid("task app URI: " + "; ".join(problems))
         return cls(scheme=parts.scheme, host=host, port=port, path=parts.path.rstrip("/"))
@@ -86,17 +88,6 @@ class AppAddress:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-def is_refused(host: str) -> bool:
-    """Tells whether a literal address is one that is never connected to; False for a name."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    real = mapped if mapped is not None else address
-    return real.is_link_local or real.is_multicast or real in _METADATA_ADDRESSES
-
-
 class GuardedResolver(AbstractResolver):
     """Resolves names for aiohttp, and fails when any of the addresses is refused."""
 
@@ -108,8 +99,8 @@ class GuardedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Resolves a name."""
         found = await self._inner.resolve(host, port, family)
-        if any(is_refused(result["host"]) for result in found):
-            raise OSError(f"{host} resolves to a link-local or multicast address")
+        if any(refused_host(result["host"]) for result in found):
+            raise OSError(f"{host} resolves to a link-local, multicast or metadata address")
         return found
 
     async def close(self) -> None:

@@ -42,7 +42,9 @@ class GrpcTaskApp:
         self._options = options
         self._range = options.reward_range
         self._asking = asyncio.Lock()
-        self._caller = GrpcCaller(address.authority, api_key=api_key, seconds=options.info_seconds)
+        # Named as DNS, or a host such as `unix` would be taken for another way to connect.
+        target = f"dns:///{address.authority}"
+        self._caller = GrpcCaller(target, api_key=api_key, seconds=options.info_seconds)
 
     async def check(self) -> AppInfo:
         """Asks whether the app is well, and what its task is."""

@@ -36,8 +36,11 @@ class OpenAiProvider:
             api_key=access.api_key or "none",
             base_url=access.base_url or _OWN_URL,
             max_retries=0,
-            # The suite's own models are on this machine or beside it, never behind a proxy.
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=name != "local"),
+            # The suite's own models are on this machine or beside it, never behind a proxy. An API
+            # does not redirect; whoever does wants the key, or a look at what only we can reach.
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=name != "local", follow_redirects=False
+            ),
         )
 
     @property

@@ -10,8 +10,10 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from burnish.errors import FailedPrecondition, InvalidArgument
+from burnish_runtime.egress import refused_host
 from burnish_runtime.llm.base import LlmProvider, ProviderAccess
 from burnish_runtime.llm.google import GoogleProvider
 from burnish_runtime.llm.groq import GroqProvider
@@ -134,13 +136,9 @@ class ProviderRegistry:
             return _hosted_access(provider, base_url, hosted, self._settings)
         if provider == "local":
             return _local_access(base_url, self._settings)
-        if provider == "openai_compatible" and not base_url:
-            raise ProviderInvalid(
-                "provider `openai_compatible` needs a base_url ending in `/v1`",
-                metadata={"provider": provider},
-            )
-        key = self._settings.openai_compatible_api_key if provider == "openai_compatible" else None
-        return ProviderAccess(api_key=key or "", base_url=base_url)
+        if provider == "openai_compatible":
+            return _compatible_access(base_url, self._settings)
+        return ProviderAccess(api_key="", base_url=base_url)
 
 
 def _hosted_access(
@@ -160,6 +158,34 @@ def _hosted_access(
             metadata={"provider": provider, "variable": hosted.variable},
         )
     return ProviderAccess(api_key=key)
+
+
+def _compatible_access(base_url: str, settings: ServiceSettings) -> ProviderAccess:
+    """Returns where a compatible server is; the operator's key goes to the operator's address only.
+
+    A base URL comes from a job: sent along with it, the key would be whoever's submits one.
+    """
+    own = settings.openai_compatible_base_url.rstrip("/")
+    url = base_url.rstrip("/") or own
+    if not url:
+        raise ProviderInvalid(
+            "provider `openai_compatible` needs a base_url ending in `/v1`",
+            metadata={"provider": "openai_compatible"},
+        )
+    if _never_called(url):
+        raise ProviderInvalid(
+            f"base_url `{url}` is never connected to; give a server of your own",
+            metadata={"provider": "openai_compatible"},
+        )
+    key = settings.openai_compatible_api_key if url == own else None
+    return ProviderAccess(api_key=key or "", base_url=url)
+
+
+def _never_called(url: str) -> bool:
+    try:
+        return not url.isascii() or refused_host(urlsplit(url).hostname or "")
+    except ValueError:
+        return True
 
 
 def _local_access(base_url: str, settings: ServiceSettings) -> ProviderAccess:
