@@ -170,3 +170,15 @@ async def test_operators_see_refused_policies_and_traces_that_wait():
             assert (reply.applied_revision, reply.buffered_trace_byte_count) == (4, 0)
         finally:
             await server.stop()
+
+
+async def test_traces_are_not_to_be_had_over_http_with_a_token_or_without():
+    async with testing.suite() as running, aiohttp.ClientSession() as session:
+        await served(running)
+        await post(running)
+        await traced(running)
+        for headers in ({}, OURS):
+            for cid in ("roll-7", running.token()):
+                url = f"{running.root}/api/interceptor/v1/trace/by-correlation/{cid}"
+                async with session.get(url, headers=headers) as response:
+                    assert response.status == 404
