@@ -192,8 +192,10 @@ class OnlineCalls:
         It does not where the policy has one stage, and that stage takes whatever the user says for
         the value of one wildcard.
         """
-        found = self.recognised(policy, form.messages(TEXT), "")
-        if len(policy.stages) != 1 or found is None or found.how is not How.EXACT:
+        if len(policy.stages) != 1:
+            return None
+        found = self._recogniser.recognise(policy.stages, form.messages(TEXT))
+        if found.how is not How.EXACT:
             return None
         stage, bindings = policy.stages[0], dict(found.bindings or {})
         names = [name for name, value in bindings.items() if value == TEXT]
