@@ -48,7 +48,6 @@ async def test_the_sync_client_does_it_too():
         running.check_swapped(calls=2)
 
 
-@pytest.mark.xfail(strict=True, reason="`/v1/openai/v1` below a base is not routed yet")
 @pytest.mark.parametrize("variable", [True, False])
 async def test_the_inference_url_works_as_it_is_given(variable, monkeypatch):
     async with world() as running:

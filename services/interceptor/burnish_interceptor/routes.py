@@ -49,7 +49,7 @@ _HEADS = tuple((shape, re.compile(f"{shape.value}([^/]+)")) for shape in Shape)
 _WORDS = ("v1", "openai", "chat", "models", "responses", "completions", "embeddings")
 _TAIL = re.compile(
     r"^(?:/(?P<rollout>(?!(?:" + "|".join(_WORDS) + r")(?:/|$))[^/]+))?"
-    r"(?P<base>(?:/openai)?(?:/v1){0,2})(?:/(?P<tail>.+?))?/?$"
+    r"(?P<base>(?:/v1)?(?:/openai)?(?:/v1){0,2})(?:/(?P<tail>.+?))?/?$"
 )
 _CALLS = {
     "": Tail.CHAT,
@@ -61,7 +61,7 @@ _CALLS = {
     "models": Tail.MODELS,
 }
 # What stands before a tail that was glued to the end of a query.
-_BASE = re.compile(r"^(?:/openai)?(?:/v1){0,2}(?:/|$)")
+_BASE = re.compile(r"^(?:/v1)?(?:/openai)?(?:/v1){0,2}(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

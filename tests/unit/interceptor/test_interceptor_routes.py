@@ -63,7 +63,7 @@ def test_models_and_ids_with_slashes(target, model):
 @pytest.mark.parametrize(
     "base", ["/r/T", "/p/P", "/p/P/roll", "/api/mipro/v1/S/R", "/api/gepa/v1/S"]
 )
-@pytest.mark.parametrize("version", ["", "/v1", "/openai/v1", "/v1/v1"])
+@pytest.mark.parametrize("version", ["", "/v1", "/openai/v1", "/v1/v1", "/v1/openai/v1"])
 @pytest.mark.parametrize("tail", [Tail.RESPONSES, Tail.COMPLETIONS, Tail.EMBEDDINGS])
 def test_every_api_is_found_below_every_base(base, version, tail):
     route = parsed(f"{base}{version}/{tail.value}")
