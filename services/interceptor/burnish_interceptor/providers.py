@@ -189,11 +189,11 @@ class Providers:
 
 
 def _address(model: Model, base_url: str) -> tuple[Origin, str]:
-    parts = urlsplit(base_url)
     try:
+        parts = urlsplit(base_url)
         port = parts.port
     except ValueError:
-        raise _unusable(model, "has a base URL with a wrong port") from None
+        raise _unusable(model, "has a base URL that cannot be parsed") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise _unusable(model, "has a base URL that is not http(s)://host[:port]/path")
     if parts.query or parts.fragment or not base_url.isascii() or not base_url.isprintable():

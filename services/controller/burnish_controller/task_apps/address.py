@@ -72,7 +72,10 @@ class AppAddress:
             # A client would fold it to ASCII behind this check, perhaps to an address.
             problems.append("the host is not ASCII; write its `xn--` form")
         if refused_host(host):
-            problems.append(f"address {host} is link-local, multicast or metadata; use another")
+            problems.append(
+                f"address {host} is never connected to, as it is link-local, multicast, "
+                "unspecified or metadata; use another, such as 127.0.0.1"
+            )
         if problems:
             raise TaskAppUriInvalid("task app URI: " + "; ".join(problems))
         return cls(scheme=parts.scheme, host=host, port=port, path=parts.path.rstrip("/"))
@@ -91,8 +94,9 @@ class AppAddress:
 class GuardedResolver(AbstractResolver):
     """Resolves names for aiohttp, and fails when any of the addresses is refused."""
 
-    def __init__(self) -> None:
-        self._inner = DefaultResolver()
+    def __init__(self, inner: AbstractResolver | None = None) -> None:
+        """Takes what resolves; by default the system does."""
+        self._inner = inner if inner is not None else DefaultResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
