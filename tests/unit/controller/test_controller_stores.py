@@ -133,7 +133,7 @@ async def test_a_database_that_cannot_be_opened_fails_the_write_and_not_the_writ
                 raise OSError("no space left")
             return stores.database.write_engine.connect()
 
-    writer = Writer(Engine())
+    writer = Writer(Engine())  # type: ignore[arg-type] # as much of one as is used
     writer.start()
     try:
         with pytest.raises(OSError, match="no space"):
