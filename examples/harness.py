@@ -37,7 +37,7 @@ class AppStartFailed(RuntimeError):
 
 @contextlib.asynccontextmanager
 async def app_process(
-    module: str, *arguments: str, folder: Path, log: str = "app.log"
+    module: str, *arguments: str, folder: Path, log: str = "app.log", python: str = sys.executable
 ) -> AsyncIterator[str]:
     """Runs a task app as a process of its own; yields its URL.
 
@@ -46,6 +46,7 @@ async def app_process(
         *arguments: Its arguments.
         folder: Gets the app's log and ready file.
         log: Name of the log.
+        python: Interpreter of the app's own environment.
 
     Raises:
         AppStartFailed: It did not begin to listen.
@@ -53,7 +54,7 @@ async def app_process(
     ready, log_file = _files(folder, log)
     with log_file.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module, "--port", "0", "--ready-file", str(ready), *arguments),
+            *(python, "-m", module, "--port", "0", "--ready-file", str(ready), *arguments),
             cwd=ROOT,
             stdout=output,
             stderr=output,

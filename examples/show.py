@@ -53,6 +53,7 @@ class Show:
         folder: State directory below `.burnish`, unless the command line names another.
         plan: How large the job is.
         stages: Call sites of the app, as a job file declares them; empty lets them be learnt.
+        python: Interpreter of the app, unless the command line names another.
     """
 
     module: str
@@ -60,6 +61,7 @@ class Show:
     folder: str
     plan: Plan
     stages: tuple[Mapping[str, object], ...] = ()
+    python: str = sys.executable
 
 
 def run(show: Show) -> int:
@@ -68,6 +70,7 @@ def run(show: Show) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
     parser.add_argument("--seed", type=int, default=0, help="seed of every random choice")
     parser.add_argument("--state-dir", type=Path, default=ROOT / ".burnish" / show.folder)
+    parser.add_argument("--python", default=show.python, help="interpreter that runs the app")
     options = parser.parse_args()
     try:
         return asyncio.run(_show(show, options))
@@ -89,7 +92,7 @@ async def _show(show: Show, options: argparse.Namespace) -> int:
         suite = await stack.enter_async_context(Suite(options.state_dir))
         client = await stack.enter_async_context(AsyncClient(suite.target, token=suite.token))
         url = await stack.enter_async_context(
-            app_process(show.module, folder=options.state_dir / "app")
+            app_process(show.module, folder=options.state_dir / "app", python=options.python)
         )
         say(f"Ready after {time.monotonic() - began:.1f} s. The app: {url}\n")
         finished = await run_job(

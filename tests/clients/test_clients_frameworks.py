@@ -3,11 +3,15 @@
 import asyncio
 import json
 import os
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from burnish.api.types.v1 import rollout_pb2
 from burnish_interceptor import testing
 from burnish_interceptor.testing import BASELINE, Script, completion
 from tests.clients.world import (
@@ -24,6 +28,10 @@ from tests.clients.world import (
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 QUERY = "Where is my card?"
+# DSPy and LiteLLM fetch price lists when nobody tells them not to.
+OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +48,7 @@ async def run(python: Path, program: str, given: Any, **environ: str) -> Any:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         *(str(python), str(PROGRAMS / program)),
-        # LiteLLM asks a server of its own for prices when nobody tells it not to.
-        env={**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True", **environ},
+        env={**kept, **OFFLINE, **environ},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -89,6 +96,13 @@ async def test_langchain_tells_an_error_in_openais_class(python, status, kind, c
         assert running.tap.call_count == calls
 
 
+async def test_a_refused_call_is_not_tried_again_by_langchain(python):
+    async with world() as running:
+        running.suite.controller.refusal = rollout_pb2.Failure(reason="JOB_NOT_RUNNING")
+        assert "ConflictError" in (await langchain(python, running, "failing"))["kinds"]
+        assert (running.tap.call_count, running.sent) == (1, [])
+
+
 def dspy_reply(request: Any) -> Script:
     """Answers as the last message asks: in DSPy's fields, or as JSON."""
     messages = json.loads(request.body)["messages"]
@@ -102,21 +116,42 @@ def dspy_reply(request: Any) -> Script:
     return Script(body=completion("".join(parts) + "[[ ## completed ## ]]"))
 
 
-async def stage_of(python: Path, program: str) -> Any:
-    """Returns the stage of a DSPy program: what it sends, learnt from the program itself."""
-    given = {"what": "messages", "program": program}
-    system, user = await run(python, "dspy_calls.py", given)
-    # Braces of the system text are its own.
-    text = system["content"].replace("{", "{{").replace("}", "}}")
-    return testing.stage_policy(system=text, user=user["content"])
+@pytest.fixture(scope="module")
+def stages(python: Path) -> dict[str, Any]:
+    """The stage of each DSPy program: what it sends, told by the program itself."""
+    done = subprocess.run(
+        [str(python), str(PROGRAMS / "dspy_calls.py")],
+        input=json.dumps({"what": "messages"}),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **OFFLINE},
+        timeout=200,
+    )
+    found = {}
+    for name, (system, user) in json.loads(done.stdout).items():
+        # Braces of the system text are its own.
+        text = system["content"].replace("{", "{{").replace("}", "}}")
+        found[name] = testing.stage_policy(system=text, user=user["content"])
+    return found
 
 
-@pytest.mark.parametrize("by", ["argument", "variable"])
-@pytest.mark.parametrize("program", ["chat", "json", "thought"])
-async def test_a_dspy_program_gets_the_candidates_prompt_and_parses_the_answer(python, program, by):
-    async with world(dspy_reply) as running:
-        policy = testing.offline_policy(await stage_of(python, program))
+@asynccontextmanager
+async def dspy_world(stage: Any, answer: Any) -> AsyncIterator[World]:
+    async with world(answer) as running:
+        policy = testing.offline_policy(stage)
         running.suite.controller.policies["policies/job-1"] = policy
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("program", "by"),
+    [("chat", "argument"), ("json", "argument"), ("thought", "argument"), ("chat", "variable")],
+)
+async def test_a_dspy_program_gets_the_candidates_prompt_and_parses_the_answer(
+    python, stages, program, by
+):
+    async with dspy_world(stages[program], dspy_reply) as running:
         given = {"what": "call", "program": program, "query": QUERY, "model": {}}
         environ = {}
         if by == "argument":
@@ -133,10 +168,9 @@ async def test_a_dspy_program_gets_the_candidates_prompt_and_parses_the_answer(p
 @pytest.mark.parametrize(
     ("status", "kind", "calls"), [(400, "LMInvalidRequestError", 1), (429, "LMRateLimitError", 3)]
 )
-async def test_dspy_tells_an_error_in_its_own_class(python, status, kind, calls):
-    async with world(failing(status, {"retry-after-ms": "1"})) as running:
-        policy = testing.offline_policy(await stage_of(python, "chat"))
-        running.suite.controller.policies["policies/job-1"] = policy
+async def test_dspy_tells_an_error_in_its_own_class(python, stages, status, kind, calls):
+    answer = failing(status, {"retry-after-ms": "1"})
+    async with dspy_world(stages["chat"], answer) as running:
         model = {"api_base": running.base, "api_key": KEY, "num_retries": 2}
         given = {"what": "call", "program": "chat", "query": QUERY, "model": model}
         told = await run(python, "dspy_calls.py", given)
@@ -144,3 +178,15 @@ async def test_dspy_tells_an_error_in_its_own_class(python, status, kind, calls)
         assert told["status"] == status
         assert CANARY not in told["said"]
         assert [prompt_of(body) for body in running.sent] == [INSTRUCTION] * calls
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("BUDGET_EXHAUSTED", "LMBillingError"), ("JOB_NOT_RUNNING", "LMError")]
+)
+async def test_a_refused_call_is_not_tried_again_by_dspy(python, reason, kind):
+    async with world() as running:
+        running.suite.controller.refusal = rollout_pb2.Failure(reason=reason)
+        model = {"api_base": running.base, "api_key": KEY}
+        given = {"what": "call", "program": "chat", "query": QUERY, "model": model}
+        assert kind in (await run(python, "dspy_calls.py", given))["kinds"]
+        assert (running.tap.call_count, running.sent) == (1, [])

@@ -8,8 +8,12 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
-from burnish_interceptor.testing import BASELINE
+from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
+from burnish_interceptor import testing
+from burnish_interceptor.testing import BASELINE, CANDIDATE
 from tests.clients.world import ANSWER, ARGUMENTS, INSTRUCTION, KEY, MESSAGES, QUERY, TOOL, world
+
+SUITE_KEY = "suite-token"
 
 
 class Intent(BaseModel):
@@ -107,6 +111,27 @@ async def test_models_are_listed_and_retrieved():
         assert (await app.models.retrieve("gpt-x")).owned_by == "burnish"
         with pytest.raises(openai.NotFoundError):
             await app.models.retrieve("gpt-y")
+
+
+@pytest.mark.parametrize("key", [SUITE_KEY, KEY])
+async def test_online_the_api_key_is_the_suites_token(key):
+    async with world() as running:
+        running.suite.controller.policies["policies/live"] = policy_v1.Policy(
+            name="policies/live",
+            version=1,
+            job="jobs/1",
+            stages=[testing.stage_policy()],
+            candidates=[policy_v1.WeightedCandidate(candidate_id=CANDIDATE, weight=1.0)],
+        )
+        async with AsyncOpenAI(base_url=f"{running.root}/p/live/v1", api_key=key) as app:
+            if key == KEY:
+                with pytest.raises(openai.AuthenticationError):
+                    await ask(app)
+                assert (running.tap.call_count, running.sent) == (1, [])
+            else:
+                reply = await ask(app, extra_headers={"x-burnish-rollout": "conversation-1"})
+                assert reply.choices[0].message.content == ANSWER
+                running.check_swapped()
 
 
 def use_sync(base: str) -> list[str]:

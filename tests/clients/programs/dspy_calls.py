@@ -8,6 +8,8 @@ from typing import Any
 
 import dspy
 
+HOLE = {"query": "{query}"}
+
 
 class NameIntent(dspy.Signature):
     """Classify the query of a bank customer into one intent."""
@@ -25,12 +27,12 @@ def programs() -> dict[str, tuple[Any, Any]]:
     }
 
 
-def messages(name: str) -> list[dict[str, str]]:
-    """What a program sends, with a wildcard for the query."""
-    program, adapter = programs()[name]
-    signature = getattr(program, "predict", program).signature
-    found: list[dict[str, str]] = adapter.format(signature, [], {"query": "{query}"})
-    return found
+def messages() -> dict[str, Any]:
+    """What each program sends, with a wildcard for the query."""
+    return {
+        name: adapter.format(getattr(program, "predict", program).signature, [], HOLE)
+        for name, (program, adapter) in programs().items()
+    }
 
 
 def call(name: str, query: str, *, model: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def call(name: str, query: str, *, model: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     given = json.load(sys.stdin)
     if given["what"] == "messages":
-        told: Any = messages(given["program"])
+        told = messages()
     else:
         told = call(given["program"], given["query"], model=given["model"])
     sys.stdout.write(json.dumps(told))

@@ -1,0 +1,1 @@
+"""A LangChain program whose prompt gets better without a change to the program."""
