@@ -8,7 +8,7 @@ because models quote their instructions in it.
 from __future__ import annotations
 
 import re
-from typing import Any
+from functools import lru_cache
 
 import orjson
 
@@ -34,6 +34,11 @@ from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.dialects.usage import CHAT, UsageRule, tokens
 
 _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_FINISHED = {reason: reason.encode() for reason in _FINISH_REASONS}
+_PLAIN_CHOICE = (
+    b'{"index":%d,"message":{"role":"assistant","content":%b%b},"logprobs":null,'
+    b'"finish_reason":"%b"}'
+)
 _RICH = frozenset({"tool_calls", "function_call", "audio", "annotations", "refusal"})
 FINGERPRINT = matching(re.compile(r"[A-Za-z0-9_.:\-]{1,64}"))
 SERVICE_TIER = one_of("auto", "default", "flex", "scale", "priority", "on_demand")
@@ -54,13 +59,14 @@ def completion(body: bytes, *, model: str, usage: UsageRule | None) -> tuple[byt
     choices = data.get("choices")
     if type(choices) is not list or not choices:
         raise NotAnAnswer
-    shown = [one for choice in choices if (one := _choice(choice)) is not None]
+    listed = _plain_choice(choices[0]) if len(choices) == 1 else None
+    if listed is None:
+        shown = [one for choice in choices if (one := _rich_choice(choice)) is not None]
+        listed = orjson.dumps(shown)[1:-1]
     used = data.get("usage")
-    rebuilt = _envelope(data, kind="chat.completion", model=model)
-    rebuilt["choices"] = shown
-    if usage is not None and (told := usage.shown(used, CHAT)) is not None:
-        rebuilt["usage"] = told
-    return orjson.dumps(rebuilt), tokens(used, CHAT)
+    told = usage.shown(used, CHAT) if usage is not None else None
+    tail = b"]}" if told is None else b'],"usage":%b}' % orjson.dumps(told)
+    return _head("chat.completion", data, model) + listed + tail, tokens(used, CHAT)
 
 
 class ChatStream(AnswerStream):
@@ -102,7 +108,7 @@ class ChatStream(AnswerStream):
         if type(choices) is not list:
             return None
         if not self._head:
-            self._head = self._prefix(source)
+            self._head = b"data: " + _head("chat.completion.chunk", source, self._model)
         if choices:
             self._chosen = True
         if len(choices) == 1 and (plain := _plain_delta(choices[0])) is not None and not used:
@@ -120,10 +126,6 @@ class ChatStream(AnswerStream):
             return None
         usage = b'],"usage":' + orjson.dumps(told) if told is not None else b"]"
         return self._head + orjson.dumps(shown)[1:-1] + usage + b"}\n\n"
-
-    def _prefix(self, source: dict[str, Json]) -> bytes:
-        envelope = _envelope(source, kind="chat.completion.chunk", model=self._model)
-        return b"data: " + orjson.dumps(envelope)[:-1] + b',"choices":['
 
 
 def _plain_delta(choice: Json) -> bytes | None:
@@ -147,47 +149,54 @@ def _plain_delta(choice: Json) -> bytes | None:
     return None
 
 
-def _envelope(data: dict[str, Json], *, kind: str, model: str) -> dict[str, Any]:
+def _head(kind: str, data: dict[str, Json], model: str) -> bytes:
+    """Returns an answer up to its first choice."""
     created = data.get("created")
-    envelope = {
-        "id": hashed("chatcmpl-", data.get("id")),
-        "object": kind,
-        "created": created if type(created) is int else 0,
+    fingerprint, tier = data.get("system_fingerprint"), data.get("service_tier")
+    return b'{"id":"%b","object":"%b","created":%d,%b"choices":[' % (
+        hashed("chatcmpl-", data.get("id")).encode(),
+        kind.encode(),
+        created if type(created) is int else 0,
+        _frame(
+            model,
+            fingerprint if type(fingerprint) is str else None,
+            tier if type(tier) is str else None,
+        ),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _frame(model: str, fingerprint: str | None, tier: str | None) -> bytes:
+    """Returns the members that are the same for most answers of a model."""
+    told = {
         "model": model,
+        "system_fingerprint": FINGERPRINT(fingerprint),
+        "service_tier": SERVICE_TIER(tier),
     }
-    fingerprint = data.get("system_fingerprint")
-    if fingerprint is not None and (known := FINGERPRINT(fingerprint)) is not None:
-        envelope["system_fingerprint"] = known
-    tier = data.get("service_tier")
-    if tier is not None and (known := SERVICE_TIER(tier)) is not None:
-        envelope["service_tier"] = known
-    return envelope
+    known = {name: value for name, value in told.items() if value is not None}
+    return orjson.dumps(known)[1:-1] + b","
 
 
-def _choice(choice: Json) -> Json:
-    """Returns a choice of a whole answer."""
-    if type(choice) is not dict:
-        return None
-    message = choice.get("message")
-    if type(message) is dict and choice.get("logprobs") is None:
-        content = message.get("content")
-        reason, index = choice.get("finish_reason"), choice.get("index")
+def _plain_choice(choice: Json) -> bytes | None:
+    """Returns a choice of a whole answer that holds nothing but a text; None for any other."""
+    try:
+        message, reason, index = choice["message"], choice["finish_reason"], choice["index"]
+        content = message["content"]
         if (
             type(content) is str
-            and type(reason) is str
             and type(index) is int
+            and choice.get("logprobs") is None
             and not any(map(message.get, _RICH))
         ):
-            plain: dict[str, Json] = {"role": "assistant", "content": content}
-            if "refusal" in message:
-                plain["refusal"] = None
-            return {
-                "index": index,
-                "message": plain,
-                "logprobs": None,
-                "finish_reason": reason if reason in _FINISH_REASONS else "stop",
-            }
-    return _RICH_CHOICE(choice)
+            return _PLAIN_CHOICE % (
+                index,
+                orjson.dumps(content),
+                b',"refusal":null' if "refusal" in message else b"",
+                _FINISHED.get(reason, b"stop"),
+            )
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return None
 
 
 def _finish_reason(value: Json) -> str:
@@ -243,5 +252,5 @@ _CHOICE = {
     ),
 }
 _NULLABLE = frozenset({"finish_reason", "logprobs"})
-_RICH_CHOICE = fields({"index": integer, "message": _MESSAGE, **_CHOICE}, nullable=_NULLABLE)
+_rich_choice = fields({"index": integer, "message": _MESSAGE, **_CHOICE}, nullable=_NULLABLE)
 _delta = fields({"index": integer, "delta": _MESSAGE, **_CHOICE}, nullable=_NULLABLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from burnish_interceptor.dialects.dialect import Tokens, UsageMode
@@ -25,15 +25,24 @@ class Words:
     Attributes:
         input: Tokens of the prompt.
         output: Tokens of the answer.
-        counts: Further counts beside them.
         input_details: The object with the details of the prompt, and what of it is allowed.
         output_details: The same of the answer.
+        counts: Names of all counts.
+        details: What is allowed of each object with details.
     """
 
     input: str
     output: str
     input_details: tuple[str, frozenset[str]]
     output_details: tuple[str, frozenset[str]]
+    counts: frozenset[str] = field(init=False)
+    details: Mapping[str, frozenset[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Puts together what is looked up for every answer."""
+        counts = frozenset({self.input, self.output, "total_tokens"})
+        object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "details", dict([self.input_details, self.output_details]))
 
 
 CHAT = Words(
@@ -88,6 +97,8 @@ class UsageRule:
         """Returns a provider's usage for the app; None when it says nothing of use."""
         if not isinstance(usage, dict):
             return None
+        if self.estimate is None and _usual(usage, words):
+            return usage
         given, made = count(usage.get(words.input)), count(usage.get(words.output))
         if given is None:
             return None
@@ -102,6 +113,25 @@ class UsageRule:
             _details(usage, words.input_details, shown)
         _details(usage, words.output_details, shown)
         return shown
+
+
+def _usual(usage: Mapping[str, Json], words: Words) -> bool:
+    """Tells whether a usage holds all that is needed and nothing but what is allowed."""
+    counts = 0
+    for name, value in usage.items():
+        if type(value) is int:
+            counts += name in words.counts and 0 <= value <= _MOST_TOKENS
+        elif type(value) is dict:
+            known = words.details.get(name)
+            if known is None:
+                return False
+            for inner, number in value.items():
+                if inner not in known or type(number) is not int or not 0 <= number <= _MOST_TOKENS:
+                    return False
+            counts += 1
+        else:
+            return False
+    return counts == len(usage) and words.counts <= usage.keys()
 
 
 def tokens(usage: Json, words: Words) -> Tokens | None:
