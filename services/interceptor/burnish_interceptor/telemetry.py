@@ -91,7 +91,8 @@ class ProxyMetrics:
             self._first_byte.observe(call.first_byte_latency)
         if mode == ONLINE:
             arms = self._arms
-            arms[served.arm] = arms.get(served.arm, 0) + 1
+            arm = served.arm if served.arm in arms or len(arms) < MAX_SERIES else OTHER
+            arms[arm] = arms.get(arm, 0) + 1
         if call.usage is not None:
             series.read += call.usage[0]
             series.written += call.usage[1]

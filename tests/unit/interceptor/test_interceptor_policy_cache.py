@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from burnish import rpc
 from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.types.v1 import candidate_pb2
 from burnish.errors import FailedPrecondition, NotFound, Unavailable
 from burnish_interceptor import convert, testing
+from burnish_interceptor.policies import client
 from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.policy import (
     Arm,
@@ -151,6 +153,31 @@ async def test_a_change_goes_live_with_its_prompts_so_that_no_call_waits_for_the
     assert source.candidates == ["c"]
     assert policies.known_prompts("live", "c") == Prompts(candidate_id="c")
     assert policies.known_prompts("live", "d") is None
+
+
+async def test_prompts_of_online_arms_stay_however_many_candidates_of_jobs_come_by(monkeypatch):
+    monkeypatch.setattr("burnish_interceptor.policies.cache._MAX_CANDIDATES", 3)
+    source = Source()
+    policies = cache(source)
+    await policies.take(Change(revision=1, snapshot=True, policies=(LIVE,)))
+    for number in range(10):
+        await policies.candidate("job", f"cand-{number}")
+    source.error = Unavailable("gone")
+    assert policies.known_prompts("live", "c") is not None
+    assert (await policies.candidate("live", "c")).candidate_id == "c"
+    assert policies.known_prompts("job", "cand-0") is None
+    await policies.take(Change(revision=2, snapshot=False, removed=frozenset({"live"})))
+    assert policies.known_prompts("live", "c") is None
+
+
+async def test_a_watch_that_falls_silent_is_given_up(monkeypatch):
+    monkeypatch.setattr(client, "_SILENCE_SECONDS", 0.05)
+    async with testing.controller() as controller, rpc.connect(controller.target) as channel:
+        source = client.PolicyClient(channel, node_id="n")
+        with pytest.raises(Unavailable) as error:
+            async for _ in source.watch(0):
+                pass
+        assert error.value.reason == "WATCH_SILENT"
 
 
 BAD = {

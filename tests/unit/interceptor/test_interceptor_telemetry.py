@@ -109,10 +109,11 @@ async def test_only_online_calls_are_traced_here(recorder):
 async def test_no_id_is_a_label_and_models_beyond_the_bound_are_added_up(recorder, registry):
     expose(recorder, registry)
     for number in range(MAX_SERIES + 50):
-        recorder.put(call(served(model=f"model-{number}")))
+        recorder.put(call(served(model=f"model-{number}", arm=f"arm-{number}")))
     text = generate_latest(registry).decode()
     assert "secret-id" not in text
-    assert text.count("burnish_proxy_requests_total{") <= MAX_SERIES + 1
+    for name in ("burnish_proxy_requests_total{", "burnish_policy_requests_total{"):
+        assert text.count(name) <= MAX_SERIES + 1
     assert sum(
         value for key, value in scraped(registry).items() if key[0].endswith("requests_total")
     ) == 2 * (MAX_SERIES + 50)

@@ -91,6 +91,8 @@ class PolicyCache:
         self._policies: _Coalesced[str, Policy] = _Coalesced(_MAX_POLICIES)
         self._candidates: _Coalesced[tuple[str, str], Prompts] = _Coalesced(_MAX_CANDIDATES)
         self._online: dict[str, Policy] = {}
+        # Prompts of online arms stay, however many candidates of jobs come and go.
+        self._served: dict[tuple[str, str], Prompts] = {}
         self._fetched: OrderedDict[str, float] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
         self._to_report = asyncio.Event()
@@ -108,7 +110,9 @@ class PolicyCache:
 
     def known_prompts(self, policy_id: str, candidate_id: str) -> Prompts | None:
         """Returns a candidate's prompts when they are here, without waiting."""
-        return self._candidates.known((policy_id, candidate_id))
+        key = (policy_id, candidate_id)
+        served = self._served.get(key)
+        return served if served is not None else self._candidates.known(key)
 
     async def policy(self, policy_id: str, *, learnt: bool = False) -> Policy:
         """Returns a policy.
@@ -147,8 +151,12 @@ class PolicyCache:
         Raises:
             BurnishError: It is unknown, or unknown here while the controller is away.
         """
+        key = (policy_id, candidate_id)
+        served = self._served.get(key)
+        if served is not None:
+            return served
         return await self._candidates.get(
-            (policy_id, candidate_id), lambda: self._source.candidate(policy_id, candidate_id)
+            key, lambda: self._source.candidate(policy_id, candidate_id)
         )
 
     def start(self) -> None:
@@ -192,6 +200,13 @@ class PolicyCache:
         for policy_id in change.removed:
             self._online.pop(policy_id, None)
             self._policies.forget(policy_id)
+        self._served = {
+            key: prompts
+            for policy in self._online.values()
+            for arm in policy.arms
+            if (prompts := self.known_prompts(*(key := (policy.policy_id, arm.candidate_id))))
+            is not None
+        }
         for policy_id, rejection in rejected.items():
             _log.error("policy_refused", policy=policy_id, reason=rejection.reason)
         self.revision = change.revision
