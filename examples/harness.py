@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import random
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,9 +53,10 @@ async def app_process(
         AppStartFailed: It did not begin to listen.
     """
     ready, log_file = _files(folder, log)
+    command = (_interpreter(python), "-m", module, "--port", "0")
     with log_file.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(python, "-m", module, "--port", "0", "--ready-file", str(ready), *arguments),
+            *(*command, "--ready-file", str(ready), *arguments),
             cwd=ROOT,
             stdout=output,
             stderr=output,
@@ -63,6 +65,15 @@ async def app_process(
             yield await _listening(process, ready, log_file)
         finally:
             await _stopped(process)
+
+
+def _interpreter(python: str) -> str:
+    found = shutil.which(python)
+    if found is None:
+        raise AppStartFailed(
+            f"there is no interpreter `{python}`; make the app's environment first"
+        )
+    return str(Path(found).absolute())
 
 
 def _files(folder: Path, log: str) -> tuple[Path, Path]:

@@ -21,10 +21,14 @@ from burnish_interceptor.testing import (
     completion,
     replies,
 )
+from burnish_interceptor.testing.canaries import Canaries
+from burnish_interceptor.testing.suite import PROVIDER_KEY
 from burnish_interceptor.transport.exchange import Request
 
 CANARY = "quokka"
-INSTRUCTION = f"Give the {CANARY} intent of what the customer writes, in lower case."
+INSTRUCTION = (
+    f"Give the {CANARY} intent of what the customer of this bank writes to it, in lower case alone."
+)
 QUERY = "Query: Where is my card?"
 MESSAGES: Any = [{"role": "system", "content": BASELINE}, {"role": "user", "content": QUERY}]
 KEY = "the app's own key"
@@ -38,6 +42,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 TOOL: Any = {"type": "function", "function": {"name": "classify", "parameters": SCHEMA}}
+SECRETS = Canaries(CANARY, INSTRUCTION, CANDIDATE, PROVIDER_KEY)
 EVENT_STREAM = "text/event-stream"
 
 
@@ -116,14 +121,14 @@ class World:
         prompts = [prompt_of(body) for body in self.sent if "encoding_format" not in body]
         assert prompts == [INSTRUCTION] * calls
         keys = {one.headers["authorization"] for one in self.suite.provider.requests}
-        assert keys == {"Bearer sk-provider-0123456789abcdef"}
+        assert keys == {f"Bearer {PROVIDER_KEY}"}
         self.check_unleaked()
 
     def check_unleaked(self) -> None:
         """Nothing of the candidate, and no key, is in what the app was sent."""
         told = bytes(self.tap.told)
         assert told.startswith(b"HTTP/1.1 ")
-        assert [one for one in (CANARY, CANDIDATE, "sk-provider") if one.encode() in told] == []
+        assert SECRETS.leaks(told) == []
 
 
 def prompt_of(body: Mapping[str, Any]) -> str:
