@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from burnish.api.trace import v1 as trace_v1
 from burnish.errors import InvalidArgument
-from burnish_controller.store.database import Database, insert_or_ignore
+from burnish_controller.store.database import Database
 from burnish_controller.store.tables import traces
 from burnish_controller.store.writer import Writer
 
@@ -59,8 +59,8 @@ class TraceStore:
         """Stores traces, durable on return, and returns those that were new."""
         if not found:
             return []
-        rows: list[dict[str, Any]] = [
-            {
+        rows: dict[str, dict[str, Any]] = {
+            one.call_id: {
                 "tenant": self._tenant,
                 "call_id": one.call_id,
                 "rollout_id": one.rollout_id,
@@ -69,24 +69,24 @@ class TraceStore:
                 "create_time": self._clock(),
             }
             for one in found
-        ]
+        }
 
-        def work(connection: Connection) -> tuple[list[trace_v1.Trace], int]:
-            new = []
+        def work(connection: Connection) -> tuple[set[str], int]:
             size = self._size(connection) if self._byte_count is None else self._byte_count
-            for one, row in zip(found, rows, strict=True):
-                if connection.execute(insert_or_ignore(connection, traces), row).rowcount:
-                    new.append(one)
-                    size += len(row["data"])
+            new = rows.keys() - self._known(connection, list(rows))
+            if new:
+                added = [row for call_id, row in rows.items() if call_id in new]
+                connection.execute(insert(traces), added)
+            size += sum(len(rows[call_id]["data"]) for call_id in new)
             while size > self._max_bytes:
                 freed = self._delete_oldest(connection)
                 if not freed:
                     break
                 size -= freed
-            return new, size
+            return set(new), size
 
         new, self._byte_count = await self._writer.write(work)
-        return new
+        return list({one.call_id: one for one in found if one.call_id in new}.values())
 
     async def of_rollout(self, rollout_id: str) -> list[trace_v1.Trace]:
         """Returns the calls of a rollout in the order they began."""
@@ -97,6 +97,12 @@ class TraceStore:
             rows = (await connection.execute(query)).scalars().all()
         found = [trace_v1.Trace.FromString(row) for row in rows]
         return sorted(found, key=_order)
+
+    def _known(self, connection: Connection, call_ids: Sequence[str]) -> set[str]:
+        query = select(traces.c.call_id).where(
+            traces.c.tenant == self._tenant, traces.c.call_id.in_(call_ids)
+        )
+        return set(connection.execute(query).scalars())
 
     def _size(self, connection: Connection) -> int:
         query = select(func.sum(func.length(traces.c.data))).where(traces.c.tenant == self._tenant)
