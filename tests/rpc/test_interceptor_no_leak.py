@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client import REGISTRY, generate_latest
 
 from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.types.v1 import candidate_pb2
@@ -200,7 +201,8 @@ async def test_no_form_of_a_secret_is_in_any_byte_that_the_app_receives(api, onl
         lambda request: answer_to(current[-1], request), gemini=api == "gemini"
     ) as running:
         policies(running)
-        url = f"{running.root}/p/live/v1" if online else running.url()
+        token = running.token()
+        url = f"{running.root}/p/live/v1" if online else f"{running.root}/r/{token}/v1"
         for streamed in (False, True) if api != "embeddings" else (False,):
             for fault in FAULTS:
                 call = Call(api, fault, streamed)
@@ -216,9 +218,13 @@ async def test_no_form_of_a_secret_is_in_any_byte_that_the_app_receives(api, onl
                 assert received.startswith(b"HTTP/1.1 200") is (fault in ANSWERED) or streamed
                 if fault in ANSWERED and api != "embeddings":
                     assert b"arrival" in received, call
+        metrics = generate_latest(REGISTRY)
+        assert b"burnish_proxy_requests" in metrics
+        assert CANARIES.leaks(metrics) == []
+        assert token.encode() not in metrics
     logged = capfd.readouterr()
     assert CANARIES.leaks((logged.out + logged.err).encode()) == []
-    assert running.token() not in logged.out + logged.err
+    assert token not in logged.out + logged.err
 
 
 async def test_the_test_would_see_a_leak():
