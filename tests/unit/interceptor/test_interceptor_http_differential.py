@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from burnish_interceptor.transport.connection import Connection
 from burnish_interceptor.transport.limits import Limits
+from burnish_interceptor.transport.outbox import Outbox
 
 Seen = tuple[str, str, bytes]
 
@@ -45,6 +46,9 @@ class MemoryTransport:
 
     abort = close
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def pause_reading(self) -> None:
         pass
 
@@ -59,6 +63,7 @@ class MemoryHost:
     draining: bool = False
     requests: list[Seen] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    outbox: Outbox = field(default_factory=Outbox)
 
     def run(self, request: Any, exchange: Any) -> None:
         self.requests.append((request.method, request.target, request.body))
@@ -91,6 +96,7 @@ async def ours(*pieces: bytes) -> Outcome:
         if transport.closed:
             break
         connection.data_received(piece)
+        host.outbox.flush()
     statuses = [int(part[:3]) for part in transport.written.split(b"HTTP/1.1 ")[1:]]
     final = [status for status in statuses if status not in (100, 200)]
     return Outcome(host.requests, final[0] if final else 0, host.headers)

@@ -19,6 +19,7 @@ from burnish_interceptor.transport.call import Call
 from burnish_interceptor.transport.client import Client, request_head
 from burnish_interceptor.transport.limits import Limits
 from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
+from burnish_interceptor.transport.outbox import Outbox
 from burnish_interceptor.transport.server import Server
 from burnish_interceptor.transport.upstream_connection import UpstreamConnection
 
@@ -481,6 +482,10 @@ async def test_small_writes_are_not_held_back_on_either_side():
 
 class _Pool:
     timeouts = Timeouts()
+
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox()
 
     def opened(self, connection: Any) -> None:
         pass

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from burnish_interceptor.transport.addresses import Addresses
 from burnish_interceptor.transport.call import Call, Sink
 from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
+from burnish_interceptor.transport.outbox import Outbox
 from burnish_interceptor.transport.reply import Reply
 from burnish_interceptor.transport.upstream_connection import UpstreamConnection
 
@@ -49,6 +50,14 @@ class Client:
         self._connects: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._outbox: Outbox | None = None
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is written at the end of a turn of the loop."""
+        if self._outbox is None:
+            self._outbox = Outbox()
+        return self._outbox
 
     def send(self, origin: Origin, data: bytes, sink: Sink) -> Call:
         """Sends a request whose answer is told to a sink; returns its handle.

@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Host) -> None:
         self._server = server
+        self._outbox = server.outbox
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
@@ -116,6 +117,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Tells whoever answers; without a hook the answers that are still due are given."""
         self._half_closed = True
+        self._outbox.flush()
         if self._refusal is not None and self._exchange is None:
             return False
         if self._exchange is not None:
@@ -205,10 +207,11 @@ class Connection(asyncio.Protocol):
         """Writes, unless the client has gone."""
         if not self.lost and self._transport is not None:
             self._written = self._loop.time()
-            self._transport.write(data)
+            self._outbox.put(self._transport, data)
 
     async def drained(self) -> None:
         """Waits while the client does not keep up."""
+        self._outbox.flush()
         while self._paused is not None:
             await self._paused.wait()
 
@@ -325,8 +328,10 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._half_closed or not self._transport.can_write_eof():
             self._close()
         else:
+            self._outbox.flush()
             self._transport.write_eof()
 
     def _close(self) -> None:
         if self._transport is not None:
+            self._outbox.flush()
             self._transport.close()

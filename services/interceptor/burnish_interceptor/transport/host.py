@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from burnish_interceptor.transport.exchange import Exchange, Request
 from burnish_interceptor.transport.limits import Limits
+from burnish_interceptor.transport.outbox import Outbox
 
 if TYPE_CHECKING:
     from burnish_interceptor.transport.connection import Connection
@@ -17,10 +18,12 @@ class Host(Protocol):
     Attributes:
         limits: When connections are ended.
         draining: Whether connections close after their answer.
+        outbox: What is written at the end of a turn of the loop.
     """
 
     limits: Limits
     draining: bool
+    outbox: Outbox
 
     def run(self, request: Request, exchange: Exchange) -> None:
         """Starts to answer a request."""

@@ -13,6 +13,7 @@ import structlog
 from burnish_interceptor.transport.connection import Connection
 from burnish_interceptor.transport.exchange import Exchange, Request
 from burnish_interceptor.transport.limits import Limits
+from burnish_interceptor.transport.outbox import Outbox
 from burnish_interceptor.transport.tls import Certificate
 
 _log = structlog.get_logger("burnish.interceptor.server")
@@ -29,7 +30,10 @@ class Server:
     Attributes:
         limits: When connections are ended.
         draining: Whether connections close after their answer.
+        outbox: What is written at the end of a turn of the loop; there once it listens.
     """
+
+    outbox: Outbox
 
     def __init__(self, handler: Handler, *, limits: Limits | None = None) -> None:
         """Opens nothing yet."""
@@ -72,6 +76,7 @@ class Server:
             reuse_port: Whether other processes may listen on the same port.
         """
         loop = asyncio.get_running_loop()
+        self.outbox = Outbox()
         self._certificate = certificate
         self._listener = await loop.create_server(
             lambda: Connection(self),

@@ -10,6 +10,7 @@ import httptools
 from burnish_interceptor.transport import heads
 from burnish_interceptor.transport.call import Call
 from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
+from burnish_interceptor.transport.outbox import Outbox
 
 MAX_REPLY_BYTES = 12 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
@@ -24,6 +25,10 @@ class Pool(Protocol):
     """
 
     timeouts: Timeouts
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is written at the end of a turn of the loop."""
 
     def opened(self, connection: UpstreamConnection) -> None:
         """Takes a connection under the timer."""
@@ -78,7 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._headed = self._complete = self._until_close = self._answering = False
         self._since = self._touched = self._loop.time()
         if self._transport is not None:
-            self._transport.write(call.data)
+            self._pool.outbox.put(self._transport, call.data)
         if call.paused:
             self.pause()
 
