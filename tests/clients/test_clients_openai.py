@@ -10,8 +10,18 @@ from pydantic import BaseModel
 
 from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish_interceptor import testing
-from burnish_interceptor.testing import BASELINE, CANDIDATE
-from tests.clients.world import ANSWER, ARGUMENTS, INSTRUCTION, KEY, MESSAGES, QUERY, TOOL, world
+from burnish_interceptor.testing import BASELINE, CANDIDATE, Script, completion
+from tests.clients.world import (
+    ANSWER,
+    ARGUMENTS,
+    CANARY,
+    INSTRUCTION,
+    KEY,
+    MESSAGES,
+    QUERY,
+    TOOL,
+    world,
+)
 
 SUITE_KEY = "suite-token"
 
@@ -132,6 +142,14 @@ async def test_online_the_api_key_is_the_suites_token(key):
                 reply = await ask(app, extra_headers={"x-burnish-rollout": "conversation-1"})
                 assert reply.choices[0].message.content == ANSWER
                 running.check_swapped()
+
+
+async def test_a_prompt_that_is_told_is_seen_by_the_tap():
+    async with world(lambda _: Script(body=completion(INSTRUCTION))) as running:
+        async with client(running.base) as app:
+            await ask(app)
+        with pytest.raises(AssertionError, match=CANARY):
+            running.check_swapped()
 
 
 def use_sync(base: str) -> list[str]:
