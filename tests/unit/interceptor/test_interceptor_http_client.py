@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from burnish_interceptor.testing.reply import post
 from burnish_interceptor.transport.client import Client
 from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
 
@@ -64,7 +65,7 @@ def always(reply: bytes, *, keep: bool = True) -> Any:
 
 
 async def ask(client: Any, origin: Any) -> Any:
-    reply = await client.post(origin, "/v1/x", {"content-type": "application/json"}, b"{}")
+    reply = await post(client, origin, "/v1/x", {"content-type": "application/json"}, b"{}")
     return reply.status, await reply.read()
 
 
@@ -201,7 +202,7 @@ async def test_a_reader_that_waits_holds_the_provider_back():
         return True
 
     async with wire(flood) as (_, client, origin):
-        reply = await client.post(origin, "/", {}, b"")
+        reply = await post(client, origin, "/", {}, b"")
         await asyncio.sleep(0.2)
         assert reply.queued < 2_000_000
         assert len(await reply.read()) == 12_000_000

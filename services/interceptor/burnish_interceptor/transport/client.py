@@ -15,7 +15,6 @@ from burnish_interceptor.transport.addresses import Addresses
 from burnish_interceptor.transport.call import Call, Sink
 from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
 from burnish_interceptor.transport.outbox import Outbox
-from burnish_interceptor.transport.reply import Reply
 from burnish_interceptor.transport.upstream_connection import UpstreamConnection
 
 _MAX_IDLE = 1024
@@ -74,18 +73,6 @@ class Client:
         else:
             self.again(call)
         return call
-
-    async def post(
-        self, origin: Origin, path: str, headers: Mapping[str, str], body: bytes
-    ) -> Reply:
-        """Sends one POST and waits for the head of its answer.
-
-        Raises:
-            UpstreamFailure: No head of an answer came.
-        """
-        reply = Reply()
-        data = request_head(origin, path, headers) + b"%d\r\n\r\n%b" % (len(body), body)
-        return await reply.opened(self.send(origin, data, reply))
 
     def close(self) -> None:
         """Ends every connection."""

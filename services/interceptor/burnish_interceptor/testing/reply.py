@@ -7,9 +7,23 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from burnish_interceptor.transport.call import Call
-from burnish_interceptor.transport.origin import UpstreamFailure
+from burnish_interceptor.transport.client import Client, request_head
+from burnish_interceptor.transport.origin import Origin, UpstreamFailure
 
 _HIGH_WATER = 256 * 1024
+
+
+async def post(
+    client: Client, origin: Origin, path: str, headers: Mapping[str, str], body: bytes
+) -> Reply:
+    """Sends one POST and waits for the head of its answer.
+
+    Raises:
+        UpstreamFailure: No head of an answer came.
+    """
+    reply = Reply()
+    data = request_head(origin, path, headers) + b"%d\r\n\r\n%b" % (len(body), body)
+    return await reply.opened(client.send(origin, data, reply))
 
 
 class Reply:
