@@ -40,7 +40,7 @@ from burnish_runtime.settings import Secret
 
 _log = structlog.get_logger("burnish.interceptor.online")
 _MAX_PLANS = 4096
-_MAX_POLICIES = 1024
+_MAX_POLICIES = 256
 Work = Coroutine[Any, Any, None]
 
 

@@ -20,8 +20,10 @@ from burnish_interceptor.prompts.edit import Message, PromptEdit
 
 Parse = Callable[[bytes], AppRequest]
 _MAX_FORMS = 8
-_MAX_WAYS = 32
-_MAX_BODY = 1024 * 1024
+_MAX_WAYS = 8
+# What repeats is kept for every form and way, so it has to be small; what the user says need not.
+_MAX_FIXED = 32 * 1024
+_MAX_BODY = 256 * 1024
 # Stands in for what a user says. Where a body holds it anyway the body is parsed, as any other.
 TEXT = "What the user says stands here, and nowhere else in this request."
 _MARK = orjson.dumps(TEXT)
@@ -188,6 +190,8 @@ class Repeats:
             start = body.rfind(raw)
             if start < 0:
                 continue
+            if len(body) - len(raw) > _MAX_FIXED:
+                return None
             form = Form(body[:start], body[start + len(raw) :], request, at)
             if self._stands(form):
                 return form

@@ -477,6 +477,23 @@ async def test_small_writes_are_not_held_back_on_either_side():
         client.close()
 
 
+async def test_writes_of_one_turn_leave_in_their_order_and_before_a_close():
+    def stream(request: Any, exchange: Any) -> None:
+        exchange.start(200, {})
+        for number in range(100):
+            exchange.write(b"%d," % number)
+        exchange.end()
+
+    async with serving(stream) as (_, origin):
+        for ending in (b"", b"connection: close\r\n"):
+            reader, writer = await asyncio.open_connection(origin.host, origin.port)
+            writer.write(b"GET / HTTP/1.1\r\nhost: h\r\n" + ending + b"\r\n")
+            reply = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
+            pieces = reply.partition(b"\r\n\r\n")[2].split(b"\r\n")[1::2]
+            assert b"".join(pieces) == b"".join(b"%d," % number for number in range(100))
+            writer.close()
+
+
 # Answers, side by side with two other implementations.
 
 

@@ -130,3 +130,11 @@ def test_calls_without_a_user_s_text_have_no_form():
             found = repeats.find(data.replace(b'"a"', b'"b"'))
             wanted = PARSE(data.replace(b'"a"', b'"b"')).messages
             assert found is None or list(wanted) == found[0].messages(found[2])
+
+
+def test_what_is_kept_of_a_form_is_bounded():
+    repeats = Repeats(PARSE)
+    for number in range(3):
+        assert repeats.missed(PARSE(body(f"query {number}", user="x" * 40_000))) is None
+    assert Repeats(PARSE).missed(PARSE(body("x" * 100_000))) is not None
+    assert Repeats(PARSE).missed(PARSE(body("x" * 400_000))) is None
