@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from burnish_interceptor.dialects import AppRequest, Shown, UsageMode, sse
 from burnish_interceptor.dialects.allow import NotAnAnswer
@@ -270,3 +272,43 @@ def test_usage_that_is_the_apps_alone_says_nothing_of_the_candidate(api):
     off, tokens = asked(api).answer(json.dumps(WHOLE[api]).encode(), Shown("m", UsageMode.OFF))
     assert not json.loads(off).get("usage")
     assert tokens == (11, 3)
+
+
+NAMES = st.sampled_from(
+    ["choices", "message", "delta", "content", "tool_calls", "function", "index", "type",
+     "logprobs", "usage", "finish_reason", "output", "response", "item", "output_index", "part",
+     "candidates", "parts", "text", "functionCall", "usageMetadata", "promptTokenCount",
+     "finishReason", "status", "prompt_tokens", "prompt_tokens_details", "input_tokens",
+     "promptFeedback", "blockReason", "logprobsResult", "chosenCandidates",
+     "topCandidates", "token", "data", "embedding", "id"]
+)  # fmt: skip
+WORDS = st.sampled_from(
+    ["response.output_item.added", "response.output_text.delta", "response.completed", "message",
+     "function_call", "output_text", "stop", "STOP", "text", ""]
+)  # fmt: skip
+NONSENSE = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2**66) | st.floats(-1, 1) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(NONSENSE, st.sampled_from(["chat", "responses", "completions", "embeddings", "gemini"]))
+def test_any_reply_is_an_answer_or_none_and_never_a_fault_of_ours(value, api):
+    for reply in (value, {"choices": value}, {"output": value}, {"candidates": value}):
+        try:
+            shown, _ = asked(api).answer(json.dumps(reply).encode(), SHOWN)
+        except NotAnAnswer:
+            continue
+        assert isinstance(json.loads(shown), dict)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(NONSENSE, max_size=4), st.sampled_from(list(STREAMS)))
+def test_any_events_make_a_stream_or_fail_it(values, kind):
+    request = asked(kind, stream=True)
+    for wrap in ("choices", "response", "candidates", None):
+        found = [value if wrap is None else {wrap: value} for value in values]
+        for data in sse.parse(shown_of(request, [stream(found)])):
+            assert data == sse.DONE or isinstance(json.loads(data), dict)
