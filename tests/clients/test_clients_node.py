@@ -13,7 +13,7 @@ import pytest
 
 from burnish.api.types.v1 import rollout_pb2
 from burnish_interceptor.testing import BASELINE
-from tests.clients.world import ANSWER, CANARY, MESSAGES, QUERY, TOOL, World, failing, world
+from tests.clients.world import ANSWER, CANARY, KEY, MESSAGES, QUERY, TOOL, World, failing, world
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).parent / "node"
@@ -50,11 +50,15 @@ def folder() -> Path:
     return INSTALLED
 
 
-async def run(folder: Path, package: str, running: World, what: str) -> Any:
+async def run(
+    folder: Path, package: str, running: World, what: str, *, variable: bool = False
+) -> Any:
+    base = () if variable else (running.base,)
+    environ = {"OPENAI_BASE_URL": running.base} if variable else {}
     process = await asyncio.create_subprocess_exec(
-        *("node", "calls.mjs", package, running.base, what),
+        *("node", "calls.mjs", package, what, *base),
         cwd=folder,
-        env={"PATH": os.environ["PATH"]},
+        env={"PATH": os.environ["PATH"], "OPENAI_API_KEY": KEY, **environ},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -70,10 +74,11 @@ async def run(folder: Path, package: str, running: World, what: str) -> Any:
     return json.loads(out)
 
 
+@pytest.mark.parametrize("variable", [False, True])
 @each_package
-async def test_every_kind_of_call(folder, package):
+async def test_every_kind_of_call(folder, package, variable):
     async with world() as running:
-        assert await run(folder, package, running, "all") == {
+        assert await run(folder, package, running, "all", variable=variable) == {
             "whole": ANSWER,
             "tokens": 14,
             "streamed": ANSWER,

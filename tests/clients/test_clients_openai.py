@@ -144,6 +144,15 @@ async def test_online_the_api_key_is_the_suites_token(key):
                 running.check_swapped()
 
 
+async def test_the_address_may_be_in_the_environment_alone(monkeypatch):
+    async with world() as running:
+        monkeypatch.setenv("OPENAI_BASE_URL", running.base)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        async with AsyncOpenAI() as app:
+            assert (await ask(app)).choices[0].message.content == ANSWER
+        running.check_swapped()
+
+
 async def test_a_prompt_that_is_told_is_seen_by_the_tap():
     async with world(lambda _: Script(body=completion(INSTRUCTION))) as running:
         async with client(running.base) as app:

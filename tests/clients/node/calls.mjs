@@ -1,13 +1,15 @@
 // Makes every kind of call with the openai package and prints what the app would get, as one JSON object.
 //
-//     node calls.mjs PACKAGE BASE_URL all|failing
+//     node calls.mjs PACKAGE all|failing [BASE_URL]
+//
+// Without a base URL the package takes it from OPENAI_BASE_URL.
 
 import { readFileSync } from "node:fs";
 
-const [name, baseURL, what] = process.argv.slice(2);
+const [name, what, baseURL] = process.argv.slice(2);
 const { messages, instructions, input, tool } = JSON.parse(readFileSync(0, "utf8"));
 const { default: OpenAI } = await import(name);
-const app = new OpenAI({ baseURL, apiKey: "the app's own key", timeout: 30_000 });
+const app = new OpenAI({ baseURL, timeout: 30_000 });
 const chat = { model: "gpt-mine", messages };
 const response = { model: "gpt-mine", instructions, input };
 
