@@ -73,6 +73,18 @@ def plain_chat() -> Any:
     return json.loads(completion(**fields))
 
 
+TOOL_ITEMS = [
+    {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["q"],
+     "results": [{"text": "t"}]},
+    {"type": "code_interpreter_call", "id": "ci_1", "status": "completed", "code": "1",
+     "container_id": "c", "outputs": [{"type": "logs", "logs": "x"}]},
+    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGk=",
+     "size": "8x8", "revised_prompt": "p"},
+    {"type": "mcp_call", "id": "mcp_1", "status": "completed", "name": "f", "arguments": "{}",
+     "server_label": "s", "output": "o", "error": "e"},
+]  # fmt: skip
+
+
 def rich_response() -> Any:
     reply = replies.response()
     message = reply["output"][1]
@@ -85,7 +97,7 @@ def rich_response() -> Any:
         "status": "completed",
     }  # fmt: skip
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}
-    reply["output"] += [call, search]
+    reply["output"] += [call, search, *TOOL_ITEMS]
     echoes = {
         "instructions": "x", "metadata": {"a": "b"}, "tools": [{"type": "function"}],
         "text": {"format": {"type": "text"}}, "reasoning": {"summary": "s"}, "user": "u",
@@ -172,7 +184,14 @@ def response_events() -> list[Any]:
     place = {"item_id": "fc_1", "output_index": 2}
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f",
             "arguments": "{}", "status": "completed"}  # fmt: skip
+    tools = [
+        {"type": f"response.output_item.{step}", "output_index": 3 + index, "item": item}
+        for index, item in enumerate(TOOL_ITEMS)
+        for step in ("added", "done")
+    ]
     more = [
+        *tools,
+        {"type": "response.image_generation_call.generating", "item_id": "ig_1", "output_index": 5},
         {"type": "response.output_item.added", "output_index": 2, "item": call},
         {"type": "response.function_call_arguments.delta", **place, "delta": "{}"},
         {"type": "response.function_call_arguments.done", **place, "arguments": "{}"},

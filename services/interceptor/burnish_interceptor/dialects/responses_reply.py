@@ -6,6 +6,7 @@ the app's own here, never the provider's. Reasoning is left out, with its summar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -127,7 +128,18 @@ _ANNOTATION = by_type(
 )
 _TOKEN = {"token": text, "logprob": number, "bytes": list_of(integer)}
 _LOGPROBS = list_of(fields({**_TOKEN, "top_logprobs": list_of(fields(_TOKEN))}))
-_ITEM_STATUS = one_of("in_progress", "completed", "incomplete", "failed", "searching")
+_ITEM_STATUS = one_of(
+    "in_progress",
+    "completed",
+    "incomplete",
+    "failed",
+    "searching",
+    "generating",
+    "interpreting",
+    "calling",
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_SIZE = re.compile(r"auto|\d{1,5}x\d{1,5}")
 PART = by_type(
     {
         "output_text": fields(
@@ -161,10 +173,47 @@ ITEM = by_type(
             {"id": _id("ctc_"), "call_id": call_id, "name": text, "input": text}
         ),
         "web_search_call": fields({"id": _id("ws_"), "status": _ITEM_STATUS}),
+        "file_search_call": fields(
+            {"id": _id("fs_"), "status": _ITEM_STATUS, "queries": list_of(text)}
+        ),
+        "code_interpreter_call": fields(
+            {
+                "id": _id("ci_"),
+                "status": _ITEM_STATUS,
+                "code": text,
+                "container_id": _id("cntr_"),
+            }
+        ),
+        "image_generation_call": fields(
+            {
+                "id": _id("ig_"),
+                "status": _ITEM_STATUS,
+                "result": matching(_BASE64),
+                "output_format": one_of("png", "webp", "jpeg", "gif", "svg"),
+                "size": matching(_SIZE),
+            }
+        ),
+        "mcp_call": fields(
+            {
+                "id": _id("mcp_"),
+                "status": _ITEM_STATUS,
+                "name": text,
+                "arguments": text,
+                "server_label": matching(ID),
+            }
+        ),
     }
 )
 OUTPUT = list_of(ITEM)
 _PLACE = {"item_id": lambda value: value, "output_index": integer, "content_index": integer}
+# Events that say how far a tool of the provider's has come.
+_STEPS = {
+    "web_search_call": ("in_progress", "searching", "completed"),
+    "file_search_call": ("in_progress", "searching", "completed"),
+    "code_interpreter_call": ("in_progress", "interpreting", "completed"),
+    "image_generation_call": ("in_progress", "generating", "completed"),
+    "mcp_call": ("in_progress", "completed", "failed"),
+}
 # Every event that carries something of the answer, beside those that carry a whole response.
 EVENTS: Mapping[str, Rule] = {
     "response.output_item.added": fields({"output_index": integer, "item": ITEM}),
@@ -182,4 +231,13 @@ EVENTS: Mapping[str, Rule] = {
     "response.function_call_arguments.done": fields({**_PLACE, "name": text, "arguments": text}),
     "response.custom_tool_call_input.delta": fields({**_PLACE, "delta": text}),
     "response.custom_tool_call_input.done": fields({**_PLACE, "input": text}),
+    "response.mcp_call_arguments.delta": fields({**_PLACE, "delta": text}),
+    "response.mcp_call_arguments.done": fields({**_PLACE, "arguments": text}),
+    "response.code_interpreter_call_code.delta": fields({**_PLACE, "delta": text}),
+    "response.code_interpreter_call_code.done": fields({**_PLACE, "code": text}),
+    **{
+        f"response.{kind}.{step}": fields(_PLACE)
+        for kind, steps in _STEPS.items()
+        for step in steps
+    },
 }

@@ -22,12 +22,6 @@ _WHOLE = frozenset({"response.created", "response.in_progress", "response.queued
 _LAST = frozenset({"response.completed", "response.incomplete"})
 _FAILED = ("error", "response.failed", "response.cancelled")
 _DELTA = "response.output_text.delta"
-_PREFIXES = {
-    "message": "msg_",
-    "function_call": "fc_",
-    "custom_tool_call": "ctc_",
-    "web_search_call": "ws_",
-}
 
 
 class ResponseStream(AnswerStream):
@@ -103,6 +97,6 @@ class ResponseStream(AnswerStream):
         if source["type"] == "response.output_item.added":
             item = ITEM(source.get("item"))
             if item is not None:
-                item_id = item.get("id") or hashed(_PREFIXES[item["type"]], index)
+                item_id = item.get("id") or hashed("item_", index)
                 self._places.setdefault(index, (len(self._places), item_id))
         return self._places.get(index)

@@ -14,6 +14,7 @@ SAID = frozenset(
         "args",
         "arguments",
         "bytes",
+        "code",
         "content",
         "data",
         "delta",
@@ -22,6 +23,7 @@ SAID = frozenset(
         "input",
         "name",
         "refusal",
+        "result",
         "text",
         "title",
         "token",
@@ -32,7 +34,7 @@ SAID = frozenset(
 )
 
 # Of those, what is an object or a list of the model's own words all through.
-_ALL_SAID = frozenset({"args", "tokens"})
+_ALL_SAID = frozenset({"args", "queries", "tokens"})
 
 
 def poisoned(reply: Json, secret: str) -> Iterator[tuple[str, Json]]:
