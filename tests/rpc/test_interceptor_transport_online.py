@@ -1,6 +1,7 @@
 """Online calls in callbacks: clients that leave, answers that are late, policies not here yet."""
 
 import asyncio
+import gc
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish_interceptor import testing
+from burnish_interceptor.online_call import OnlineCall
 from burnish_interceptor.testing import BASELINE, CANDIDATE, Script, completion, events
 
 OURS = {"authorization": "Bearer suite-token"}
@@ -154,3 +156,29 @@ async def test_a_drain_waits_for_online_calls_and_breaks_none():
         assert (await reader.readuntil(b"0\r\n\r\n")).rstrip().endswith(b"0")
         await asyncio.wait_for(drain, 10)
         writer.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_is_over_is_freed_without_the_collector(stream):
+    def answer(request: Any) -> Script:
+        if stream:
+            return Script(body=events(), content_type="text/event-stream")
+        return Script(body=completion())
+
+    async with testing.suite(answer) as running, aiohttp.ClientSession() as session:
+        url = await watched(running)
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(5):
+                data = body(f"query {number}", stream=stream)
+                async with session.post(url, data=data, headers=OURS) as response:
+                    await response.read()
+            _, writer = await sent(running, body(stream=stream))
+            await testing.until(lambda: len(running.provider.requests) == 6)
+            writer.close()
+            await testing.until(lambda: running.app._http.inflight == 0)
+            left = [one for one in gc.get_objects() if isinstance(one, OnlineCall)]
+            assert left == []
+        finally:
+            gc.enable()

@@ -218,6 +218,7 @@ class OnlineCall(Passage):
 
     def end(self) -> None:
         """Takes the end of the reply; a plain answer in one piece goes straight to the app."""
+        self._call = None
         asked = self.asked
         if self._status != 200 or asked.request.stream or "content-encoding" in self._headers:
             super().end()

@@ -81,8 +81,9 @@ class Passage(abc.ABC):
 
     def leave(self) -> None:
         """Ends the call at once, since nobody waits for its answer any more."""
-        if self._call is not None:
-            self._call.abort()
+        call, self._call = self._call, None
+        if call is not None:
+            call.abort()
 
     # What the client calls.
 
@@ -119,7 +120,11 @@ class Passage(abc.ABC):
             self.end()
 
     def end(self) -> None:
-        """Takes the end of the reply."""
+        """Takes the end of the reply.
+
+        The handle is let go of, as always at the end: it holds us, and in a ring nothing is freed.
+        """
+        self._call = None
         self.asked.go_on()
         if self._answer is not None:
             ended = ends.streamed(self._answer, self.raw)
@@ -129,6 +134,7 @@ class Passage(abc.ABC):
 
     def failure(self, failure: UpstreamFailure) -> None:
         """Takes why there is no whole reply."""
+        self._call = None
         self.asked.go_on()
         if self._answer is not None:
             ended = ends.broken_off(failure, self._answer, self.raw)
