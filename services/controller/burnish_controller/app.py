@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -51,6 +52,7 @@ from burnish_runtime.rollout_token import TokenSealer
 from burnish_runtime.settings import ServiceSettings
 
 TENANT = "default"
+_ANY_MODEL = types_v1.ModelSpec(provider="openai", model="gpt-4o-mini")
 
 
 class ControllerUnconfigured(FailedPrecondition):
@@ -86,7 +88,10 @@ class ControllerApp:
         """Opens the stores, takes up the jobs under way, and adds the servicers."""
         settings = self._settings
         key = _required(settings)
-        self._database = database = await open_database(settings.state_dir)
+        # The table of prices is large; read on first use it would hold up whatever comes then.
+        warm = asyncio.to_thread(_price, _ANY_MODEL, 0)
+        database, _ = await asyncio.gather(open_database(settings.state_dir), warm)
+        self._database = database
         self._writer = writer = Writer(database.write_engine)
         writer.start()
         self._peers = connect_peers(settings)

@@ -66,13 +66,11 @@ class TraceServicer(trace_v1.TraceServiceServicer):
         count = len(request.traces) + len(request.columns.call_ids)
         if count > MAX_BATCH:
             raise InvalidArgument(f"a batch of {count} traces; send at most {MAX_BATCH}")
-        # In a thread, because a whole batch takes some milliseconds.
-        given = [*request.traces, *await asyncio.to_thread(trace_columns.traces, request.columns)]
+        # In a thread, because a whole batch takes some milliseconds, and the first price far more.
+        given = await asyncio.to_thread(self._priced, request)
         if request.dropped_count:
             _log.warning("traces_dropped", node=request.node_id, count=request.dropped_count)
         good = [trace for trace in given if trace.call_id and trace.rollout_id]
-        for trace in good:
-            self._price(trace)
         stored = await self._store.add(good)
         self._metrics.traces_stored(stored, dropped=request.dropped_count)
         rejected = {
@@ -122,6 +120,12 @@ class TraceServicer(trace_v1.TraceServiceServicer):
         for trace in found:
             trace.mixed = mixed
         return found
+
+    def _priced(self, request: trace_v1.WriteTracesRequest) -> list[trace_v1.Trace]:
+        given = [*request.traces, *trace_columns.traces(request.columns)]
+        for trace in given:
+            self._price(trace)
+        return given
 
     def _price(self, trace: trace_v1.Trace) -> None:
         if not trace.HasField("usage") or trace.usage.HasField("cost_usd"):
