@@ -76,6 +76,17 @@ def invalid(message: str, *, status: int = 400, code: str = "invalid_request") -
     )
 
 
+def broken() -> AppError:
+    """Returns the error for what nobody foresaw; it would happen again."""
+    return AppError(
+        status=500,
+        kind="server_error",
+        code="internal",
+        message="the suite failed; see its log",
+        headers={"x-should-retry": "false"},
+    )
+
+
 def rollout_unknown() -> AppError:
     """Returns the one error for URLs that are forged, foreign, expired, or of a rollout now over.
 

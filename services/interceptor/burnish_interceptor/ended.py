@@ -14,13 +14,14 @@ from burnish_interceptor.calls import Problem, StoredReply
 from burnish_interceptor.dialects.allow import NotAnAnswer
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.transport.exchange import Exchange
-from burnish_interceptor.transport.origin import UpstreamFailure
+from burnish_interceptor.transport.origin import BROKE, UpstreamFailure
 
 # Refusals that no provider charges for.
 _UNPAID = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429, 503, 529})
 _RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _NOT_SENT = "the call did not reach the model provider"
 _NO_ANSWER = "the model provider gave no whole answer"
+_UNREAD = "the suite failed to read the model provider's answer; see its log"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,7 +116,7 @@ def streamed(answer: AnswerStream, raw: bytes) -> Ended:
 
 def broken_off(failure: UpstreamFailure, answer: AnswerStream, raw: bytes) -> Ended:
     """Returns the end of a call whose stream broke off; behind the answer's end nothing is lost."""
-    if answer.complete:
+    if answer.complete and failure.reason != BROKE:
         return streamed(answer, raw)
     ended = failed(failure, status=200)
     ended.answer, ended.raw, ended.events = answer, raw, True
@@ -140,6 +141,9 @@ def replayed(stored: StoredReply, asked: Asked) -> Ended:
 
 def failed(failure: UpstreamFailure, *, status: int = 0) -> Ended:
     """Returns the end of a call that got no whole answer."""
+    if failure.reason == BROKE:
+        problem = Problem(reason=BROKE, message=_UNREAD, retryable=False)
+        return Ended(status=status, problem=problem, error=app_error.broken())
     message = _NOT_SENT if failure.not_sent else _NO_ANSWER
     shown, kind = (504, "timeout_error") if "TIMEOUT" in failure.reason else (502, "server_error")
     return Ended(

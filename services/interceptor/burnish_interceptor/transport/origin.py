@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+BROKE = "ANSWER_BROKE"
+"""Reason of an answer that came, and that we failed to read."""
+
 
 class UpstreamFailure(Exception):
     """The other side gave no whole answer.

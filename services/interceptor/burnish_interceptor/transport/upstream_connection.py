@@ -6,12 +6,14 @@ import asyncio
 from typing import Protocol, cast
 
 import httptools
+import structlog
 
 from burnish_interceptor.transport import heads
 from burnish_interceptor.transport.call import Call
-from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
+from burnish_interceptor.transport.origin import BROKE, Origin, Timeouts, UpstreamFailure
 from burnish_interceptor.transport.outbox import Outbox
 
+_log = structlog.get_logger("burnish.interceptor.upstream")
 MAX_REPLY_BYTES = 12 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _BODILESS = frozenset({204, 304})
@@ -153,8 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
         if call is None or call.over:
             return
         if failure is None and self._headed and self._until_close and exc is None:
-            call.over = True
-            call.sink.end()
+            _end(call)
         elif failure is None and self.used and not self._answering:
             self._pool.again(call)
         else:
@@ -221,9 +222,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._pool.release(self)
         elif self._transport is not None:
             self._transport.abort()
-        if call is not None and not call.over:
-            call.over = True
-            call.sink.end()
+        if call is not None:
+            _end(call)
 
     def _fail(self, reason: str) -> None:
         if self._failure is None:
@@ -233,3 +233,18 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
         if call is not None:
             call.fail(self._failure)
+
+
+def _end(call: Call) -> None:
+    """Tells a call's sink that the answer is whole; one that breaks at it is told of that.
+
+    Nobody above a connection's callback would: the app would wait for ever.
+    """
+    if call.over:
+        return
+    call.over = True
+    try:
+        call.sink.end()
+    except Exception:
+        _log.exception("answer_broke")
+        call.sink.failure(UpstreamFailure(BROKE))
