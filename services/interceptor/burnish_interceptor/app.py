@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -47,6 +49,8 @@ from burnish_runtime.settings import ServiceSettings, host_and_port
 _NAME = "interceptor"
 _PARENT_SECONDS = 0.5
 _COLLECTIONS = (50_000, 20, 50)
+# glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD.
+_MALLOC = {-1: 32 * 1024 * 1024, -2: 8 * 1024 * 1024, -3: 4 * 1024 * 1024}
 
 
 class CertificateUnusable(FailedPrecondition):
@@ -217,9 +221,18 @@ def build(settings: ServiceSettings) -> server.Service:
     # Calls make garbage that counting frees; the collector need not walk what was loaded for good.
     gc.freeze()
     gc.set_threshold(*_COLLECTIONS)
+    _keep_memory()
     if http.processes > 1:
         return Supervisor(settings, count=http.processes)
     return InterceptorApp(settings, http=http)
+
+
+def _keep_memory() -> None:
+    """Has the C library keep some freed memory at hand, where it can: long prompts come and go."""
+    with contextlib.suppress(AttributeError, OSError):  # Another C library than glibc.
+        set_option = ctypes.CDLL(None).mallopt
+        for option, count in _MALLOC.items():
+            set_option(option, count)
 
 
 def main() -> int:

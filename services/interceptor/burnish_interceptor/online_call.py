@@ -17,7 +17,7 @@ from burnish_interceptor.policies.policy import Arm, Model, Policy, Prompts, Sta
 from burnish_interceptor.prompts import substitute
 from burnish_interceptor.prompts.edit import NO_EDIT, Message, PromptEdit
 from burnish_interceptor.refused import CallRefused
-from burnish_interceptor.repeats import Form
+from burnish_interceptor.repeats import Form, Raw
 from burnish_interceptor.routes import Shape, Tail
 from burnish_interceptor.seen import SeenCall, Served
 from burnish_interceptor.transport.exchange import Exchange
@@ -138,7 +138,8 @@ class OnlineCall(Passage):
         self.policy = policy
         self.rollout = rollout or asked.request_id
         self._form: Form | None = None
-        self._raw, self._text = b"", ""
+        self._raw: Raw = b""
+        self._text = ""
         self.stage: Stage | None = None
         self._ratio: float | None = None
         self._bindings: Mapping[str, str] | None = None
@@ -168,7 +169,7 @@ class OnlineCall(Passage):
         like = form.sent.get(id(arm))
         if not isinstance(like, LikeSent) or like.arm is not arm:
             return False
-        self._send(like.plan, b"%b%b%b" % (like.before, self._raw, like.after))
+        self._send(like.plan, b"".join((like.before, self._raw, like.after)))
         return True
 
     def go(self, arm: Arm | None, prompts: Prompts | None) -> None:
@@ -214,6 +215,7 @@ class OnlineCall(Passage):
             asked.labels += lines_of({"x-gepa-rollout-id": self.rollout})
         self._time = calls.wall_clock()
         self.exchange.on_gone = self._left
+        self._raw = b""
         self.begin(calls.parts.client, plan.origin, request(plan.head, body))
 
     def end(self) -> None:
@@ -252,7 +254,7 @@ class OnlineCall(Passage):
             if around is not None:
                 if arm is not None:
                     form.sent[id(arm)] = LikeSent(arm, plan, *around)
-                return b"%b%b%b" % (around[0], self._raw, around[1])
+                return b"".join((around[0], self._raw, around[1]))
         if form is not None:
             asked.request = PARSERS[self._tail](asked.body)
         if plan.native:

@@ -19,6 +19,7 @@ from burnish_interceptor.policies.policy import Stage
 from burnish_interceptor.prompts.edit import Message, PromptEdit
 
 Parse = Callable[[bytes], AppRequest]
+Raw = bytes | memoryview
 _MAX_FORMS = 8
 _MAX_WAYS = 8
 # What repeats is kept for every form and way, so it has to be small; what the user says need not.
@@ -74,12 +75,12 @@ class Form:
         messages[self.at] = Message(messages[self.at].role, text)
         return messages
 
-    def read(self, body: bytes) -> tuple[bytes, str] | None:
+    def read(self, body: bytes) -> tuple[Raw, str] | None:
         """Returns the differing string, raw and parsed, or None for a body of another form."""
         before, after = self._before, self._after
         if not body.startswith(before) or not body.endswith(after):
             return None
-        raw = body[len(before) : len(body) - len(after)]
+        raw = memoryview(body)[len(before) : len(body) - len(after)]
         try:
             text = orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -131,7 +132,7 @@ class Repeats:
         self._misses = 0
         self._patience = 1
 
-    def find(self, body: bytes) -> tuple[Form, bytes, str] | None:
+    def find(self, body: bytes) -> tuple[Form, Raw, str] | None:
         """Returns the form of a body and the differing string, raw and parsed, or None."""
         for place, form in enumerate(self._forms):
             found = form.read(body)

@@ -20,7 +20,9 @@ from burnish_interceptor.transport.call import Call
 from burnish_interceptor.transport.client import Client, request_head
 from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.transport.origin import Origin, UpstreamFailure
+from burnish_interceptor.transport.outbox import Data
 
+_LONG = 16 * 1024
 _KEEP_ALIVE = b": keep-alive\n\n"
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -73,7 +75,7 @@ class Passage(abc.ABC):
         pieces = self._pieces
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def begin(self, client: Client, origin: Origin, data: bytes) -> None:
+    def begin(self, client: Client, origin: Origin, data: Data) -> None:
         """Sends the call."""
         self.sent_at = monotonic()
         self._call = client.send(origin, data, self)
@@ -191,6 +193,8 @@ def target_head(target: Target) -> bytes:
     return request_head(target.origin, target.path, target.headers)
 
 
-def request(head: bytes, body: bytes) -> bytes:
-    """Returns a request's bytes."""
-    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+def request(head: bytes, body: bytes) -> Data:
+    """Returns a request's bytes; a long body is not copied for it."""
+    if len(body) < _LONG:
+        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+    return b"%b%d\r\n\r\n" % (head, len(body)), body

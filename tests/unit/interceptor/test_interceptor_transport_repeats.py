@@ -50,7 +50,7 @@ def through(repeats: Repeats, data: bytes, edit: Any) -> bytes | None:
     form, raw, text = found
     assert list(PARSE(data).messages) == form.messages(text)
     around = repeats.around(form, edit, FORCED)
-    return None if around is None else around[0] + raw + around[1]
+    return None if around is None else b"".join((around[0], raw, around[1]))
 
 
 @settings(max_examples=300, deadline=None)

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from burnish_interceptor.transport.origin import Origin, UpstreamFailure
 
+from burnish_interceptor.transport.outbox import Data
+
 
 class Sink(Protocol):
     """Takes an answer: `head`, `data` as it comes, then `end`; or at any point `failure`.
@@ -46,7 +48,7 @@ class Call:
 
     Attributes:
         origin: Where it goes.
-        data: Head and body as bytes.
+        data: Head and body, in one piece or in parts.
         sink: Takes the answer.
         line: Connection that carries it; None while there is none.
         over: Whether the sink is told nothing more.
@@ -55,7 +57,7 @@ class Call:
 
     __slots__ = ("data", "line", "origin", "over", "paused", "sink")
 
-    def __init__(self, origin: Origin, data: bytes, sink: Sink) -> None:
+    def __init__(self, origin: Origin, data: Data, sink: Sink) -> None:
         self.origin = origin
         self.data = data
         self.sink = sink

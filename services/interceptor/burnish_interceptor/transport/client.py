@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from burnish_interceptor.transport.addresses import Addresses
 from burnish_interceptor.transport.call import Call, Sink
 from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
-from burnish_interceptor.transport.outbox import Outbox
+from burnish_interceptor.transport.outbox import Data, Outbox
 from burnish_interceptor.transport.upstream_connection import UpstreamConnection
 
 _MAX_IDLE = 1024
@@ -58,12 +58,12 @@ class Client:
             self._outbox = Outbox()
         return self._outbox
 
-    def send(self, origin: Origin, data: bytes, sink: Sink) -> Call:
+    def send(self, origin: Origin, data: Data, sink: Sink) -> Call:
         """Sends a request whose answer is told to a sink; returns its handle.
 
         Args:
             origin: Where it goes.
-            data: Head and body as bytes.
+            data: Head and body, in one piece or in parts.
             sink: Told what comes, once this method has returned.
         """
         call = Call(origin, data, sink)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 _MAX_BYTES = 64 * 1024
+Data = bytes | tuple[bytes, ...]
 
 
 class Outbox:
@@ -19,15 +20,15 @@ class Outbox:
     def __init__(self) -> None:
         """Starts empty, in the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+        self._waiting: list[tuple[asyncio.Transport, Data]] = []
         self._size = 0
 
-    def put(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Takes a write; those of one transport leave in their order."""
+    def put(self, transport: asyncio.Transport, data: Data) -> None:
+        """Takes a write, perhaps in parts; those of one transport leave in their order."""
         if not self._waiting:
             self._loop.call_soon(self.flush)
         self._waiting.append((transport, data))
-        self._size += len(data)
+        self._size += len(data) if isinstance(data, bytes) else sum(map(len, data))
         if self._size > _MAX_BYTES:
             self.flush()  # So that whoever writes more than is taken is told so in time.
 
@@ -36,5 +37,9 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         self._size = 0
         for transport, data in waiting:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            if isinstance(data, bytes):
                 transport.write(data)
+            else:
+                transport.writelines(data)
