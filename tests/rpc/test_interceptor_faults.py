@@ -1,7 +1,4 @@
-"""Every fault of a provider, on every kind of upstream, whole and as events, booked and online.
-
-The same table says what the app is told, whether its SDK tries again, and what is booked.
-"""
+"""Every fault of a provider, on every kind of upstream, whole and as events, booked and online."""
 
 import asyncio
 import json
@@ -324,3 +321,28 @@ async def test_an_answer_that_we_fail_to_read_ends_the_call_all_the_same(call, m
             expected = Told(200, MAYBE, retry=False, late=True)
         assert problems(one, call, got, expected) == []
         await testing.until(lambda: one.app._http.inflight == 0)
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+@pytest.mark.parametrize("late", [True, False])
+async def test_only_a_connection_that_was_closed_while_idle_is_taken_for_stale(mode, late):
+    plays = ["good", "closed", "good"]
+
+    async def play(heard: faults.Heard) -> None:
+        if plays.pop(0) == "good":
+            heard.answer(heard.good())
+        else:
+            # Much later than a close that crossed the call: the provider was at work on it.
+            await asyncio.sleep(0.7 if late else 0)
+            heard.writer.close()
+
+    async with (
+        faults.faulty(play) as provider,
+        scene(provider.root) as one,
+        aiohttp.ClientSession() as session,
+    ):
+        assert (await one.call(session, ("groq", mode, False)))[0] == 200
+        call = ("groq", mode, True)
+        expected = Told(502, MAYBE) if late else GOOD
+        assert problems(one, call, await one.call(session, call), expected) == []
+        assert len(provider.heard) == (2 if late else 3)

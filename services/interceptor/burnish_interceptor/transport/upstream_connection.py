@@ -16,6 +16,7 @@ from burnish_interceptor.transport.outbox import Outbox
 _log = structlog.get_logger("burnish.interceptor.upstream")
 MAX_REPLY_BYTES = 12 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
+_STALE_SECONDS = 0.5
 _BODILESS = frozenset({204, 304})
 
 
@@ -156,10 +157,19 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if failure is None and self._headed and self._until_close and exc is None:
             _end(call)
-        elif failure is None and self.used and not self._answering:
+        elif failure is None and self._was_stale():
             self._pool.again(call)
         else:
             call.fail(self._failure)
+
+    def _was_stale(self) -> bool:
+        """Tells whether the other side closed an idle connection before it saw the call.
+
+        A close that was on its way already is seen at once. One that comes later may be the end of
+        a provider that was at work on the call, and that would be paid for twice.
+        """
+        at_once = self._loop.time() - self._since < _STALE_SECONDS
+        return self.used and not self._answering and at_once
 
     # Callbacks of the parser.
 
