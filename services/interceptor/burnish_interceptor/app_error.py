@@ -21,6 +21,8 @@ _KNOWN_CODES = frozenset(
         "rate_limit_exceeded",
     }
 )
+# Refusals below 500 that may be over by the next try.
+_PASSING = frozenset({408, 409, 425, 429})
 _PROVIDER_SAYS = {
     400: ("invalid_request_error", "the model provider refused the request as invalid"),
     401: ("authentication_error", "the model provider refused the suite's key; check its settings"),
@@ -136,8 +138,8 @@ def from_provider(status: int, headers: Mapping[str, str], code: str | None) -> 
         kept["x-should-retry"] = "false"
     elif should_retry in ("true", "false"):
         kept["x-should-retry"] = should_retry
-    elif code == "insufficient_quota":
-        # It comes as a 429, but no waiting helps.
+    elif code == "insufficient_quota" or (status < 500 and status not in _PASSING):
+        # A used-up quota comes as a 429, but no waiting helps.
         kept["x-should-retry"] = "false"
     return AppError(
         status=shown,
