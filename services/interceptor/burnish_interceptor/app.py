@@ -50,7 +50,7 @@ _NAME = "interceptor"
 _PARENT_SECONDS = 0.5
 _COLLECTIONS = (50_000, 20, 50)
 # glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD.
-_MALLOC = {-1: 32 * 1024 * 1024, -2: 8 * 1024 * 1024, -3: 4 * 1024 * 1024}
+_MALLOC = {-1: 16 * 1024 * 1024, -2: 2 * 1024 * 1024, -3: 1024 * 1024}
 
 
 class CertificateUnusable(FailedPrecondition):
