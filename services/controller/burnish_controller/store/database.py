@@ -128,8 +128,9 @@ def _migrate(url: str) -> None:
 
     engine = create_engine(url)
     with engine.connect() as connection:
-        # Write-ahead logging is kept in the file: readers never wait for the writer.
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        # Write-ahead logging is kept in the file: readers never wait for the writer. Its answer is
+        # closed, because a statement with a row left unread keeps the connection from committing.
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL").close()
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", "burnish_controller:migrations")

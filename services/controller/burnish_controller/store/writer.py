@@ -36,10 +36,12 @@ class Writer:
         self._queue: SimpleQueue[_Pending | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
+        self._ended = asyncio.Event()
 
     def start(self) -> None:
         """Starts committing; must be called inside the running loop."""
         loop = asyncio.get_running_loop()
+        self._ended.clear()
         self._thread = threading.Thread(
             target=self._run, args=(loop,), name="store-writer", daemon=True
         )
@@ -49,7 +51,9 @@ class Writer:
         """Commits what was given and stops."""
         if self._thread is not None:
             self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
+            # Not in the loop's executor, which the durable engine may have shut down by then.
+            await self._ended.wait()
+            self._thread.join()
             self._thread = None
 
     async def write(self, work: Callable[[Connection], _Result]) -> _Result:
@@ -64,6 +68,12 @@ class Writer:
         return await done
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._serve(loop)
+        finally:
+            loop.call_soon_threadsafe(self._ended.set)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         closing = False
         while not closing:
             group = self._next_group()
