@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from burnish_interceptor.transport.origin import Origin, UpstreamFailure
-
 from burnish_interceptor.transport.outbox import Data
 
 
