@@ -323,3 +323,9 @@ async def test_the_name_of_a_jobs_own_policy_is_taken(world):
     with pytest.raises(AlreadyExists):
         await publish(world, "job1")
     world.program.gate.set()
+
+
+async def test_a_job_cannot_take_the_name_of_an_online_policy(world):
+    await publish(world, name="live")
+    with pytest.raises(InvalidArgument, match="name of an online policy"):
+        await world.create(small_job(), job_id="live")

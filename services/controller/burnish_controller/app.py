@@ -105,8 +105,10 @@ class ControllerApp:
         await engine.launch(database_url=database.engine_url, executor_id=settings.node_id)
         for job_id in await phases.jobs.unfinished():
             await engine.take_up(job_id)
+        online = PolicyStore(database, writer, tenant=TENANT)
         creator = JobCreator(
             jobs=phases.jobs,
+            policies=online,
             events=phases.events,
             engine=engine,
             peers=self._peers,
@@ -124,7 +126,7 @@ class ControllerApp:
             registry,
             jobs=phases.jobs,
             space=phases.space,
-            policies=PolicyStore(database, writer, tenant=TENANT),
+            policies=online,
             interceptor_url=settings.interceptor_url,
         )
         policy_v1.add_PolicyServiceServicer_to_server(policies, grpc_server)

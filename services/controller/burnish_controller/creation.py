@@ -20,6 +20,7 @@ from burnish_controller.secrets import SecretBox
 from burnish_controller.states import is_final
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
+from burnish_controller.store.policies import PolicyStore
 from burnish_controller.task_apps import TaskAppClient
 from burnish_controller.validation import require_none, spec_problems, spec_warnings
 
@@ -42,6 +43,7 @@ class JobCreator:
     """
 
     jobs: JobStore
+    policies: PolicyStore
     events: EventLog
     engine: DurableEngine
     peers: Peers
@@ -102,6 +104,8 @@ class JobCreator:
                 f"`job_id` is `{job_id}`; use 4 to 63 characters of a-z, 0-9, `_` and `-`,"
                 " beginning with a letter"
             )
+        if await self.policies.get(job_id) is not None:
+            problems.append(f"`job_id` is `{job_id}`, the name of an online policy; use another")
         problems += spec_problems(spec, price_of=self.price_of)
         source = spec.offline.bootstrap.source_job
         if (

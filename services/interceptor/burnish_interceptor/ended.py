@@ -168,7 +168,9 @@ def _answered(body: bytes, asked: Asked, *, events: bool) -> Ended:
 
 
 def _refused(status: int, headers: Mapping[str, str], body: bytes, *, events: bool) -> Ended:
-    retryable = status in _RETRYABLE or status >= 500
+    code = _error_code(body)
+    # Of an account without credit the provider says 429 too, and goes on saying it.
+    retryable = (status in _RETRYABLE or status >= 500) and code != "insufficient_quota"
     return Ended(
         status=status,
         raw=body,
@@ -180,7 +182,7 @@ def _refused(status: int, headers: Mapping[str, str], body: bytes, *, events: bo
             retryable=retryable,
         ),
         not_sent=status in _UNPAID,
-        error=app_error.from_provider(status, headers, _error_code(body)),
+        error=app_error.from_provider(status, headers, code),
     )
 
 
