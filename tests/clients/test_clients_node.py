@@ -1,11 +1,8 @@
 """The openai package for Node against a running interceptor: its newest two major versions."""
 
 import asyncio
-import hashlib
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +11,10 @@ import pytest
 from burnish.api.types.v1 import rollout_pb2
 from burnish_interceptor.testing import BASELINE
 from tests.clients.world import ANSWER, CANARY, KEY, MESSAGES, QUERY, TOOL, World, failing, world
+from tests.node import packages
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).parent / "node"
-INSTALLED = ROOT / ".venv-node" / "openai"
 FILES = ("package.json", "package-lock.json", "calls.mjs")
 GIVEN = {"messages": MESSAGES, "instructions": BASELINE, "input": QUERY, "tool": TOOL}
 
@@ -28,26 +25,7 @@ each_package = pytest.mark.parametrize("package", ["openai", "openai-6"])
 @pytest.fixture(scope="module")
 def folder() -> Path:
     """The packages; they are fetched once."""
-    needed = bool(os.environ.get("BURNISH_REQUIRE_TOOLS"))
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        assert not needed, "Node is required"
-        pytest.skip("Node is not installed")
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copy(SOURCE / name, INSTALLED / name)
-    digest = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()
-    marker = INSTALLED / "installed"
-    if not marker.exists() or marker.read_text() != digest:
-        done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=INSTALLED, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            assert not needed, done.stderr
-            pytest.skip("the packages cannot be fetched")
-        marker.write_text(digest)
-    return INSTALLED
+    return packages(SOURCE, name="openai", files=FILES)
 
 
 async def run(

@@ -1,11 +1,8 @@
 """A client in another language, made from `protos/` alone, runs a job on the real suite."""
 
 import asyncio
-import hashlib
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +12,10 @@ import pytest
 
 from burnish.suite import Suite
 from examples.harness import app_process
+from tests.node import packages
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "examples" / "node-client"
-# Not in the client's own folder: the client must find everything by itself wherever it is copied.
-INSTALLED = ROOT / ".venv-node" / "client"
 FILES = ("package.json", "package-lock.json", "jobs.mjs", "client.mjs")
 JOB_SECONDS = 180.0
 
@@ -28,27 +24,8 @@ pytestmark = [pytest.mark.node, pytest.mark.slow]
 
 @pytest.fixture(scope="session")
 def client_folder() -> Path:
-    """The client with its packages; they are fetched once."""
-    needed = bool(os.environ.get("BURNISH_REQUIRE_TOOLS"))
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        assert not needed, "Node is required"
-        pytest.skip("Node is not installed")
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copy(CLIENT / name, INSTALLED / name)
-    digest = hashlib.sha256((CLIENT / "package-lock.json").read_bytes()).hexdigest()
-    marker = INSTALLED / "installed"
-    if not marker.exists() or marker.read_text() != digest:
-        done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=INSTALLED, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            assert not needed, done.stderr
-            pytest.skip("the packages of the client cannot be fetched")
-        marker.write_text(digest)
-    return INSTALLED
+    """The client, copied elsewhere: it has to find everything by itself wherever it is."""
+    return packages(CLIENT, name="client", files=FILES)
 
 
 @pytest.fixture
