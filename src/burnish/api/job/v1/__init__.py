@@ -8,3 +8,5 @@ from burnish.api.job.v1.job_service_pb2 import *
 from burnish.api.job.v1.job_service_pb2_grpc import *
 from burnish.api.job.v1.job_spec_pb2 import *
 from burnish.api.job.v1.job_spec_pb2_grpc import *
+from burnish.api.job.v1.rollout_record_pb2 import *
+from burnish.api.job.v1.rollout_record_pb2_grpc import *

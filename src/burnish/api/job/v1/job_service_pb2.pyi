@@ -6,6 +6,7 @@ isort:skip_file
 from burnish.api.job.v1 import job_event_pb2 as _job_event_pb2
 from burnish.api.job.v1 import job_result_pb2 as _job_result_pb2
 from burnish.api.job.v1 import job_spec_pb2 as _job_spec_pb2
+from burnish.api.job.v1 import rollout_record_pb2 as _rollout_record_pb2
 from burnish.api.types.v1 import rollout_pb2 as _rollout_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -44,6 +45,8 @@ class Job(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
+    REWARD_WEIGHTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Format: `jobs/{job}`. Output only."""
     state: _job_event_pb2.JobState.ValueType
@@ -58,6 +61,10 @@ class Job(_message.Message):
     """Best candidate so far by the validation pool. Output only."""
     last_sequence: _builtins.int
     """Sequence of its last event. Output only."""
+    verifier_graph: _builtins.str
+    """Version of the graph that scores it, settled when the job was created: a graph registered later
+    under the same name changes nothing. Format: `verifierGraphs/{verifier_graph}`. Output only.
+    """
     @_builtins.property
     def spec(self) -> _job_spec_pb2.JobSpec:
         """What to do. Immutable."""
@@ -90,6 +97,10 @@ class Job(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it reached a final state. Output only."""
 
+    @_builtins.property
+    def reward_weights(self) -> _rollout_pb2.RewardWeights:
+        """Weights that rewards are fused with, without parts that the task never offers. Output only."""
+
     def __init__(
         self,
         *,
@@ -108,10 +119,12 @@ class Job(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         last_sequence: _builtins.int = ...,
+        verifier_graph: _builtins.str = ...,
+        reward_weights: _rollout_pb2.RewardWeights | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "progress", b"progress", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_candidate_id", b"best_candidate_id", "best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "last_sequence", b"last_sequence", "name", b"name", "phase", b"phase", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state", "study", b"study", "termination_reason", b"termination_reason", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_candidate_id", b"best_candidate_id", "best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "last_sequence", b"last_sequence", "name", b"name", "phase", b"phase", "progress", b"progress", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "state", b"state", "study", b"study", "termination_reason", b"termination_reason", "verifier_graph", b"verifier_graph", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -516,3 +529,69 @@ class GetJobResultResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetJobResultResponse: _TypeAlias = GetJobResultResponse  # noqa: Y015
+
+@_typing.final
+class ListRolloutsRequest(_message.Message):
+    """Request message for [JobService.ListRollouts][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """Format: `jobs/{job}`. Required."""
+    page_size: _builtins.int
+    """Most to return; 50 when 0, coerced to at most 500."""
+    page_token: _builtins.str
+    """From the previous response."""
+    phase: _builtins.str
+    """Only of this phase; empty for every one."""
+    candidate_id: _builtins.str
+    """Only of this candidate; empty for every one."""
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        candidate_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "job", b"job", "page_size", b"page_size", "page_token", b"page_token", "phase", b"phase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRolloutsRequest: _TypeAlias = ListRolloutsRequest  # noqa: Y015
+
+@_typing.final
+class ListRolloutsResponse(_message.Message):
+    """Response message for [JobService.ListRollouts][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLLOUTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def rollouts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_record_pb2.RolloutRecord]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        rollouts: _abc.Iterable[_rollout_record_pb2.RolloutRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rollouts", b"rollouts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRolloutsResponse: _TypeAlias = ListRolloutsResponse  # noqa: Y015

@@ -75,6 +75,11 @@ class JobServiceStub(object):
                 request_serializer=burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.GetJobResultRequest.SerializeToString,
                 response_deserializer=burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.GetJobResultResponse.FromString,
                 _registered_method=True)
+        self.ListRollouts = channel.unary_unary(
+                '/burnish.api.job.v1.JobService/ListRollouts',
+                request_serializer=burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.ListRolloutsRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.ListRolloutsResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer(object):
@@ -139,6 +144,13 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRollouts(self, request, context):
+        """Lists a job's finished rollouts by id, each with the parts of its reward and their weights.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -181,6 +193,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetJobResult,
                     request_deserializer=burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.GetJobResultRequest.FromString,
                     response_serializer=burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.GetJobResultResponse.SerializeToString,
+            ),
+            'ListRollouts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRollouts,
+                    request_deserializer=burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.ListRolloutsRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.ListRolloutsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -400,6 +417,33 @@ class JobService(object):
             '/burnish.api.job.v1.JobService/GetJobResult',
             burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.GetJobResultRequest.SerializeToString,
             burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.GetJobResultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRollouts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/burnish.api.job.v1.JobService/ListRollouts',
+            burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.ListRolloutsRequest.SerializeToString,
+            burnish_dot_api_dot_job_dot_v1_dot_job__service__pb2.ListRolloutsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,8 @@ class JobServiceStub:
     """Gets what a job found: the winner beside the baseline, every candidate, the score history. Works
     while the job runs, with what is known so far.
     """
+    ListRollouts: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListRolloutsRequest, _job_service_pb2.ListRolloutsResponse]
+    """Lists a job's finished rollouts by id, each with the parts of its reward and their weights."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs optimisation jobs. Hosted by the controller."""
@@ -107,5 +109,13 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gets what a job found: the winner beside the baseline, every candidate, the score history. Works
         while the job runs, with what is known so far.
         """
+
+    @_abc_1.abstractmethod
+    def ListRollouts(
+        self,
+        request: _job_service_pb2.ListRolloutsRequest,
+        context: _aio.ServicerContext[_job_service_pb2.ListRolloutsRequest, _abc.Awaitable[_job_service_pb2.ListRolloutsResponse]],
+    ) -> _abc.Awaitable[_job_service_pb2.ListRolloutsResponse]:
+        """Lists a job's finished rollouts by id, each with the parts of its reward and their weights."""
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _aio.Server) -> None: ...

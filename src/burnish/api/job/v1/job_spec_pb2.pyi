@@ -237,23 +237,41 @@ class ScoringSpec(_message.Message):
 
     VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
+    JUDGE_MODEL_FIELD_NUMBER: _builtins.int
+    SPECIFICATION_FIELD_NUMBER: _builtins.int
+    RUBRIC_FIELD_NUMBER: _builtins.int
+    specification: _builtins.str
+    """System specification, rendered: what judges are shown of the rules that the program is to follow."""
+    rubric: _builtins.bytes
+    """Rubric as JSON (UTF-8), in any form that a rubric file may have, for judges whose rubric says
+    `inherit`; empty takes the task app's own.
+    """
     @_builtins.property
     def verifier_graph(self) -> _verifier_service_pb2.VerifierGraph:
-        """Graph to score with; absent uses the app's own reward alone."""
+        """Graph to score with: a whole graph, or a name alone, which means its latest version when the job
+        is created. Absent uses the app's own reward alone.
+        """
 
     @_builtins.property
     def weights(self) -> _rollout_pb2.RewardWeights:
         """How parts are fused; absent means the app's own reward alone."""
+
+    @_builtins.property
+    def judge_model(self) -> _model_pb2.ModelSpec:
+        """Model of every judge in the graph; absent leaves each judge its own."""
 
     def __init__(
         self,
         *,
         verifier_graph: _verifier_service_pb2.VerifierGraph | None = ...,
         weights: _rollout_pb2.RewardWeights | None = ...,
+        judge_model: _model_pb2.ModelSpec | None = ...,
+        specification: _builtins.str = ...,
+        rubric: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["judge_model", b"judge_model", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["judge_model", b"judge_model", "rubric", b"rubric", "specification", b"specification", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
