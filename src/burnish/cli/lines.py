@@ -71,6 +71,7 @@ class EventLines:
             "test_evaluated": _test,
             "rollouts_unscored": _unscored,
             "winner_chosen": _winner,
+            "budget_warning": _budget_warning,
         }
         handler = handlers.get(kind)
         return [] if handler is None or kind is None else handler(getattr(event, kind))
@@ -217,6 +218,13 @@ def _unscored(unscored: job_event_pb2.RolloutsUnscored) -> list[str]:
 
 def _winner(chosen: job_event_pb2.WinnerChosen) -> list[str]:
     return [f"  {chosen.verdict}"] if chosen.verdict else []
+
+
+def _budget_warning(warning: job_event_pb2.BudgetWarning) -> list[str]:
+    spent, limit = f"${warning.spent:.4f}", f"${warning.limit:.4f}"
+    if warning.cap == "max_tokens":
+        spent, limit = f"{warning.spent:,.0f}", f"{warning.limit:,.0f}"
+    return [f"  Budget: {warning.percent} % of {warning.cap} is spent ({spent} of {limit})"]
 
 
 def _interval(estimate: rollout_pb2.Estimate) -> str:

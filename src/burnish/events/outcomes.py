@@ -39,6 +39,15 @@ def _budget(detail: Plain) -> Plain:
     }
 
 
+def _budget_warning(detail: Plain) -> Plain:
+    return {
+        "budget": detail["cap"],
+        "percent_used": detail["percent"],
+        "spent": detail["spent"],
+        "limit": detail["limit"],
+    }
+
+
 def _test(detail: Plain) -> Plain:
     mean = mean_of(detail)
     return {
@@ -177,6 +186,7 @@ READERS: dict[str, Callable[[Plain], Plain]] = {
     "baseline_evaluated": _baseline_evaluated,
     "top_k_evaluated": _top_k,
     "budget_updated": _budget,
+    "budget_warning": _budget_warning,
     "test_evaluated": _test,
     "winner_chosen": _winner,
     "billing_started": _billing_started,

@@ -1,5 +1,7 @@
 """Events as plain lines: the formats that scripts and people read."""
 
+import pytest
+
 from burnish.api.job.v1 import job_event_pb2 as job
 from burnish.api.types.v1 import rollout_pb2
 from burnish.cli.follow import View, sparkline
@@ -80,6 +82,16 @@ def test_progress_has_every_figure():
 
 def test_an_unknown_price_is_unknown_and_not_zero():
     assert "cost=unknown" in lines_of(job.JobEvent(progress=job.JobProgress()))[0]
+
+
+@pytest.mark.parametrize(
+    ("cap", "figures"), [("max_cost_usd", "$1.0000 of $2.0000"), ("max_tokens", "1 of 2")]
+)
+def test_a_warning_tells_the_share_and_the_cap_in_its_unit(cap, figures):
+    warning = job.BudgetWarning(cap=cap, percent=50, spent=1.0, limit=2.0)
+    assert lines_of(job.JobEvent(budget_warning=warning)) == [
+        f"  Budget: 50 % of {cap} is spent ({figures})"
+    ]
 
 
 def test_another_algorithm_is_called_by_its_name():

@@ -203,6 +203,9 @@ CONTRACT: list[tuple[str, str, job.JobEvent, str]] = [
     ("mipro.budget.update", "mipro", E(budget_updated=BUDGET),
      "total_tokens policy_tokens proposer_tokens total_cost_usd max_token_limit max_spend_usd"
      " category_costs"),
+    ("mipro.budget.warning", "mipro",
+     E(budget_warning=job.BudgetWarning(cap="max_cost_usd", percent=50, spent=1.1, limit=2.0)),
+     "budget percent_used spent limit"),
     ("mipro.budget.summary", "mipro", E(budget_updated=FINAL_BUDGET), "total_tokens"),
     ("mipro.baseline.test", "mipro", E(test_evaluated=BASE_TESTED), "test_score"),
     ("mipro.topk.evaluated", "mipro", E(top_k_evaluated=TOP_K),

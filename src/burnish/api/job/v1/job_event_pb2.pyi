@@ -371,6 +371,7 @@ class JobEvent(_message.Message):
     TRANSFORMATION_PROPOSED_FIELD_NUMBER: _builtins.int
     REWARD_RECEIVED_FIELD_NUMBER: _builtins.int
     STREAM_CONNECTED_FIELD_NUMBER: _builtins.int
+    BUDGET_WARNING_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the job's log, from 1, without gaps."""
     level: Global___EventLevel.ValueType
@@ -545,6 +546,10 @@ class JobEvent(_message.Message):
     def stream_connected(self) -> Global___StreamConnected:
         """A stream of events was opened. Belongs to the stream, not to the log: its sequence is 0."""
 
+    @_builtins.property
+    def budget_warning(self) -> Global___BudgetWarning:
+        """A share of a cap is spent."""
+
     def __init__(
         self,
         *,
@@ -593,12 +598,13 @@ class JobEvent(_message.Message):
         transformation_proposed: Global___TransformationProposed | None = ...,
         reward_received: Global___RewardReceived | None = ...,
         stream_connected: Global___StreamConnected | None = ...,
+        budget_warning: Global___BudgetWarning | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "sequence", b"sequence", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "sequence", b"sequence", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed", "billing_started", "billing_ended", "rollouts_started", "batch_scored", "search_started", "sampler_updated", "candidate_evaluation_started", "candidate_evaluated", "validation_scored", "validation_summarized", "top_prompt", "final_results", "search_completed", "job_concluded", "generation_started", "generation_completed", "frontier_updated", "transformation_proposed", "reward_received", "stream_connected"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed", "billing_started", "billing_ended", "rollouts_started", "batch_scored", "search_started", "sampler_updated", "candidate_evaluation_started", "candidate_evaluated", "validation_scored", "validation_summarized", "top_prompt", "final_results", "search_completed", "job_concluded", "generation_started", "generation_completed", "frontier_updated", "transformation_proposed", "reward_received", "stream_connected", "budget_warning"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1303,6 +1309,44 @@ class BudgetUpdated(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reserved_usd) -> _WhichOneofReturnType__reserved_usd | None: ...
 
 Global___BudgetUpdated: _TypeAlias = BudgetUpdated  # noqa: Y015
+
+@_typing.final
+class BudgetWarning(_message.Message):
+    """A share of a cap is spent. Told once for each share and cap, restarts included."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAP_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    cap: _builtins.str
+    """The cap, as the job's budget names it: `max_cost_usd`, `max_tokens`, or
+    `max_cost_usd_by_role.task` and so on; `tenant` or `tenant_per_day` for one of the suite's own.
+    """
+    percent: _builtins.int
+    """Share of the cap in percent: 50 or 80."""
+    spent: _builtins.float
+    """Spent when it was noticed, possibly paid calls included: US dollars, or tokens for
+    `max_tokens`.
+    """
+    limit: _builtins.float
+    """The cap, in the same unit."""
+    def __init__(
+        self,
+        *,
+        cap: _builtins.str = ...,
+        percent: _builtins.int = ...,
+        spent: _builtins.float = ...,
+        limit: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "limit", b"limit", "percent", b"percent", "spent", b"spent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetWarning: _TypeAlias = BudgetWarning  # noqa: Y015
 
 @_typing.final
 class SearchEnded(_message.Message):

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/burnish/api/ledger/v1/call_ledger_service.proto\x12\x15\x62urnish.api.ledger.v1\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x12StreamCallsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x32\n\x04open\x18\x02 \x01(\x0b\x32\".burnish.api.ledger.v1.OpenSessionH\x00\x12\x31\n\x05\x62\x65gin\x18\x03 \x01(\x0b\x32 .burnish.api.ledger.v1.BeginCallH\x00\x12\x33\n\x06\x66inish\x18\x04 \x01(\x0b\x32!.burnish.api.ledger.v1.FinishCallH\x00\x42\x08\n\x06\x61\x63tion\"\x8d\x02\n\x13StreamCallsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x36\n\x06opened\x18\x02 \x01(\x0b\x32$.burnish.api.ledger.v1.SessionOpenedH\x00\x12\x37\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32#.burnish.api.ledger.v1.CallDecisionH\x00\x12\x37\n\x08\x66inished\x18\x04 \x01(\x0b\x32#.burnish.api.ledger.v1.CallFinishedH\x00\x12\x30\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x42\x08\n\x06\x61nswer\" \n\x0bOpenSession\x12\x11\n\tclient_id\x18\x01 \x01(\t\"\x0f\n\rSessionOpened\"\x9b\x02\n\tBeginCall\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x14\n\x0crequest_hash\x18\x04 \x01(\t\x12\x14\n\x0c\x63lient_retry\x18\x05 \x01(\x08\x12-\n\x04role\x18\x06 \x01(\x0e\x32\x1f.burnish.api.ledger.v1.CallRole\x12.\n\x05model\x18\x07 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\x34\n\nworst_case\x18\x08 \x01(\x0b\x32 .burnish.api.ledger.v1.WorstCase\x12\x14\n\x07ordinal\x18\t \x01(\x05H\x00\x88\x01\x01\x42\n\n\x08_ordinal\"8\n\tWorstCase\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\"\xc4\x01\n\x0c\x43\x61llDecision\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x31\n\x07proceed\x18\x02 \x01(\x0b\x32\x1e.burnish.api.ledger.v1.ProceedH\x00\x12\x32\n\x06replay\x18\x03 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReplyH\x00\x12\x30\n\x07refused\x18\x04 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x42\n\n\x08\x64\x65\x63ision\"\t\n\x07Proceed\"?\n\tCallReply\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\xed\x01\n\nFinishCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12/\n\x05reply\x18\x02 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReply\x12*\n\x05usage\x18\x03 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12.\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x10\n\x08not_sent\x18\x05 \x01(\x08\x12/\n\x05trace\x18\x06 \x01(\x0b\x32 .burnish.api.ledger.v1.CallTrace\"\x0e\n\x0c\x43\x61llFinished\"\xe8\x02\n\tCallTrace\x12\x10\n\x08stage_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ndidate_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61pp_request\x18\x03 \x01(\x0c\x12\x18\n\x10provider_request\x18\x04 \x01(\x0c\x12@\n\x08\x62indings\x18\x05 \x03(\x0b\x32..burnish.api.ledger.v1.CallTrace.BindingsEntry\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x66irst_byte_latency\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rBindingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*f\n\x08\x43\x61llRole\x12\x19\n\x15\x43\x41LL_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41LL_ROLE_TASK\x10\x01\x12\x16\n\x12\x43\x41LL_ROLE_PROPOSER\x10\x02\x12\x13\n\x0f\x43\x41LL_ROLE_JUDGE\x10\x03\x32}\n\x11\x43\x61llLedgerService\x12h\n\x0bStreamCalls\x12).burnish.api.ledger.v1.StreamCallsRequest\x1a*.burnish.api.ledger.v1.StreamCallsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/burnish/api/ledger/v1/call_ledger_service.proto\x12\x15\x62urnish.api.ledger.v1\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x12StreamCallsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x32\n\x04open\x18\x02 \x01(\x0b\x32\".burnish.api.ledger.v1.OpenSessionH\x00\x12\x31\n\x05\x62\x65gin\x18\x03 \x01(\x0b\x32 .burnish.api.ledger.v1.BeginCallH\x00\x12\x33\n\x06\x66inish\x18\x04 \x01(\x0b\x32!.burnish.api.ledger.v1.FinishCallH\x00\x42\x08\n\x06\x61\x63tion\"\x8d\x02\n\x13StreamCallsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x36\n\x06opened\x18\x02 \x01(\x0b\x32$.burnish.api.ledger.v1.SessionOpenedH\x00\x12\x37\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32#.burnish.api.ledger.v1.CallDecisionH\x00\x12\x37\n\x08\x66inished\x18\x04 \x01(\x0b\x32#.burnish.api.ledger.v1.CallFinishedH\x00\x12\x30\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x42\x08\n\x06\x61nswer\" \n\x0bOpenSession\x12\x11\n\tclient_id\x18\x01 \x01(\t\"\x0f\n\rSessionOpened\"\xaf\x02\n\tBeginCall\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x14\n\x0crequest_hash\x18\x04 \x01(\t\x12\x14\n\x0c\x63lient_retry\x18\x05 \x01(\x08\x12-\n\x04role\x18\x06 \x01(\x0e\x32\x1f.burnish.api.ledger.v1.CallRole\x12.\n\x05model\x18\x07 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\x34\n\nworst_case\x18\x08 \x01(\x0b\x32 .burnish.api.ledger.v1.WorstCase\x12\x14\n\x07ordinal\x18\t \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nclient_key\x18\n \x01(\tB\n\n\x08_ordinal\"8\n\tWorstCase\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\"\xc4\x01\n\x0c\x43\x61llDecision\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x31\n\x07proceed\x18\x02 \x01(\x0b\x32\x1e.burnish.api.ledger.v1.ProceedH\x00\x12\x32\n\x06replay\x18\x03 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReplyH\x00\x12\x30\n\x07refused\x18\x04 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x42\n\n\x08\x64\x65\x63ision\"\t\n\x07Proceed\"?\n\tCallReply\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\xed\x01\n\nFinishCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12/\n\x05reply\x18\x02 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReply\x12*\n\x05usage\x18\x03 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12.\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x10\n\x08not_sent\x18\x05 \x01(\x08\x12/\n\x05trace\x18\x06 \x01(\x0b\x32 .burnish.api.ledger.v1.CallTrace\"\x0e\n\x0c\x43\x61llFinished\"\xe8\x02\n\tCallTrace\x12\x10\n\x08stage_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ndidate_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61pp_request\x18\x03 \x01(\x0c\x12\x18\n\x10provider_request\x18\x04 \x01(\x0c\x12@\n\x08\x62indings\x18\x05 \x03(\x0b\x32..burnish.api.ledger.v1.CallTrace.BindingsEntry\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x66irst_byte_latency\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rBindingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*f\n\x08\x43\x61llRole\x12\x19\n\x15\x43\x41LL_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41LL_ROLE_TASK\x10\x01\x12\x16\n\x12\x43\x41LL_ROLE_PROPOSER\x10\x02\x12\x13\n\x0f\x43\x41LL_ROLE_JUDGE\x10\x03\x32}\n\x11\x43\x61llLedgerService\x12h\n\x0bStreamCalls\x12).burnish.api.ledger.v1.StreamCallsRequest\x1a*.burnish.api.ledger.v1.StreamCallsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALLTRACE_BINDINGSENTRY']._loaded_options = None
   _globals['_CALLTRACE_BINDINGSENTRY']._serialized_options = b'8\001'
-  _globals['_CALLROLE']._serialized_start=1977
-  _globals['_CALLROLE']._serialized_end=2079
+  _globals['_CALLROLE']._serialized_start=1997
+  _globals['_CALLROLE']._serialized_end=2099
   _globals['_STREAMCALLSREQUEST']._serialized_start=210
   _globals['_STREAMCALLSREQUEST']._serialized_end=414
   _globals['_STREAMCALLSRESPONSE']._serialized_start=417
@@ -48,23 +48,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONOPENED']._serialized_start=722
   _globals['_SESSIONOPENED']._serialized_end=737
   _globals['_BEGINCALL']._serialized_start=740
-  _globals['_BEGINCALL']._serialized_end=1023
-  _globals['_WORSTCASE']._serialized_start=1025
-  _globals['_WORSTCASE']._serialized_end=1081
-  _globals['_CALLDECISION']._serialized_start=1084
-  _globals['_CALLDECISION']._serialized_end=1280
-  _globals['_PROCEED']._serialized_start=1282
-  _globals['_PROCEED']._serialized_end=1291
-  _globals['_CALLREPLY']._serialized_start=1293
-  _globals['_CALLREPLY']._serialized_end=1356
-  _globals['_FINISHCALL']._serialized_start=1359
-  _globals['_FINISHCALL']._serialized_end=1596
-  _globals['_CALLFINISHED']._serialized_start=1598
-  _globals['_CALLFINISHED']._serialized_end=1612
-  _globals['_CALLTRACE']._serialized_start=1615
-  _globals['_CALLTRACE']._serialized_end=1975
-  _globals['_CALLTRACE_BINDINGSENTRY']._serialized_start=1928
-  _globals['_CALLTRACE_BINDINGSENTRY']._serialized_end=1975
-  _globals['_CALLLEDGERSERVICE']._serialized_start=2081
-  _globals['_CALLLEDGERSERVICE']._serialized_end=2206
+  _globals['_BEGINCALL']._serialized_end=1043
+  _globals['_WORSTCASE']._serialized_start=1045
+  _globals['_WORSTCASE']._serialized_end=1101
+  _globals['_CALLDECISION']._serialized_start=1104
+  _globals['_CALLDECISION']._serialized_end=1300
+  _globals['_PROCEED']._serialized_start=1302
+  _globals['_PROCEED']._serialized_end=1311
+  _globals['_CALLREPLY']._serialized_start=1313
+  _globals['_CALLREPLY']._serialized_end=1376
+  _globals['_FINISHCALL']._serialized_start=1379
+  _globals['_FINISHCALL']._serialized_end=1616
+  _globals['_CALLFINISHED']._serialized_start=1618
+  _globals['_CALLFINISHED']._serialized_end=1632
+  _globals['_CALLTRACE']._serialized_start=1635
+  _globals['_CALLTRACE']._serialized_end=1995
+  _globals['_CALLTRACE_BINDINGSENTRY']._serialized_start=1948
+  _globals['_CALLTRACE_BINDINGSENTRY']._serialized_end=1995
+  _globals['_CALLLEDGERSERVICE']._serialized_start=2101
+  _globals['_CALLLEDGERSERVICE']._serialized_end=2226
 # @@protoc_insertion_point(module_scope)

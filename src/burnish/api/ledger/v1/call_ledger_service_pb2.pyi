@@ -200,6 +200,7 @@ class BeginCall(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     WORST_CASE_FIELD_NUMBER: _builtins.int
     ORDINAL_FIELD_NUMBER: _builtins.int
+    CLIENT_KEY_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     """Job that pays. Format: `jobs/{job}`."""
     scope: _builtins.str
@@ -216,6 +217,11 @@ class BeginCall(_message.Message):
     """Who spends."""
     ordinal: _builtins.int
     """Explicit ordinal, for a client that keeps its own count; absent lets the ledger give it."""
+    client_key: _builtins.str
+    """Lower-case hex SHA-256 of the app's `Idempotency-Key`; empty when it gives none. A key that was
+    seen before with the same hash in the same attempt, by whichever client, keeps its ordinal; a new
+    one gets a new ordinal, whatever `client_retry` says.
+    """
     @_builtins.property
     def model(self) -> _model_pb2.ModelSpec:
         """Model that would be called."""
@@ -236,10 +242,11 @@ class BeginCall(_message.Message):
         model: _model_pb2.ModelSpec | None = ...,
         worst_case: Global___WorstCase | None = ...,
         ordinal: _builtins.int | None = ...,
+        client_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ordinal", b"_ordinal", "model", b"model", "ordinal", b"ordinal", "worst_case", b"worst_case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ordinal", b"_ordinal", "attempt", b"attempt", "client_retry", b"client_retry", "job", b"job", "model", b"model", "ordinal", b"ordinal", "request_hash", b"request_hash", "role", b"role", "scope", b"scope", "worst_case", b"worst_case"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ordinal", b"_ordinal", "attempt", b"attempt", "client_key", b"client_key", "client_retry", b"client_retry", "job", b"job", "model", b"model", "ordinal", b"ordinal", "request_hash", b"request_hash", "role", b"role", "scope", b"scope", "worst_case", b"worst_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ordinal: _TypeAlias = _typing.Literal["ordinal"]  # noqa: Y015
     _WhichOneofArgType__ordinal: _TypeAlias = _typing.Literal["_ordinal", b"_ordinal"]  # noqa: Y015

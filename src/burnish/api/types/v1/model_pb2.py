@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n burnish/api/types/v1/model.proto\x12\x14\x62urnish.api.types.v1\"\xbe\x01\n\tModelSpec\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11max_output_tokens\x18\x04 \x01(\x05\x12\x10\n\x08\x62\x61se_url\x18\x05 \x01(\t\x12/\n\x05price\x18\x06 \x01(\x0b\x32\x1b.burnish.api.types.v1.PriceH\x01\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_price\"F\n\x05Price\x12\x1d\n\x15input_usd_per_million\x18\x01 \x01(\x01\x12\x1e\n\x16output_usd_per_million\x18\x02 \x01(\x01\"J\n\x08SeedPool\x12\r\n\x05seeds\x18\x01 \x03(\x03\x12/\n\x06ranges\x18\x02 \x03(\x0b\x32\x1f.burnish.api.types.v1.SeedRange\"5\n\tSeedRange\x12\r\n\x05start\x18\x01 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x03\x12\x0c\n\x04step\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n burnish/api/types/v1/model.proto\x12\x14\x62urnish.api.types.v1\"\xbe\x01\n\tModelSpec\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11max_output_tokens\x18\x04 \x01(\x05\x12\x10\n\x08\x62\x61se_url\x18\x05 \x01(\t\x12/\n\x05price\x18\x06 \x01(\x0b\x32\x1b.burnish.api.types.v1.PriceH\x01\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_price\"\xa2\x02\n\x05Price\x12\x1d\n\x15input_usd_per_million\x18\x01 \x01(\x01\x12\x1e\n\x16output_usd_per_million\x18\x02 \x01(\x01\x12)\n\x1c\x63\x61\x63hed_input_usd_per_million\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12&\n\x19reasoning_usd_per_million\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12(\n\x1b\x63\x61\x63he_write_usd_per_million\x18\x05 \x01(\x01H\x02\x88\x01\x01\x42\x1f\n\x1d_cached_input_usd_per_millionB\x1c\n\x1a_reasoning_usd_per_millionB\x1e\n\x1c_cache_write_usd_per_million\"J\n\x08SeedPool\x12\r\n\x05seeds\x18\x01 \x03(\x03\x12/\n\x06ranges\x18\x02 \x03(\x0b\x32\x1f.burnish.api.types.v1.SeedRange\"5\n\tSeedRange\x12\r\n\x05start\x18\x01 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x03\x12\x0c\n\x04step\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELSPEC']._serialized_start=59
   _globals['_MODELSPEC']._serialized_end=249
-  _globals['_PRICE']._serialized_start=251
-  _globals['_PRICE']._serialized_end=321
-  _globals['_SEEDPOOL']._serialized_start=323
-  _globals['_SEEDPOOL']._serialized_end=397
-  _globals['_SEEDRANGE']._serialized_start=399
-  _globals['_SEEDRANGE']._serialized_end=452
+  _globals['_PRICE']._serialized_start=252
+  _globals['_PRICE']._serialized_end=542
+  _globals['_SEEDPOOL']._serialized_start=544
+  _globals['_SEEDPOOL']._serialized_end=618
+  _globals['_SEEDRANGE']._serialized_start=620
+  _globals['_SEEDRANGE']._serialized_end=673
 # @@protoc_insertion_point(module_scope)

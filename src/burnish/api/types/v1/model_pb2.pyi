@@ -81,21 +81,50 @@ class Price(_message.Message):
 
     INPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
     OUTPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
+    REASONING_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
+    CACHE_WRITE_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
     input_usd_per_million: _builtins.float
     """US dollars per million input tokens, at least 0."""
     output_usd_per_million: _builtins.float
     """US dollars per million output tokens, at least 0."""
+    cached_input_usd_per_million: _builtins.float
+    """US dollars per million input tokens that the provider reads from its cache; absent means that
+    they cost what other input does.
+    """
+    reasoning_usd_per_million: _builtins.float
+    """US dollars per million output tokens that the model writes for itself; absent means that they
+    cost what other output does.
+    """
+    cache_write_usd_per_million: _builtins.float
+    """US dollars per million input tokens that the provider writes to its cache; absent means that
+    they cost what other input does.
+    """
     def __init__(
         self,
         *,
         input_usd_per_million: _builtins.float = ...,
         output_usd_per_million: _builtins.float = ...,
+        cached_input_usd_per_million: _builtins.float | None = ...,
+        reasoning_usd_per_million: _builtins.float | None = ...,
+        cache_write_usd_per_million: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_write_usd_per_million", b"_cache_write_usd_per_million", "_cached_input_usd_per_million", b"_cached_input_usd_per_million", "_reasoning_usd_per_million", b"_reasoning_usd_per_million", "cache_write_usd_per_million", b"cache_write_usd_per_million", "cached_input_usd_per_million", b"cached_input_usd_per_million", "reasoning_usd_per_million", b"reasoning_usd_per_million"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_usd_per_million", b"input_usd_per_million", "output_usd_per_million", b"output_usd_per_million"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write_usd_per_million", b"_cache_write_usd_per_million", "_cached_input_usd_per_million", b"_cached_input_usd_per_million", "_reasoning_usd_per_million", b"_reasoning_usd_per_million", "cache_write_usd_per_million", b"cache_write_usd_per_million", "cached_input_usd_per_million", b"cached_input_usd_per_million", "input_usd_per_million", b"input_usd_per_million", "output_usd_per_million", b"output_usd_per_million", "reasoning_usd_per_million", b"reasoning_usd_per_million"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cache_write_usd_per_million: _TypeAlias = _typing.Literal["cache_write_usd_per_million"]  # noqa: Y015
+    _WhichOneofArgType__cache_write_usd_per_million: _TypeAlias = _typing.Literal["_cache_write_usd_per_million", b"_cache_write_usd_per_million"]  # noqa: Y015
+    _WhichOneofReturnType__cached_input_usd_per_million: _TypeAlias = _typing.Literal["cached_input_usd_per_million"]  # noqa: Y015
+    _WhichOneofArgType__cached_input_usd_per_million: _TypeAlias = _typing.Literal["_cached_input_usd_per_million", b"_cached_input_usd_per_million"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning_usd_per_million: _TypeAlias = _typing.Literal["reasoning_usd_per_million"]  # noqa: Y015
+    _WhichOneofArgType__reasoning_usd_per_million: _TypeAlias = _typing.Literal["_reasoning_usd_per_million", b"_reasoning_usd_per_million"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write_usd_per_million) -> _WhichOneofReturnType__cache_write_usd_per_million | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_input_usd_per_million) -> _WhichOneofReturnType__cached_input_usd_per_million | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning_usd_per_million) -> _WhichOneofReturnType__reasoning_usd_per_million | None: ...
 
 Global___Price: _TypeAlias = Price  # noqa: Y015
 
