@@ -26,7 +26,7 @@ from burnish.api.types.v1 import rollout_pb2 as burnish_dot_api_dot_types_dot_v1
 from burnish.api.verifier.v1 import verifier_service_pb2 as burnish_dot_api_dot_verifier_dot_v1_dot_verifier__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3burnish/api/verifier/v1/verifier_node_service.proto\x12\x17\x62urnish.api.verifier.v1\x1a\"burnish/api/types/v1/rollout.proto\x1a.burnish/api/verifier/v1/verifier_service.proto\"\xa6\x02\n\x13\x45valuateNodeRequest\x12\x33\n\x04node\x18\x01 \x01(\x0b\x32%.burnish.api.verifier.v1.VerifierNode\x12\x34\n\x07rollout\x18\x02 \x01(\x0b\x32#.burnish.api.types.v1.RolloutResult\x12H\n\x06inputs\x18\x03 \x03(\x0b\x32\x38.burnish.api.verifier.v1.EvaluateNodeRequest.InputsEntry\x12\r\n\x05trace\x18\x04 \x01(\t\x1aK\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.burnish.api.types.v1.Reward:\x02\x38\x01\"D\n\x14\x45valuateNodeResponse\x12,\n\x06reward\x18\x01 \x01(\x0b\x32\x1c.burnish.api.types.v1.Reward2\x82\x01\n\x13VerifierNodeService\x12k\n\x0c\x45valuateNode\x12,.burnish.api.verifier.v1.EvaluateNodeRequest\x1a-.burnish.api.verifier.v1.EvaluateNodeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3burnish/api/verifier/v1/verifier_node_service.proto\x12\x17\x62urnish.api.verifier.v1\x1a\"burnish/api/types/v1/rollout.proto\x1a.burnish/api/verifier/v1/verifier_service.proto\"\xec\x02\n\x13\x45valuateNodeRequest\x12\x33\n\x04node\x18\x01 \x01(\x0b\x32%.burnish.api.verifier.v1.VerifierNode\x12\x34\n\x07rollout\x18\x02 \x01(\x0b\x32#.burnish.api.types.v1.RolloutResult\x12H\n\x06inputs\x18\x03 \x03(\x0b\x32\x38.burnish.api.verifier.v1.EvaluateNodeRequest.InputsEntry\x12\r\n\x05trace\x18\x04 \x01(\t\x12\x15\n\rsession_trace\x18\x05 \x01(\x0c\x12\x15\n\rfinal_message\x18\x06 \x01(\t\x12\x16\n\x0everifier_graph\x18\x07 \x01(\t\x1aK\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.burnish.api.types.v1.Reward:\x02\x38\x01\"\xa0\x01\n\x14\x45valuateNodeResponse\x12,\n\x06reward\x18\x01 \x01(\x0b\x32\x1c.burnish.api.types.v1.Reward\x12.\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12*\n\x05usage\x18\x03 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage2\x82\x01\n\x13VerifierNodeService\x12k\n\x0c\x45valuateNode\x12,.burnish.api.verifier.v1.EvaluateNodeRequest\x1a-.burnish.api.verifier.v1.EvaluateNodeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVALUATENODEREQUEST_INPUTSENTRY']._loaded_options = None
   _globals['_EVALUATENODEREQUEST_INPUTSENTRY']._serialized_options = b'8\001'
   _globals['_EVALUATENODEREQUEST']._serialized_start=165
-  _globals['_EVALUATENODEREQUEST']._serialized_end=459
-  _globals['_EVALUATENODEREQUEST_INPUTSENTRY']._serialized_start=384
-  _globals['_EVALUATENODEREQUEST_INPUTSENTRY']._serialized_end=459
-  _globals['_EVALUATENODERESPONSE']._serialized_start=461
-  _globals['_EVALUATENODERESPONSE']._serialized_end=529
-  _globals['_VERIFIERNODESERVICE']._serialized_start=532
-  _globals['_VERIFIERNODESERVICE']._serialized_end=662
+  _globals['_EVALUATENODEREQUEST']._serialized_end=529
+  _globals['_EVALUATENODEREQUEST_INPUTSENTRY']._serialized_start=454
+  _globals['_EVALUATENODEREQUEST_INPUTSENTRY']._serialized_end=529
+  _globals['_EVALUATENODERESPONSE']._serialized_start=532
+  _globals['_EVALUATENODERESPONSE']._serialized_end=692
+  _globals['_VERIFIERNODESERVICE']._serialized_start=695
+  _globals['_VERIFIERNODESERVICE']._serialized_end=825
 # @@protoc_insertion_point(module_scope)

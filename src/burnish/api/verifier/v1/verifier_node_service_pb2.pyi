@@ -51,10 +51,21 @@ class EvaluateNodeRequest(_message.Message):
     ROLLOUT_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    SESSION_TRACE_FIELD_NUMBER: _builtins.int
+    FINAL_MESSAGE_FIELD_NUMBER: _builtins.int
+    VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     trace: _builtins.str
     """Reference to the rollout's trace, for a node that reads more than the output: the rollout id to
     be given to `TraceService.ListTraces`; empty otherwise.
     """
+    session_trace: _builtins.bytes
+    """The rollout's trace as JSON (UTF-8) of trace format 3, for a node that reads more than the
+    output; empty when it has over 4 MiB.
+    """
+    final_message: _builtins.str
+    """Content of the last message of the last call, for a node that reads the final message."""
+    verifier_graph: _builtins.str
+    """Version of the graph. Format: `verifierGraphs/{verifier_graph}/versions/{version}`."""
     @_builtins.property
     def node(self) -> _verifier_service_pb2.VerifierNode:
         """The node being evaluated."""
@@ -74,10 +85,13 @@ class EvaluateNodeRequest(_message.Message):
         rollout: _rollout_pb2.RolloutResult | None = ...,
         inputs: _abc.Mapping[_builtins.str, _rollout_pb2.Reward] | None = ...,
         trace: _builtins.str = ...,
+        session_trace: _builtins.bytes = ...,
+        final_message: _builtins.str = ...,
+        verifier_graph: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "node", b"node", "rollout", b"rollout", "trace", b"trace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final_message", b"final_message", "inputs", b"inputs", "node", b"node", "rollout", b"rollout", "session_trace", b"session_trace", "trace", b"trace", "verifier_graph", b"verifier_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -90,18 +104,30 @@ class EvaluateNodeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REWARD_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reward(self) -> _rollout_pb2.Reward:
-        """The node's result."""
+        """The node's result: `fused` is its score."""
+
+    @_builtins.property
+    def failure(self) -> _rollout_pb2.Failure:
+        """Set when the node cannot judge; the rollout then has no reward."""
+
+    @_builtins.property
+    def usage(self) -> _rollout_pb2.Usage:
+        """What the node spent."""
 
     def __init__(
         self,
         *,
         reward: _rollout_pb2.Reward | None = ...,
+        failure: _rollout_pb2.Failure | None = ...,
+        usage: _rollout_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "reward", b"reward", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "reward", b"reward", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,7 +47,7 @@ class VerifierNodeServiceServicer(object):
     """
 
     def EvaluateNode(self, request, context):
-        """Scores one rollout from what the nodes upstream gave.
+        """Scores one rollout from what the nodes upstream gave. May be asked again for the same rollout.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

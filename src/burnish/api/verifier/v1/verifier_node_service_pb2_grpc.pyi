@@ -17,7 +17,7 @@ class VerifierNodeServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     EvaluateNode: _aio.UnaryUnaryMultiCallable[_verifier_node_service_pb2.EvaluateNodeRequest, _verifier_node_service_pb2.EvaluateNodeResponse]
-    """Scores one rollout from what the nodes upstream gave."""
+    """Scores one rollout from what the nodes upstream gave. May be asked again for the same rollout."""
 
 class VerifierNodeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Implemented by anyone, in any language, to be a node of a graph."""
@@ -28,6 +28,6 @@ class VerifierNodeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _verifier_node_service_pb2.EvaluateNodeRequest,
         context: _aio.ServicerContext[_verifier_node_service_pb2.EvaluateNodeRequest, _abc.Awaitable[_verifier_node_service_pb2.EvaluateNodeResponse]],
     ) -> _abc.Awaitable[_verifier_node_service_pb2.EvaluateNodeResponse]:
-        """Scores one rollout from what the nodes upstream gave."""
+        """Scores one rollout from what the nodes upstream gave. May be asked again for the same rollout."""
 
 def add_VerifierNodeServiceServicer_to_server(servicer: VerifierNodeServiceServicer, server: _aio.Server) -> None: ...

@@ -22,58 +22,48 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from burnish.api.types.v1 import model_pb2 as burnish_dot_api_dot_types_dot_v1_dot_model__pb2
 from burnish.api.types.v1 import rollout_pb2 as burnish_dot_api_dot_types_dot_v1_dot_rollout__pb2
-from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from burnish.api.verifier.v1 import node_result_pb2 as burnish_dot_api_dot_verifier_dot_v1_dot_node__result__pb2
+from burnish.api.verifier.v1 import rubric_pb2 as burnish_dot_api_dot_verifier_dot_v1_dot_rubric__pb2
+from burnish.api.verifier.v1 import verifier_step_pb2 as burnish_dot_api_dot_verifier_dot_v1_dot_verifier__step__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.burnish/api/verifier/v1/verifier_service.proto\x12\x17\x62urnish.api.verifier.v1\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1cgoogle/protobuf/struct.proto\"h\n\rVerifierGraph\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x05nodes\x18\x02 \x03(\x0b\x32%.burnish.api.verifier.v1.VerifierNode\x12\x13\n\x0boutput_node\x18\x03 \x01(\t\"\xd3\x02\n\x0cVerifierNode\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x31\n\x05scope\x18\x03 \x01(\x0e\x32\".burnish.api.verifier.v1.NodeScope\x12\x38\n\x07\x62uiltin\x18\x04 \x01(\x0b\x32%.burnish.api.verifier.v1.BuiltinCheckH\x00\x12\x36\n\x06rubric\x18\x05 \x01(\x0b\x32$.burnish.api.verifier.v1.RubricJudgeH\x00\x12\x35\n\x06remote\x18\x06 \x01(\x0b\x32#.burnish.api.verifier.v1.RemoteNodeH\x00\x12>\n\rweighted_mean\x18\x07 \x01(\x0b\x32%.burnish.api.verifier.v1.WeightedMeanH\x00\x42\x06\n\x04kind\"H\n\x0c\x42uiltinCheck\x12\r\n\x05\x63heck\x18\x01 \x01(\t\x12)\n\x08settings\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"}\n\x0bRubricJudge\x12/\n\x06rubric\x18\x01 \x01(\x0b\x32\x1f.burnish.api.verifier.v1.Rubric\x12.\n\x05model\x18\x02 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\r\n\x05votes\x18\x03 \x01(\x05\"]\n\x06Rubric\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04goal\x18\x02 \x01(\t\x12\x34\n\x08\x63riteria\x18\x03 \x03(\x0b\x32\".burnish.api.verifier.v1.Criterion\"X\n\tCriterion\x12\x14\n\x0c\x63riterion_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x10\n\x08required\x18\x04 \x01(\x08\"\x1c\n\nRemoteNode\x12\x0e\n\x06target\x18\x01 \x01(\t\"\x83\x01\n\x0cWeightedMean\x12\x43\n\x07weights\x18\x01 \x03(\x0b\x32\x32.burnish.api.verifier.v1.WeightedMean.WeightsEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa8\x01\n\x14ScoreRolloutsRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x16\n\x0everifier_graph\x18\x02 \x01(\t\x12\x35\n\x08rollouts\x18\x03 \x03(\x0b\x32#.burnish.api.types.v1.RolloutResult\x12\x34\n\x07weights\x18\x04 \x01(\x0b\x32#.burnish.api.types.v1.RewardWeights\"\x84\x01\n\x15ScoreRolloutsResponse\x12?\n\x0fscored_rollouts\x18\x01 \x03(\x0b\x32&.burnish.api.verifier.v1.ScoredRollout\x12*\n\x05usage\x18\x02 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\"\x90\x01\n\rScoredRollout\x12\x12\n\nrollout_id\x18\x01 \x01(\t\x12.\n\x06reward\x18\x02 \x01(\x0b\x32\x1c.burnish.api.types.v1.RewardH\x00\x12\x30\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x42\t\n\x07outcome\"\\\n\x1a\x43reateVerifierGraphRequest\x12>\n\x0everifier_graph\x18\x01 \x01(\x0b\x32&.burnish.api.verifier.v1.VerifierGraph\"]\n\x1b\x43reateVerifierGraphResponse\x12>\n\x0everifier_graph\x18\x01 \x01(\x0b\x32&.burnish.api.verifier.v1.VerifierGraph\"\'\n\x17GetVerifierGraphRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"Z\n\x18GetVerifierGraphResponse\x12>\n\x0everifier_graph\x18\x01 \x01(\x0b\x32&.burnish.api.verifier.v1.VerifierGraph\"B\n\x19ListVerifierGraphsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"v\n\x1aListVerifierGraphsResponse\x12?\n\x0fverifier_graphs\x18\x01 \x03(\x0b\x32&.burnish.api.verifier.v1.VerifierGraph\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*o\n\tNodeScope\x12\x1a\n\x16NODE_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11NODE_SCOPE_OUTPUT\x10\x01\x12\x14\n\x10NODE_SCOPE_FINAL\x10\x02\x12\x19\n\x15NODE_SCOPE_TRANSCRIPT\x10\x03\x32\xfc\x03\n\x0fVerifierService\x12n\n\rScoreRollouts\x12-.burnish.api.verifier.v1.ScoreRolloutsRequest\x1a..burnish.api.verifier.v1.ScoreRolloutsResponse\x12\x80\x01\n\x13\x43reateVerifierGraph\x12\x33.burnish.api.verifier.v1.CreateVerifierGraphRequest\x1a\x34.burnish.api.verifier.v1.CreateVerifierGraphResponse\x12w\n\x10GetVerifierGraph\x12\x30.burnish.api.verifier.v1.GetVerifierGraphRequest\x1a\x31.burnish.api.verifier.v1.GetVerifierGraphResponse\x12}\n\x12ListVerifierGraphs\x12\x32.burnish.api.verifier.v1.ListVerifierGraphsRequest\x1a\x33.burnish.api.verifier.v1.ListVerifierGraphsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.burnish/api/verifier/v1/verifier_service.proto\x12\x17\x62urnish.api.verifier.v1\x1a\"burnish/api/types/v1/rollout.proto\x1a)burnish/api/verifier/v1/node_result.proto\x1a$burnish/api/verifier/v1/rubric.proto\x1a+burnish/api/verifier/v1/verifier_step.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x01\n\rVerifierGraph\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x05nodes\x18\x02 \x03(\x0b\x32%.burnish.api.verifier.v1.VerifierNode\x12\x13\n\x0boutput_node\x18\x03 \x01(\t\x12\x12\n\nevent_node\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07shipped\x18\x08 \x01(\x08\"\xe0\x04\n\x0cVerifierNode\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x31\n\x05scope\x18\x03 \x01(\x0e\x32\".burnish.api.verifier.v1.NodeScope\x12\x38\n\x07\x62uiltin\x18\x04 \x01(\x0b\x32%.burnish.api.verifier.v1.BuiltinCheckH\x00\x12\x36\n\x06rubric\x18\x05 \x01(\x0b\x32$.burnish.api.verifier.v1.RubricJudgeH\x00\x12\x35\n\x06remote\x18\x06 \x01(\x0b\x32#.burnish.api.verifier.v1.RemoteNodeH\x00\x12>\n\rweighted_mean\x18\x07 \x01(\x0b\x32%.burnish.api.verifier.v1.WeightedMeanH\x00\x12\x35\n\x06python\x18\x08 \x01(\x0b\x32#.burnish.api.verifier.v1.PythonCodeH\x00\x12\x39\n\nsimilarity\x18\t \x01(\x0b\x32#.burnish.api.verifier.v1.SimilarityH\x00\x12\x33\n\x07minimum\x18\n \x01(\x0b\x32 .burnish.api.verifier.v1.MinimumH\x00\x12-\n\x04gate\x18\x0b \x01(\x0b\x32\x1d.burnish.api.verifier.v1.GateH\x00\x12\x35\n\x08majority\x18\x0c \x01(\x0b\x32!.burnish.api.verifier.v1.MajorityH\x00\x42\x06\n\x04kind\"\xd0\x03\n\x14ScoreRolloutsRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x16\n\x0everifier_graph\x18\x02 \x01(\t\x12\x35\n\x08rollouts\x18\x03 \x03(\x0b\x32#.burnish.api.types.v1.RolloutResult\x12\x34\n\x07weights\x18\x04 \x01(\x0b\x32#.burnish.api.types.v1.RewardWeights\x12X\n\x0esession_traces\x18\x05 \x03(\x0b\x32@.burnish.api.verifier.v1.ScoreRolloutsRequest.SessionTracesEntry\x12<\n\rjudge_options\x18\x06 \x01(\x0b\x32%.burnish.api.verifier.v1.JudgeOptions\x12\x1c\n\x14include_node_results\x18\x07 \x01(\x08\x12\x0e\n\x06repeat\x18\x08 \x01(\x05\x12\x19\n\x0cmax_cost_usd\x18\t \x01(\x01H\x00\x88\x01\x01\x1a\x34\n\x12SessionTracesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x42\x0f\n\r_max_cost_usd\"\x9c\x01\n\x15ScoreRolloutsResponse\x12?\n\x0fscored_rollouts\x18\x01 \x03(\x0b\x32&.burnish.api.verifier.v1.ScoredRollout\x12*\n\x05usage\x18\x02 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12\x16\n\x0everifier_graph\x18\x03 \x01(\t\"\x8a\x02\n\rScoredRollout\x12\x12\n\nrollout_id\x18\x01 \x01(\t\x12.\n\x06reward\x18\x02 \x01(\x0b\x32\x1c.burnish.api.types.v1.RewardH\x00\x12\x30\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x12\x39\n\x0cnode_results\x18\x04 \x03(\x0b\x32#.burnish.api.verifier.v1.NodeResult\x12\x11\n\tsimulated\x18\x05 \x01(\x08\x12*\n\x05usage\x18\x06 \x01(\x0b\x32\x1b.burnish.api.types.v1.UsageB\t\n\x07outcome\"s\n\x1a\x43reateVerifierGraphRequest\x12>\n\x0everifier_graph\x18\x01 \x01(\x0b\x32&.burnish.api.verifier.v1.VerifierGraph\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"]\n\x1b\x43reateVerifierGraphResponse\x12>\n\x0everifier_graph\x18\x01 \x01(\x0b\x32&.burnish.api.verifier.v1.VerifierGraph\"\'\n\x17GetVerifierGraphRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"Z\n\x18GetVerifierGraphResponse\x12>\n\x0everifier_graph\x18\x01 \x01(\x0b\x32&.burnish.api.verifier.v1.VerifierGraph\"Z\n\x19ListVerifierGraphsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x16\n\x0everifier_graph\x18\x03 \x01(\t\"v\n\x1aListVerifierGraphsResponse\x12?\n\x0fverifier_graphs\x18\x01 \x03(\x0b\x32&.burnish.api.verifier.v1.VerifierGraph\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*o\n\tNodeScope\x12\x1a\n\x16NODE_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11NODE_SCOPE_OUTPUT\x10\x01\x12\x14\n\x10NODE_SCOPE_FINAL\x10\x02\x12\x19\n\x15NODE_SCOPE_TRANSCRIPT\x10\x03\x32\xfc\x03\n\x0fVerifierService\x12n\n\rScoreRollouts\x12-.burnish.api.verifier.v1.ScoreRolloutsRequest\x1a..burnish.api.verifier.v1.ScoreRolloutsResponse\x12\x80\x01\n\x13\x43reateVerifierGraph\x12\x33.burnish.api.verifier.v1.CreateVerifierGraphRequest\x1a\x34.burnish.api.verifier.v1.CreateVerifierGraphResponse\x12w\n\x10GetVerifierGraph\x12\x30.burnish.api.verifier.v1.GetVerifierGraphRequest\x1a\x31.burnish.api.verifier.v1.GetVerifierGraphResponse\x12}\n\x12ListVerifierGraphs\x12\x32.burnish.api.verifier.v1.ListVerifierGraphsRequest\x1a\x33.burnish.api.verifier.v1.ListVerifierGraphsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'burnish.api.verifier.v1.verifier_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WEIGHTEDMEAN_WEIGHTSENTRY']._loaded_options = None
-  _globals['_WEIGHTEDMEAN_WEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_NODESCOPE']._serialized_start=2136
-  _globals['_NODESCOPE']._serialized_end=2247
-  _globals['_VERIFIERGRAPH']._serialized_start=175
-  _globals['_VERIFIERGRAPH']._serialized_end=279
-  _globals['_VERIFIERNODE']._serialized_start=282
-  _globals['_VERIFIERNODE']._serialized_end=621
-  _globals['_BUILTINCHECK']._serialized_start=623
-  _globals['_BUILTINCHECK']._serialized_end=695
-  _globals['_RUBRICJUDGE']._serialized_start=697
-  _globals['_RUBRICJUDGE']._serialized_end=822
-  _globals['_RUBRIC']._serialized_start=824
-  _globals['_RUBRIC']._serialized_end=917
-  _globals['_CRITERION']._serialized_start=919
-  _globals['_CRITERION']._serialized_end=1007
-  _globals['_REMOTENODE']._serialized_start=1009
-  _globals['_REMOTENODE']._serialized_end=1037
-  _globals['_WEIGHTEDMEAN']._serialized_start=1040
-  _globals['_WEIGHTEDMEAN']._serialized_end=1171
-  _globals['_WEIGHTEDMEAN_WEIGHTSENTRY']._serialized_start=1125
-  _globals['_WEIGHTEDMEAN_WEIGHTSENTRY']._serialized_end=1171
-  _globals['_SCOREROLLOUTSREQUEST']._serialized_start=1174
-  _globals['_SCOREROLLOUTSREQUEST']._serialized_end=1342
-  _globals['_SCOREROLLOUTSRESPONSE']._serialized_start=1345
-  _globals['_SCOREROLLOUTSRESPONSE']._serialized_end=1477
-  _globals['_SCOREDROLLOUT']._serialized_start=1480
-  _globals['_SCOREDROLLOUT']._serialized_end=1624
-  _globals['_CREATEVERIFIERGRAPHREQUEST']._serialized_start=1626
-  _globals['_CREATEVERIFIERGRAPHREQUEST']._serialized_end=1718
-  _globals['_CREATEVERIFIERGRAPHRESPONSE']._serialized_start=1720
-  _globals['_CREATEVERIFIERGRAPHRESPONSE']._serialized_end=1813
-  _globals['_GETVERIFIERGRAPHREQUEST']._serialized_start=1815
-  _globals['_GETVERIFIERGRAPHREQUEST']._serialized_end=1854
-  _globals['_GETVERIFIERGRAPHRESPONSE']._serialized_start=1856
-  _globals['_GETVERIFIERGRAPHRESPONSE']._serialized_end=1946
-  _globals['_LISTVERIFIERGRAPHSREQUEST']._serialized_start=1948
-  _globals['_LISTVERIFIERGRAPHSREQUEST']._serialized_end=2014
-  _globals['_LISTVERIFIERGRAPHSRESPONSE']._serialized_start=2016
-  _globals['_LISTVERIFIERGRAPHSRESPONSE']._serialized_end=2134
-  _globals['_VERIFIERSERVICE']._serialized_start=2250
-  _globals['_VERIFIERSERVICE']._serialized_end=2758
+  _globals['_SCOREROLLOUTSREQUEST_SESSIONTRACESENTRY']._loaded_options = None
+  _globals['_SCOREROLLOUTSREQUEST_SESSIONTRACESENTRY']._serialized_options = b'8\001'
+  _globals['_NODESCOPE']._serialized_start=2564
+  _globals['_NODESCOPE']._serialized_end=2675
+  _globals['_VERIFIERGRAPH']._serialized_start=271
+  _globals['_VERIFIERGRAPH']._serialized_end=499
+  _globals['_VERIFIERNODE']._serialized_start=502
+  _globals['_VERIFIERNODE']._serialized_end=1110
+  _globals['_SCOREROLLOUTSREQUEST']._serialized_start=1113
+  _globals['_SCOREROLLOUTSREQUEST']._serialized_end=1577
+  _globals['_SCOREROLLOUTSREQUEST_SESSIONTRACESENTRY']._serialized_start=1508
+  _globals['_SCOREROLLOUTSREQUEST_SESSIONTRACESENTRY']._serialized_end=1560
+  _globals['_SCOREROLLOUTSRESPONSE']._serialized_start=1580
+  _globals['_SCOREROLLOUTSRESPONSE']._serialized_end=1736
+  _globals['_SCOREDROLLOUT']._serialized_start=1739
+  _globals['_SCOREDROLLOUT']._serialized_end=2005
+  _globals['_CREATEVERIFIERGRAPHREQUEST']._serialized_start=2007
+  _globals['_CREATEVERIFIERGRAPHREQUEST']._serialized_end=2122
+  _globals['_CREATEVERIFIERGRAPHRESPONSE']._serialized_start=2124
+  _globals['_CREATEVERIFIERGRAPHRESPONSE']._serialized_end=2217
+  _globals['_GETVERIFIERGRAPHREQUEST']._serialized_start=2219
+  _globals['_GETVERIFIERGRAPHREQUEST']._serialized_end=2258
+  _globals['_GETVERIFIERGRAPHRESPONSE']._serialized_start=2260
+  _globals['_GETVERIFIERGRAPHRESPONSE']._serialized_end=2350
+  _globals['_LISTVERIFIERGRAPHSREQUEST']._serialized_start=2352
+  _globals['_LISTVERIFIERGRAPHSREQUEST']._serialized_end=2442
+  _globals['_LISTVERIFIERGRAPHSRESPONSE']._serialized_start=2444
+  _globals['_LISTVERIFIERGRAPHSRESPONSE']._serialized_end=2562
+  _globals['_VERIFIERSERVICE']._serialized_start=2678
+  _globals['_VERIFIERSERVICE']._serialized_end=3186
 # @@protoc_insertion_point(module_scope)

@@ -3,12 +3,14 @@
 isort:skip_file
 """
 
-from burnish.api.types.v1 import model_pb2 as _model_pb2
 from burnish.api.types.v1 import rollout_pb2 as _rollout_pb2
+from burnish.api.verifier.v1 import node_result_pb2 as _node_result_pb2
+from burnish.api.verifier.v1 import rubric_pb2 as _rubric_pb2
+from burnish.api.verifier.v1 import verifier_step_pb2 as _verifier_step_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -59,13 +61,33 @@ class VerifierGraph(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     OUTPUT_NODE_FIELD_NUMBER: _builtins.int
+    EVENT_NODE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    SHIPPED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Format: `verifierGraphs/{verifier_graph}`. When empty at creation, the id is a hash of the graph."""
+    """Format: `verifierGraphs/{verifier_graph}/versions/{version}`, and so in every response. At
+    creation also `verifierGraphs/{verifier_graph}`, which takes the next version, or empty, which
+    takes a hash of the graph for its id.
+    """
     output_node: _builtins.str
-    """Node whose reward is the graph's outcome reward."""
+    """Node whose score is the graph's outcome reward."""
+    event_node: _builtins.str
+    """Node whose mean over events is the graph's event reward; empty when it gives none."""
+    description: _builtins.str
+    """What it is for, in prose."""
+    version: _builtins.int
+    """Its version, from 1. Output only."""
+    shipped: _builtins.bool
+    """Whether it came with Burnish. Output only."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerifierNode]:
         """Steps; edges are given by `VerifierNode.inputs`."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was registered. Output only."""
 
     def __init__(
         self,
@@ -73,10 +95,15 @@ class VerifierGraph(_message.Message):
         name: _builtins.str = ...,
         nodes: _abc.Iterable[Global___VerifierNode] | None = ...,
         output_node: _builtins.str = ...,
+        event_node: _builtins.str = ...,
+        description: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        shipped: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "nodes", b"nodes", "output_node", b"output_node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "event_node", b"event_node", "name", b"name", "nodes", b"nodes", "output_node", b"output_node", "shipped", b"shipped", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -95,6 +122,11 @@ class VerifierNode(_message.Message):
     RUBRIC_FIELD_NUMBER: _builtins.int
     REMOTE_FIELD_NUMBER: _builtins.int
     WEIGHTED_MEAN_FIELD_NUMBER: _builtins.int
+    PYTHON_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    MAJORITY_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Unique in its graph."""
     scope: Global___NodeScope.ValueType
@@ -104,20 +136,40 @@ class VerifierNode(_message.Message):
         """Nodes whose results it reads."""
 
     @_builtins.property
-    def builtin(self) -> Global___BuiltinCheck:
+    def builtin(self) -> _verifier_step_pb2.BuiltinCheck:
         """A check built in or registered by a plug-in, such as `exact_match`."""
 
     @_builtins.property
-    def rubric(self) -> Global___RubricJudge:
+    def rubric(self) -> _verifier_step_pb2.RubricJudge:
         """A judge model with a rubric."""
 
     @_builtins.property
-    def remote(self) -> Global___RemoteNode:
+    def remote(self) -> _verifier_step_pb2.RemoteNode:
         """A `VerifierNodeService` elsewhere."""
 
     @_builtins.property
-    def weighted_mean(self) -> Global___WeightedMean:
+    def weighted_mean(self) -> _verifier_step_pb2.WeightedMean:
         """A weighted mean of its inputs."""
+
+    @_builtins.property
+    def python(self) -> _verifier_step_pb2.PythonCode:
+        """Code of the user's own."""
+
+    @_builtins.property
+    def similarity(self) -> _verifier_step_pb2.Similarity:
+        """How near the answer is to what was wanted."""
+
+    @_builtins.property
+    def minimum(self) -> _verifier_step_pb2.Minimum:
+        """The lowest score of its inputs."""
+
+    @_builtins.property
+    def gate(self) -> _verifier_step_pb2.Gate:
+        """A score that counts only when others pass."""
+
+    @_builtins.property
+    def majority(self) -> _verifier_step_pb2.Majority:
+        """Whether most of its inputs pass."""
 
     def __init__(
         self,
@@ -125,216 +177,25 @@ class VerifierNode(_message.Message):
         node_id: _builtins.str = ...,
         inputs: _abc.Iterable[_builtins.str] | None = ...,
         scope: Global___NodeScope.ValueType = ...,
-        builtin: Global___BuiltinCheck | None = ...,
-        rubric: Global___RubricJudge | None = ...,
-        remote: Global___RemoteNode | None = ...,
-        weighted_mean: Global___WeightedMean | None = ...,
+        builtin: _verifier_step_pb2.BuiltinCheck | None = ...,
+        rubric: _verifier_step_pb2.RubricJudge | None = ...,
+        remote: _verifier_step_pb2.RemoteNode | None = ...,
+        weighted_mean: _verifier_step_pb2.WeightedMean | None = ...,
+        python: _verifier_step_pb2.PythonCode | None = ...,
+        similarity: _verifier_step_pb2.Similarity | None = ...,
+        minimum: _verifier_step_pb2.Minimum | None = ...,
+        gate: _verifier_step_pb2.Gate | None = ...,
+        majority: _verifier_step_pb2.Majority | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["builtin", b"builtin", "kind", b"kind", "remote", b"remote", "rubric", b"rubric", "weighted_mean", b"weighted_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["builtin", b"builtin", "gate", b"gate", "kind", b"kind", "majority", b"majority", "minimum", b"minimum", "python", b"python", "remote", b"remote", "rubric", b"rubric", "similarity", b"similarity", "weighted_mean", b"weighted_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["builtin", b"builtin", "inputs", b"inputs", "kind", b"kind", "node_id", b"node_id", "remote", b"remote", "rubric", b"rubric", "scope", b"scope", "weighted_mean", b"weighted_mean"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["builtin", b"builtin", "gate", b"gate", "inputs", b"inputs", "kind", b"kind", "majority", b"majority", "minimum", b"minimum", "node_id", b"node_id", "python", b"python", "remote", b"remote", "rubric", b"rubric", "scope", b"scope", "similarity", b"similarity", "weighted_mean", b"weighted_mean"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["builtin", "rubric", "remote", "weighted_mean"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["builtin", "rubric", "remote", "weighted_mean", "python", "similarity", "minimum", "gate", "majority"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___VerifierNode: _TypeAlias = VerifierNode  # noqa: Y015
-
-@_typing.final
-class BuiltinCheck(_message.Message):
-    """A named deterministic check."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CHECK_FIELD_NUMBER: _builtins.int
-    SETTINGS_FIELD_NUMBER: _builtins.int
-    check: _builtins.str
-    """Registered name: `exact_match`, `normalized_match`, `contains`, `regex`, `numeric`,
-    `json_schema`, `f1`.
-    """
-    @_builtins.property
-    def settings(self) -> _struct_pb2.Struct:
-        """Its settings; unknown keys are an INVALID_ARGUMENT."""
-
-    def __init__(
-        self,
-        *,
-        check: _builtins.str = ...,
-        settings: _struct_pb2.Struct | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "settings", b"settings"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___BuiltinCheck: _TypeAlias = BuiltinCheck  # noqa: Y015
-
-@_typing.final
-class RubricJudge(_message.Message):
-    """A judge model with a rubric."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RUBRIC_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    VOTES_FIELD_NUMBER: _builtins.int
-    votes: _builtins.int
-    """Independent judgements to average, in [1, 9]; 0 means 1."""
-    @_builtins.property
-    def rubric(self) -> Global___Rubric:
-        """What to judge."""
-
-    @_builtins.property
-    def model(self) -> _model_pb2.ModelSpec:
-        """Who judges."""
-
-    def __init__(
-        self,
-        *,
-        rubric: Global___Rubric | None = ...,
-        model: _model_pb2.ModelSpec | None = ...,
-        votes: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "rubric", b"rubric"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "rubric", b"rubric", "votes", b"votes"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RubricJudge: _TypeAlias = RubricJudge  # noqa: Y015
-
-@_typing.final
-class Rubric(_message.Message):
-    """Criteria with weights."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    VERSION_FIELD_NUMBER: _builtins.int
-    GOAL_FIELD_NUMBER: _builtins.int
-    CRITERIA_FIELD_NUMBER: _builtins.int
-    version: _builtins.str
-    """Version, for people."""
-    goal: _builtins.str
-    """What the task asks for."""
-    @_builtins.property
-    def criteria(self) -> _containers.RepeatedCompositeFieldContainer[Global___Criterion]:
-        """What to look at."""
-
-    def __init__(
-        self,
-        *,
-        version: _builtins.str = ...,
-        goal: _builtins.str = ...,
-        criteria: _abc.Iterable[Global___Criterion] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["criteria", b"criteria", "goal", b"goal", "version", b"version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Rubric: _TypeAlias = Rubric  # noqa: Y015
-
-@_typing.final
-class Criterion(_message.Message):
-    """One criterion."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CRITERION_ID_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    WEIGHT_FIELD_NUMBER: _builtins.int
-    REQUIRED_FIELD_NUMBER: _builtins.int
-    criterion_id: _builtins.str
-    """Unique in its rubric."""
-    description: _builtins.str
-    """What earns the score."""
-    weight: _builtins.float
-    """Relative weight, above 0."""
-    required: _builtins.bool
-    """Whether a score of 0 here makes the whole rubric 0."""
-    def __init__(
-        self,
-        *,
-        criterion_id: _builtins.str = ...,
-        description: _builtins.str = ...,
-        weight: _builtins.float = ...,
-        required: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["criterion_id", b"criterion_id", "description", b"description", "required", b"required", "weight", b"weight"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Criterion: _TypeAlias = Criterion  # noqa: Y015
-
-@_typing.final
-class RemoteNode(_message.Message):
-    """A node served elsewhere."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TARGET_FIELD_NUMBER: _builtins.int
-    target: _builtins.str
-    """gRPC target. Must be on the verifier's allow-list."""
-    def __init__(
-        self,
-        *,
-        target: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RemoteNode: _TypeAlias = RemoteNode  # noqa: Y015
-
-@_typing.final
-class WeightedMean(_message.Message):
-    """A weighted mean over the node's inputs."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class WeightsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    WEIGHTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Weight above 0 by input node id; an input not listed weighs 1."""
-
-    def __init__(
-        self,
-        *,
-        weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["weights", b"weights"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WeightedMean: _TypeAlias = WeightedMean  # noqa: Y015
 
 @_typing.final
 class ScoreRolloutsRequest(_message.Message):
@@ -342,14 +203,50 @@ class ScoreRolloutsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SessionTracesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.bytes
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     JOB_FIELD_NUMBER: _builtins.int
     VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     ROLLOUTS_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
+    SESSION_TRACES_FIELD_NUMBER: _builtins.int
+    JUDGE_OPTIONS_FIELD_NUMBER: _builtins.int
+    INCLUDE_NODE_RESULTS_FIELD_NUMBER: _builtins.int
+    REPEAT_FIELD_NUMBER: _builtins.int
+    MAX_COST_USD_FIELD_NUMBER: _builtins.int
     job: _builtins.str
-    """Job that pays for judges. Format: `jobs/{job}`; empty for a graph without judges."""
+    """Job that pays for judges. Format: `jobs/{job}`; empty when no job does."""
     verifier_graph: _builtins.str
-    """Graph. Format: `verifierGraphs/{verifier_graph}`; empty scores by the app's own reward alone."""
+    """Graph. Format: `verifierGraphs/{verifier_graph}/versions/{version}`, or
+    `verifierGraphs/{verifier_graph}` for its latest version; empty scores by the app's own reward
+    alone.
+    """
+    include_node_results: _builtins.bool
+    """Whether the results of single nodes are answered too."""
+    repeat: _builtins.int
+    """Which repeat of the same judgement, from 0: each is judged and paid for once."""
+    max_cost_usd: _builtins.float
+    """Most US dollars that judges may cost together when no job pays; absent allows only models whose
+    price is 0.
+    """
     @_builtins.property
     def rollouts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutResult]:
         """At most 256."""
@@ -358,6 +255,16 @@ class ScoreRolloutsRequest(_message.Message):
     def weights(self) -> _rollout_pb2.RewardWeights:
         """How parts are fused."""
 
+    @_builtins.property
+    def session_traces(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
+        """Session traces by rollout id: JSON (UTF-8) of trace format 3. A node that reads more than the
+        output asks `TraceService` for those that are not given here.
+        """
+
+    @_builtins.property
+    def judge_options(self) -> _rubric_pb2.JudgeOptions:
+        """What judges are told beyond the graph."""
+
     def __init__(
         self,
         *,
@@ -365,12 +272,19 @@ class ScoreRolloutsRequest(_message.Message):
         verifier_graph: _builtins.str = ...,
         rollouts: _abc.Iterable[_rollout_pb2.RolloutResult] | None = ...,
         weights: _rollout_pb2.RewardWeights | None = ...,
+        session_traces: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
+        judge_options: _rubric_pb2.JudgeOptions | None = ...,
+        include_node_results: _builtins.bool = ...,
+        repeat: _builtins.int = ...,
+        max_cost_usd: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "judge_options", b"judge_options", "max_cost_usd", b"max_cost_usd", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "rollouts", b"rollouts", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "include_node_results", b"include_node_results", "job", b"job", "judge_options", b"judge_options", "max_cost_usd", b"max_cost_usd", "repeat", b"repeat", "rollouts", b"rollouts", "session_traces", b"session_traces", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_cost_usd: _TypeAlias = _typing.Literal["max_cost_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_cost_usd: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd) -> _WhichOneofReturnType__max_cost_usd | None: ...
 
 Global___ScoreRolloutsRequest: _TypeAlias = ScoreRolloutsRequest  # noqa: Y015
 
@@ -382,23 +296,29 @@ class ScoreRolloutsResponse(_message.Message):
 
     SCORED_ROLLOUTS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
+    verifier_graph: _builtins.str
+    """Version that scored. Format: `verifierGraphs/{verifier_graph}/versions/{version}`; empty without
+    a graph.
+    """
     @_builtins.property
     def scored_rollouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredRollout]:
         """One per rollout, in order."""
 
     @_builtins.property
     def usage(self) -> _rollout_pb2.Usage:
-        """Spent by judges."""
+        """Spent by judges; what was cached cost nothing."""
 
     def __init__(
         self,
         *,
         scored_rollouts: _abc.Iterable[Global___ScoredRollout] | None = ...,
         usage: _rollout_pb2.Usage | None = ...,
+        verifier_graph: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["scored_rollouts", b"scored_rollouts", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scored_rollouts", b"scored_rollouts", "usage", b"usage", "verifier_graph", b"verifier_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,8 +333,13 @@ class ScoredRollout(_message.Message):
     ROLLOUT_ID_FIELD_NUMBER: _builtins.int
     REWARD_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    NODE_RESULTS_FIELD_NUMBER: _builtins.int
+    SIMULATED_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     rollout_id: _builtins.str
     """Which rollout."""
+    simulated: _builtins.bool
+    """Whether a simulated judge had a part in it."""
     @_builtins.property
     def reward(self) -> _rollout_pb2.Reward:
         """The reward."""
@@ -423,16 +348,27 @@ class ScoredRollout(_message.Message):
     def failure(self) -> _rollout_pb2.Failure:
         """Why there is none."""
 
+    @_builtins.property
+    def node_results(self) -> _containers.RepeatedCompositeFieldContainer[_node_result_pb2.NodeResult]:
+        """Results of single nodes in the order of the graph, when they were asked for."""
+
+    @_builtins.property
+    def usage(self) -> _rollout_pb2.Usage:
+        """Spent on this rollout by judges."""
+
     def __init__(
         self,
         *,
         rollout_id: _builtins.str = ...,
         reward: _rollout_pb2.Reward | None = ...,
         failure: _rollout_pb2.Failure | None = ...,
+        node_results: _abc.Iterable[_node_result_pb2.NodeResult] | None = ...,
+        simulated: _builtins.bool = ...,
+        usage: _rollout_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "outcome", b"outcome", "reward", b"reward"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "outcome", b"outcome", "reward", b"reward", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "outcome", b"outcome", "reward", b"reward", "rollout_id", b"rollout_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "node_results", b"node_results", "outcome", b"outcome", "reward", b"reward", "rollout_id", b"rollout_id", "simulated", b"simulated", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["reward", "failure"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
@@ -447,6 +383,9 @@ class CreateVerifierGraphRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Whether the graph is only checked, and nothing stored; the response then has no version."""
     @_builtins.property
     def verifier_graph(self) -> Global___VerifierGraph:
         """The graph. Required."""
@@ -455,10 +394,11 @@ class CreateVerifierGraphRequest(_message.Message):
         self,
         *,
         verifier_graph: Global___VerifierGraph | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["verifier_graph", b"verifier_graph"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["verifier_graph", b"verifier_graph"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["validate_only", b"validate_only", "verifier_graph", b"verifier_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -496,7 +436,9 @@ class GetVerifierGraphRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Format: `verifierGraphs/{verifier_graph}`. Required."""
+    """Format: `verifierGraphs/{verifier_graph}/versions/{version}`, or
+    `verifierGraphs/{verifier_graph}` for its latest version. Required.
+    """
     def __init__(
         self,
         *,
@@ -542,19 +484,25 @@ class ListVerifierGraphsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most to return; 50 when 0, coerced to at most 1000."""
     page_token: _builtins.str
     """From the previous response."""
+    verifier_graph: _builtins.str
+    """Graph whose versions are listed, oldest first. Format: `verifierGraphs/{verifier_graph}`; empty
+    lists the latest version of every graph.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        verifier_graph: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "verifier_graph", b"verifier_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

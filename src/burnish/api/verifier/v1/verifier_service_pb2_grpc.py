@@ -69,22 +69,24 @@ class VerifierServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateVerifierGraph(self, request, context):
-        """Registers a graph. Graphs are immutable: creating an equal graph again returns it, a different
-        one under the same id is ALREADY_EXISTS. INVALID_ARGUMENT names every fault of the graph.
+        """Registers a graph. A version never changes: a graph that equals the latest version of its name
+        returns that version, a different one becomes the next version. INVALID_ARGUMENT names every
+        fault of the graph; ALREADY_EXISTS, that the version named is another graph, or that the name
+        is one of a shipped graph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVerifierGraph(self, request, context):
-        """Gets a graph.
+        """Gets a version of a graph. NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListVerifierGraphs(self, request, context):
-        """Lists graphs by name.
+        """Lists graphs by name, the latest version of each; or every version of one graph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,13 +19,15 @@ class VerifierServiceStub:
     ScoreRollouts: _aio.UnaryUnaryMultiCallable[_verifier_service_pb2.ScoreRolloutsRequest, _verifier_service_pb2.ScoreRolloutsResponse]
     """Scores rollouts. One result per rollout, in order; one bad rollout fails only itself."""
     CreateVerifierGraph: _aio.UnaryUnaryMultiCallable[_verifier_service_pb2.CreateVerifierGraphRequest, _verifier_service_pb2.CreateVerifierGraphResponse]
-    """Registers a graph. Graphs are immutable: creating an equal graph again returns it, a different
-    one under the same id is ALREADY_EXISTS. INVALID_ARGUMENT names every fault of the graph.
+    """Registers a graph. A version never changes: a graph that equals the latest version of its name
+    returns that version, a different one becomes the next version. INVALID_ARGUMENT names every
+    fault of the graph; ALREADY_EXISTS, that the version named is another graph, or that the name
+    is one of a shipped graph.
     """
     GetVerifierGraph: _aio.UnaryUnaryMultiCallable[_verifier_service_pb2.GetVerifierGraphRequest, _verifier_service_pb2.GetVerifierGraphResponse]
-    """Gets a graph."""
+    """Gets a version of a graph. NOT_FOUND when there is none."""
     ListVerifierGraphs: _aio.UnaryUnaryMultiCallable[_verifier_service_pb2.ListVerifierGraphsRequest, _verifier_service_pb2.ListVerifierGraphsResponse]
-    """Lists graphs by name."""
+    """Lists graphs by name, the latest version of each; or every version of one graph."""
 
 class VerifierServiceServicer(metaclass=_abc_1.ABCMeta):
     """Scores rollouts with verifier graphs."""
@@ -44,8 +46,10 @@ class VerifierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _verifier_service_pb2.CreateVerifierGraphRequest,
         context: _aio.ServicerContext[_verifier_service_pb2.CreateVerifierGraphRequest, _abc.Awaitable[_verifier_service_pb2.CreateVerifierGraphResponse]],
     ) -> _abc.Awaitable[_verifier_service_pb2.CreateVerifierGraphResponse]:
-        """Registers a graph. Graphs are immutable: creating an equal graph again returns it, a different
-        one under the same id is ALREADY_EXISTS. INVALID_ARGUMENT names every fault of the graph.
+        """Registers a graph. A version never changes: a graph that equals the latest version of its name
+        returns that version, a different one becomes the next version. INVALID_ARGUMENT names every
+        fault of the graph; ALREADY_EXISTS, that the version named is another graph, or that the name
+        is one of a shipped graph.
         """
 
     @_abc_1.abstractmethod
@@ -54,7 +58,7 @@ class VerifierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _verifier_service_pb2.GetVerifierGraphRequest,
         context: _aio.ServicerContext[_verifier_service_pb2.GetVerifierGraphRequest, _abc.Awaitable[_verifier_service_pb2.GetVerifierGraphResponse]],
     ) -> _abc.Awaitable[_verifier_service_pb2.GetVerifierGraphResponse]:
-        """Gets a graph."""
+        """Gets a version of a graph. NOT_FOUND when there is none."""
 
     @_abc_1.abstractmethod
     def ListVerifierGraphs(
@@ -62,6 +66,6 @@ class VerifierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _verifier_service_pb2.ListVerifierGraphsRequest,
         context: _aio.ServicerContext[_verifier_service_pb2.ListVerifierGraphsRequest, _abc.Awaitable[_verifier_service_pb2.ListVerifierGraphsResponse]],
     ) -> _abc.Awaitable[_verifier_service_pb2.ListVerifierGraphsResponse]:
-        """Lists graphs by name."""
+        """Lists graphs by name, the latest version of each; or every version of one graph."""
 
 def add_VerifierServiceServicer_to_server(servicer: VerifierServiceServicer, server: _aio.Server) -> None: ...
