@@ -177,7 +177,7 @@ class Dispatcher:
                 rollout = await self._one(job, batch, cell, scope, scorer)
                 saved = final or not _over_budget(rollout)
                 if saved:
-                    await services.rollouts.save(rollout, graph=job.graph)
+                    await services.rollouts.save(rollout)
                 ran[rollout_id] = _Ran(rollout, list(scope.calls.values()), saved)
 
         try:
@@ -207,8 +207,9 @@ class Dispatcher:
                 result=result,
                 reward=None,
                 cost_usd=0.0,
+                graph=job.graph,
             )
-            await self._services.rollouts.save(left[rollout_id], graph=job.graph)
+            await self._services.rollouts.save(left[rollout_id])
         return left
 
     async def _one(
@@ -242,6 +243,8 @@ class Dispatcher:
             result=result,
             reward=reward,
             cost_usd=_cost(list(scope.calls.values())),
+            graph=job.graph,
+            weights=job.weights,
         )
 
     async def _attempts(

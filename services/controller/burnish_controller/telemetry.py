@@ -159,9 +159,9 @@ class MeteredRolloutStore(RolloutStore):
         super().__init__(database, writer, tenant=tenant)
         self._metrics = metrics
 
-    async def save(self, rollout: FinishedRollout, *, graph: str) -> None:
+    async def save(self, rollout: FinishedRollout) -> None:
         """Stores a finished rollout; one that is there already stays as it is."""
-        await super().save(rollout, graph=graph)
+        await super().save(rollout)
         self._metrics.rollout_saved(rollout)
 
 

@@ -231,7 +231,7 @@ class FakeDispatcher:
             rollout_id = job.rollout_id(cell)
             if rollout_id not in await self.rollouts.by_ids([rollout_id]):
                 self.ran.append(cell)
-                await self.rollouts.save(self._finished(job, batch, cell), graph="")
+                await self.rollouts.save(self._finished(job, batch, cell))
             found.append((await self.rollouts.by_ids([rollout_id]))[rollout_id])
         return found
 

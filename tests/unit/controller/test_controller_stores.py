@@ -464,15 +464,15 @@ def rollout(name: str, fused: float | None, *, phase: str = "search") -> Finishe
 
 
 async def test_a_finished_rollout_stays_as_it_was_first_stored(stores):
-    await stores.rollouts.save(rollout("r1", 0.25), graph="")
-    await stores.rollouts.save(rollout("r1", 1.0), graph="")
+    await stores.rollouts.save(rollout("r1", 0.25))
+    await stores.rollouts.save(rollout("r1", 1.0))
     assert (await stores.rollouts.by_ids(["r1", "r2"]))["r1"].fused == 0.25
     assert await stores.rollouts.counts("job1") == {"search": (1, 0)}
 
 
 async def test_a_reward_of_zero_is_a_reward_and_a_failure_is_none(stores):
-    await stores.rollouts.save(rollout("r1", 0.0), graph="")
-    await stores.rollouts.save(rollout("r2", None), graph="")
+    await stores.rollouts.save(rollout("r1", 0.0))
+    await stores.rollouts.save(rollout("r2", None))
     found = await stores.rollouts.by_ids(["r1", "r2"])
     assert (found["r1"].fused, found["r2"].fused) == (0.0, None)
     assert await stores.rollouts.counts("job1") == {"search": (2, 1)}
@@ -480,7 +480,7 @@ async def test_a_reward_of_zero_is_a_reward_and_a_failure_is_none(stores):
 
 
 async def test_rollouts_are_found_over_more_ids_than_one_query_takes(stores):
-    await stores.rollouts.save(rollout("r1", 0.5), graph="")
+    await stores.rollouts.save(rollout("r1", 0.5))
     ids = [f"x{n}" for n in range(1_200)] + ["r1"]
     assert list(await stores.rollouts.by_ids(ids)) == ["r1"]
 

@@ -14,6 +14,11 @@ from burnish_controller.store.tables import rewards, rollouts
 from burnish_controller.store.writer import Writer
 
 _IN_CHUNK = 500
+_WEIGHTS = {
+    "environment": rewards.c.weight_environment,
+    "event": rewards.c.weight_event,
+    "outcome": rewards.c.weight_outcome,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +30,10 @@ class FinishedRollout:
         attempt: Attempt that gave the result, from 1.
         result: What the app returned; its `failure` is set when there is no reward.
         reward: The fused reward and its parts; None when not scored.
-        cost_usd: Cost of its calls; None when a price is unknown.
+        cost_usd: Cost of the calls of its program; None when a price is unknown.
+        graph: Version of the verifier graph that its job scores with; empty when it has none.
+        weights: Weights that the parts were fused with; None when they are not known.
+        end_time: When it was stored, in Unix seconds; 0 before.
     """
 
     job_id: str
@@ -34,11 +42,31 @@ class FinishedRollout:
     result: types_v1.RolloutResult
     reward: types_v1.Reward | None
     cost_usd: float | None
+    graph: str = ""
+    weights: types_v1.RewardWeights | None = None
+    end_time: float = 0.0
 
     @property
     def fused(self) -> float | None:
         """The fused reward, in [0, 1]; None when not scored."""
         return None if self.reward is None else self.reward.fused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPage:
+    """Which of a job's rollouts are wanted.
+
+    Attributes:
+        count: Most of them.
+        after: Id that they come after.
+        phase: Only of this phase; empty for every one.
+        candidate_id: Only of this candidate; empty for every one.
+    """
+
+    count: int
+    after: str = ""
+    phase: str = ""
+    candidate_id: str = ""
 
 
 class RolloutStore:
@@ -49,8 +77,11 @@ class RolloutStore:
         self._writer = writer
         self._tenant = tenant
 
-    async def save(self, rollout: FinishedRollout, *, graph: str) -> None:
-        """Stores a finished rollout; one that is there already stays as it is."""
+    async def save(self, rollout: FinishedRollout) -> None:
+        """Stores a finished rollout; one that is there already stays as it is.
+
+        Its reward is kept by rollout and version of the graph, with its parts and their weights.
+        """
         result = rollout.result
         row = {
             "tenant": self._tenant,
@@ -68,14 +99,16 @@ class RolloutStore:
             "cost_usd": rollout.cost_usd,
             "data": result.SerializeToString(),
             "end_time": time.time(),
+            "graph": rollout.graph,
         }
         reward = None
         if rollout.reward is not None:
             reward = {
                 "tenant": self._tenant,
                 "rollout_id": result.rollout_id,
-                "graph": graph,
+                "graph": rollout.graph,
                 "data": rollout.reward.SerializeToString(),
+                **_parts(rollout.reward, rollout.weights),
             }
 
         def work(connection: Connection) -> None:
@@ -102,6 +135,17 @@ class RolloutStore:
         return await self._select(
             query.order_by(rollouts.c.candidate_id, rollouts.c.pool, rollouts.c.seed)
         )
+
+    async def page(self, job_id: str, wanted: RolloutPage) -> list[FinishedRollout]:
+        """Returns a page of a job's finished rollouts in order of id."""
+        query = self._query().where(
+            rollouts.c.job_id == job_id, rollouts.c.rollout_id > wanted.after
+        )
+        if wanted.phase:
+            query = query.where(rollouts.c.phase == wanted.phase)
+        if wanted.candidate_id:
+            query = query.where(rollouts.c.candidate_id == wanted.candidate_id)
+        return await self._select(query.order_by(rollouts.c.rollout_id).limit(wanted.count))
 
     async def counts(self, job_id: str) -> dict[str, tuple[int, int]]:
         """Returns by phase how many rollouts finished, and how many of them without a reward."""
@@ -135,11 +179,12 @@ class RolloutStore:
 
     def _query(self) -> Select[tuple[object, ...]]:
         return (
-            select(rollouts, rewards.c.data.label("reward"))
+            select(rollouts, rewards.c.data.label("reward"), *_WEIGHTS.values())
             .outerjoin(
                 rewards,
                 (rewards.c.tenant == rollouts.c.tenant)
-                & (rewards.c.rollout_id == rollouts.c.rollout_id),
+                & (rewards.c.rollout_id == rollouts.c.rollout_id)
+                & (rewards.c.graph == rollouts.c.graph),
             )
             .where(rollouts.c.tenant == self._tenant)
         )
@@ -158,4 +203,28 @@ def _finished(row: RowMapping) -> FinishedRollout:
         result=types_v1.RolloutResult.FromString(row["data"]),
         reward=None if row["reward"] is None else types_v1.Reward.FromString(row["reward"]),
         cost_usd=row["cost_usd"],
+        graph=row["graph"],
+        weights=_weights(row),
+        end_time=row["end_time"],
     )
+
+
+def _weights(row: RowMapping) -> types_v1.RewardWeights | None:
+    found = {name: row[column.name] for name, column in _WEIGHTS.items()}
+    if any(value is None for value in found.values()):
+        return None
+    return types_v1.RewardWeights(**found)
+
+
+def _parts(
+    reward: types_v1.Reward, weights: types_v1.RewardWeights | None
+) -> dict[str, float | None]:
+    """Returns the columns of a reward's parts; one that was not given or is not known is None."""
+    return {
+        "environment": reward.environment if reward.HasField("environment") else None,
+        "event": reward.event if reward.HasField("event") else None,
+        "outcome": reward.outcome if reward.HasField("outcome") else None,
+        "weight_environment": None if weights is None else weights.environment,
+        "weight_event": None if weights is None else weights.event,
+        "weight_outcome": None if weights is None else weights.outcome,
+    }

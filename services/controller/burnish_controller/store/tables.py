@@ -101,6 +101,7 @@ rollouts = Table(
     Column("cost_usd", Float, nullable=True),
     Column("data", LargeBinary, nullable=False),
     Column("end_time", Float, nullable=False),
+    Column("graph", String, nullable=False, server_default=""),
     Index("rollouts_by_job", "tenant", "job_id", "phase"),
 )
 
@@ -111,6 +112,12 @@ rewards = Table(
     Column("rollout_id", String, primary_key=True),
     Column("graph", String, primary_key=True),
     Column("data", LargeBinary, nullable=False),
+    Column("environment", Float, nullable=True),
+    Column("event", Float, nullable=True),
+    Column("outcome", Float, nullable=True),
+    Column("weight_environment", Float, nullable=True),
+    Column("weight_event", Float, nullable=True),
+    Column("weight_outcome", Float, nullable=True),
 )
 
 calls = Table(
