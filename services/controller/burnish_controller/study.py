@@ -35,6 +35,18 @@ class StudySession:
         )
         await self._push(entry)
 
+    async def retire(self, key: str, component_ids: Sequence[str]) -> None:
+        """Takes components out of the space; what was observed of them stays."""
+        entry = await self._space.append_entry(
+            self._job_id,
+            f"retired/{key}",
+            lambda revision: search_v1.StudyEntry(
+                revision=revision,
+                components_retired=search_v1.ComponentsRetired(component_ids=component_ids),
+            ),
+        )
+        await self._push(entry)
+
     async def tell(self, key: str, observations: Sequence[types_v1.Observation]) -> None:
         """Tells observations in canonical order."""
         entry = await self._space.append_entry(
@@ -108,6 +120,15 @@ class StudySession:
                     study=name, revision=revision, components=entry.components_added.components
                 )
                 await self._fresh(lambda: self._search.AddComponents(added, timeout=CALL_SECONDS))
+            case "components_retired":
+                retired = search_v1.RetireComponentsRequest(
+                    study=name,
+                    revision=revision,
+                    component_ids=entry.components_retired.component_ids,
+                )
+                await self._fresh(
+                    lambda: self._search.RetireComponents(retired, timeout=CALL_SECONDS)
+                )
             case "observations_told":
                 told = search_v1.TellObservationsRequest(
                     study=name, revision=revision, observations=entry.observations_told.observations

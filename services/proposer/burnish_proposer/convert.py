@@ -36,6 +36,9 @@ _MAX_RETRIES = 20
 _MAX_REQUEST_ID = 512
 _BATCH_ROWS = 25
 
+BUILT_IN = "grounded"
+_BUILT_IN_DESCRIBED = "Has a meta-model write out of all the evidence that a job has gathered."
+
 # An LLM that is asked several times has to answer differently; a local model does so by variant.
 _TEMPERATURE = 1.0
 
@@ -166,6 +169,16 @@ def description(payment: Payment, brief: Brief, *, rows: int, failures: int) -> 
     verb = "mined from" if payment.spec.provider == "local" else "shown"
     failed = f" and {_counted(failures, 'failure')}" if failures else ""
     return f"{model}, {verb} {count}{failed}"
+
+
+def proposers(plugins: Mapping[str, str]) -> proposer_v1.ListProposersResponse:
+    """Writes who may write: the built-in proposer, then the plug-ins with their descriptions."""
+    return proposer_v1.ListProposersResponse(
+        proposers=[
+            proposer_v1.Proposer(name=name, description=described)
+            for name, described in ((BUILT_IN, _BUILT_IN_DESCRIBED), *sorted(plugins.items()))
+        ]
+    )
 
 
 def _counted(number: int, noun: str) -> str:

@@ -24,6 +24,9 @@ ProposeContext = grpc.aio.ServicerContext[
 SummarizeContext = grpc.aio.ServicerContext[
     proposer_v1.SummarizeDatasetRequest, Awaitable[proposer_v1.SummarizeDatasetResponse]
 ]
+ListContext = grpc.aio.ServicerContext[
+    proposer_v1.ListProposersRequest, Awaitable[proposer_v1.ListProposersResponse]
+]
 
 
 class ProposerServicer(proposer_v1.ProposerServiceServicer):
@@ -73,6 +76,12 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
             limits=convert.summary_limits(payment),
         )
         return proposer_v1.SummarizeDatasetResponse(summary=summary, usage=model.spent)
+
+    async def ListProposers(
+        self, request: proposer_v1.ListProposersRequest, context: ListContext
+    ) -> proposer_v1.ListProposersResponse:
+        """Lists the proposers that are installed."""
+        return convert.proposers({})
 
     async def _open(self, payment: convert.Payment) -> LedgeredModel:
         provider = await asyncio.to_thread(

@@ -15,6 +15,7 @@ from burnish_search.model import (
     Change,
     Component,
     ComponentsAdded,
+    ComponentsRetired,
     Estimate,
     FinishPlan,
     FinishReason,
@@ -141,6 +142,8 @@ def change(name: str, entry: search_v1.StudyEntry, stage_ids: tuple[str, ...]) -
         case "components_added":
             added = components(name, entry.components_added.components)
             return ComponentsAdded(components=tuple(added))
+        case "components_retired":
+            return ComponentsRetired(component_ids=tuple(entry.components_retired.component_ids))
         case "observations_told":
             told = observations(name, entry.observations_told.observations)
             return ObservationsTold(observations=tuple(told))

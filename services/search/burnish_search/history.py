@@ -103,6 +103,10 @@ class History:
                 baseline = self.space.baseline()
                 self.candidates[baseline.candidate_id] = baseline
 
+    def retire(self, component_ids: Iterable[str]) -> None:
+        """Takes components out of what is offered; what was measured of them stays."""
+        self.space.retire(component_ids)
+
     def suggest(self, work: Work) -> None:
         """Records a work and its trials."""
         if self._prior_row_count is None:

@@ -299,6 +299,13 @@ class ComponentsAdded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentsRetired:
+    """Components that no further minibatch looks at."""
+
+    component_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkSuggested:
     """Work as it was recorded; trials are still open."""
 
@@ -322,4 +329,6 @@ class WorkClosed:
     ask_index: int
 
 
-Change: TypeAlias = ComponentsAdded | WorkSuggested | ObservationsTold | WorkClosed
+Change: TypeAlias = (
+    ComponentsAdded | ComponentsRetired | WorkSuggested | ObservationsTold | WorkClosed
+)

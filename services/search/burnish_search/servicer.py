@@ -88,6 +88,15 @@ class SearchServicer(search_v1.SearchServiceServicer):
             study.add_components(request.revision, added)
             return search_v1.AddComponentsResponse(revision=study.revision)
 
+    async def RetireComponents(
+        self, request: search_v1.RetireComponentsRequest, context: _Context
+    ) -> search_v1.RetireComponentsResponse:
+        """Takes components out of the search space."""
+        name = str(StudyName.parse(request.study))
+        async with self._studies.advance(name, wanted=request.revision - 1) as study:
+            study.retire(request.revision, list(request.component_ids))
+            return search_v1.RetireComponentsResponse(revision=study.revision)
+
     async def SuggestWork(
         self, request: search_v1.SuggestWorkRequest, context: _Context
     ) -> search_v1.SuggestWorkResponse:

@@ -50,6 +50,7 @@ class Space:
         self.revision = 0
         self._added: list[list[Component]] = [[] for _ in self.slots]
         self._options: list[tuple[str, ...]] = [() for _ in self.slots]
+        self._retired: set[str] = set()
         self._known: set[str] = set()
 
     def add(self, components: Iterable[Component]) -> bool:
@@ -66,6 +67,26 @@ class Space:
             self._options[place] = _baseline_first(self._added[place])
         self.revision += bool(grown)
         return bool(grown)
+
+    def retire(self, component_ids: Iterable[str]) -> None:
+        """Takes options out of what is offered; the baseline's stay, unknown ids are ignored."""
+        kept = {options[0] for options in self._options if options}
+        self._retired |= (set(component_ids) & self._known) - kept
+
+    @property
+    def offered(self) -> Sequence[tuple[str, ...]]:
+        """The options of every slot without those that were retired, the baseline's first.
+
+        Raises:
+            SpaceIncomplete: A slot has no option yet.
+        """
+        if not self._retired:
+            return self.options
+        return [tuple(one for one in slot if one not in self._retired) for slot in self.options]
+
+    def offers(self, candidate: Candidate) -> bool:
+        """Whether no choice of a candidate was retired."""
+        return self._retired.isdisjoint(candidate.choices)
 
     @property
     def options(self) -> Sequence[tuple[str, ...]]:
@@ -91,8 +112,8 @@ class Space:
 
     @property
     def size(self) -> int:
-        """How many candidates there are."""
-        return math.prod(len(options) for options in self.options)
+        """How many candidates are offered."""
+        return math.prod(len(options) for options in self.offered)
 
     def candidate(self, choices: Sequence[str]) -> Candidate:
         """Builds the candidate with these component ids, one per slot."""

@@ -18,6 +18,7 @@ from burnish_search.model import (
     Change,
     Component,
     ComponentsAdded,
+    ComponentsRetired,
     EvaluationPlan,
     FinishPlan,
     Observation,
@@ -61,6 +62,12 @@ class Study:
         if self._is_new(revision, change):
             checks.components(self.history, components)
             self._apply(change, lambda: self.history.add(components))
+
+    def retire(self, revision: int, component_ids: Sequence[str]) -> None:
+        """Takes components out of what is offered."""
+        change = ComponentsRetired(component_ids=tuple(component_ids))
+        if self._is_new(revision, change):
+            self._apply(change, lambda: self.history.retire(component_ids))
 
     def tell(self, revision: int, observations: Sequence[Observation]) -> None:
         """Records measurements."""
@@ -113,6 +120,8 @@ class Study:
         match change:
             case ComponentsAdded(components=components):
                 self.add_components(revision, components)
+            case ComponentsRetired(component_ids=component_ids):
+                self.retire(revision, component_ids)
             case ObservationsTold(observations=observations):
                 self.tell(revision, observations)
             case WorkClosed(ask_index=ask_index):

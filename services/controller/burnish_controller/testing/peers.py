@@ -42,6 +42,7 @@ class FakeSearch(search_v1.SearchServiceServicer):
         self.created: list[search_v1.Study] = []
         self.told: list[types_v1.Observation] = []
         self._components: list[types_v1.Component] = []
+        self._retired: set[str] = set()
         self._pool: Sequence[int] = ()
 
     async def CreateStudy(
@@ -72,6 +73,13 @@ class FakeSearch(search_v1.SearchServiceServicer):
         known = {one.component_id for one in self._components}
         self._components += [one for one in request.components if one.component_id not in known]
         return search_v1.AddComponentsResponse(revision=request.revision)
+
+    async def RetireComponents(
+        self, request: search_v1.RetireComponentsRequest, context: Context
+    ) -> search_v1.RetireComponentsResponse:
+        """Leaves components out from now on; the baseline's are not among them."""
+        self._retired |= set(request.component_ids)
+        return search_v1.RetireComponentsResponse(revision=request.revision)
 
     async def SuggestWork(
         self, request: search_v1.SuggestWorkRequest, context: Context
@@ -134,6 +142,8 @@ class FakeSearch(search_v1.SearchServiceServicer):
     def _candidates(self) -> list[types_v1.Candidate]:
         by_stage: dict[str, tuple[list[str], list[str]]] = {}
         for one in self._components:
+            if one.component_id in self._retired:
+                continue
             instructions, demo_sets = by_stage.setdefault(one.stage_id, ([], []))
             (instructions if one.HasField("instruction") else demo_sets).append(one.component_id)
         # Demo sets outside, so that the first candidates differ in their instruction.
@@ -171,6 +181,12 @@ class FakeProposer(proposer_v1.ProposerServiceServicer):
     ) -> proposer_v1.SummarizeDatasetResponse:
         """Says how many rows there are."""
         return proposer_v1.SummarizeDatasetResponse(summary=f"{len(request.examples)} rows")
+
+    async def ListProposers(
+        self, request: proposer_v1.ListProposersRequest, context: Context
+    ) -> proposer_v1.ListProposersResponse:
+        """Lists itself."""
+        return proposer_v1.ListProposersResponse(proposers=[proposer_v1.Proposer(name="fake")])
 
 
 class FakeVerifier(verifier_v1.VerifierServiceServicer):

@@ -48,7 +48,7 @@ def even(
     fallback = None
     for _ in range(_ATTEMPTS):
         choices = []
-        for count, options in zip(counts, history.space.options, strict=True):
+        for count, options in zip(counts, history.space.offered, strict=True):
             least = min(count[option] for option in options)
             choices.append(randomness.choice([o for o in options if count[o] == least]))
         candidate = history.space.candidate(choices)
@@ -65,12 +65,12 @@ def uniform(
     """Draws a candidate uniformly; None when none of the draws fits."""
     for _ in range(_ATTEMPTS):
         candidate = history.space.candidate(
-            [randomness.choice(options) for options in history.space.options]
+            [randomness.choice(options) for options in history.space.offered]
         )
         if fits(candidate):
             return candidate
     # Nearly everything is used up: look through a space small enough for that to happen.
     if history.space.size > _MOST_LISTED:
         return None
-    every = map(history.space.candidate, itertools.product(*history.space.options))
+    every = map(history.space.candidate, itertools.product(*history.space.offered))
     return next(filter(fits, every), None)

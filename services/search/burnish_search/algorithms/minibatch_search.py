@@ -127,11 +127,12 @@ class MinibatchSearch(ABC):
         size = history.space.size
         if size == 1:
             return True
-        if size > len(history.candidates):
+        if size > sum(map(history.space.offers, history.candidates.values())):
             return False
         return all(
             self._minibatches.left(history.asked(candidate_id)) == 0
-            for candidate_id in history.candidates
+            for candidate_id, candidate in history.candidates.items()
+            if history.space.offers(candidate)
         )
 
     def _full(self, history: History, allowance: Allowance) -> Plan | None:
@@ -193,7 +194,8 @@ class MinibatchSearch(ABC):
             return history.asked(key) | planned.get(key, set())
 
         def fits(candidate: Candidate) -> bool:
-            return self._minibatches.left(asked(candidate)) > 0
+            offered = history.space.offers(candidate)
+            return offered and self._minibatches.left(asked(candidate)) > 0
 
         for place in range(room):
             pending = [plan.candidate for plan in plans]

@@ -56,7 +56,7 @@ class Mipro(MinibatchSearch):
         counts = coverage.use_counts(history, ())
         untried = max(
             sum(count[option] == 0 for option in options)
-            for count, options in zip(counts, history.space.options, strict=True)
+            for count, options in zip(counts, history.space.offered, strict=True)
         )
         since = place - history.grown_at
         return untried > 0 and since < (self.trial_count(history) - history.grown_at) // 2

@@ -198,12 +198,16 @@ class StageSpec(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     OPTIMISE_INSTRUCTION_FIELD_NUMBER: _builtins.int
     OPTIMISE_DEMOS_FIELD_NUMBER: _builtins.int
+    PROTECTED_TEXTS_FIELD_NUMBER: _builtins.int
+    MODULE_DESCRIPTION_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """What the stage does in the program, in prose."""
     optimise_instruction: _builtins.bool
     """Whether new instructions are proposed for it."""
     optimise_demos: _builtins.bool
     """Whether demo sets are built for it."""
+    module_description: _builtins.str
+    """What the module that it belongs to does, in prose."""
     @_builtins.property
     def template(self) -> _candidate_pb2.PromptTemplate:
         """What the app is expected to send. Messages may be empty: then the baseline is learnt on the wire."""
@@ -211,6 +215,10 @@ class StageSpec(_message.Message):
     @_builtins.property
     def model(self) -> _model_pb2.ModelSpec:
         """Model of this stage; absent means `JobSpec.policy_model`."""
+
+    @_builtins.property
+    def protected_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Regions of the baseline instruction that no proposal may change, each word for word."""
 
     def __init__(
         self,
@@ -220,10 +228,12 @@ class StageSpec(_message.Message):
         role: _builtins.str = ...,
         optimise_instruction: _builtins.bool = ...,
         optimise_demos: _builtins.bool = ...,
+        protected_texts: _abc.Iterable[_builtins.str] | None = ...,
+        module_description: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "template", b"template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "optimise_demos", b"optimise_demos", "optimise_instruction", b"optimise_instruction", "role", b"role", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "module_description", b"module_description", "optimise_demos", b"optimise_demos", "optimise_instruction", b"optimise_instruction", "protected_texts", b"protected_texts", "role", b"role", "template", b"template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,6 +432,14 @@ class ProposerSpec(_message.Message):
     RETRY_LIMIT_FIELD_NUMBER: _builtins.int
     GUIDANCE_FIELD_NUMBER: _builtins.int
     SPECIFICATION_FIELD_NUMBER: _builtins.int
+    META_PROMPT_FIELD_NUMBER: _builtins.int
+    PROPOSER_FIELD_NUMBER: _builtins.int
+    MAX_INSTRUCTION_COUNT_FIELD_NUMBER: _builtins.int
+    LATER_ROUNDS_ONLY_FIELD_NUMBER: _builtins.int
+    META_UPDATE_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    MAX_INSTRUCTION_TOKENS_FIELD_NUMBER: _builtins.int
+    REFERENCE_TEXTS_FIELD_NUMBER: _builtins.int
     effort: _proposer_service_pb2.Effort.ValueType
     """How much context and which model class to spend."""
     output_tier: _proposer_service_pb2.OutputTier.ValueType
@@ -434,9 +452,31 @@ class ProposerSpec(_message.Message):
     """Extra text for the meta-prompt."""
     specification: _builtins.str
     """System specification, rendered."""
+    meta_prompt: _builtins.str
+    """A meta-prompt in place of the shipped one, in the form that `docs/proposer.md` describes."""
+    proposer: _builtins.str
+    """Who writes: a proposer that the operator set up by this name, or an installed plug-in; empty means
+    the built-in proposer.
+    """
+    max_instruction_count: _builtins.int
+    """Most new instructions per stage over all rounds, at least 0; 0 means no limit."""
+    later_rounds_only: _builtins.bool
+    """Whether the round before the search is left out, so that only the search asks for instructions."""
+    temperature: _builtins.float
+    """Sampling temperature, in [0, 2]; absent leaves it to `meta_model`."""
+    max_instruction_tokens: _builtins.int
+    """Most tokens per instruction, below what `output_tier` allows; 0 leaves it to the tier."""
     @_builtins.property
     def meta_model(self) -> _model_pb2.ModelSpec:
         """Overrides the model that `effort` implies."""
+
+    @_builtins.property
+    def meta_update(self) -> Global___MetaUpdate:
+        """How the rounds that the search asks for differ from the first; absent means in nothing."""
+
+    @_builtins.property
+    def reference_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts that the proposer may read beside the rows of the reference pool, such as manuals."""
 
     def __init__(
         self,
@@ -448,14 +488,79 @@ class ProposerSpec(_message.Message):
         retry_limit: _builtins.int = ...,
         guidance: _builtins.str = ...,
         specification: _builtins.str = ...,
+        meta_prompt: _builtins.str = ...,
+        proposer: _builtins.str = ...,
+        max_instruction_count: _builtins.int = ...,
+        later_rounds_only: _builtins.bool = ...,
+        meta_update: Global___MetaUpdate | None = ...,
+        temperature: _builtins.float | None = ...,
+        max_instruction_tokens: _builtins.int = ...,
+        reference_texts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["meta_model", b"meta_model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "meta_model", b"meta_model", "meta_update", b"meta_update", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effort", b"effort", "guidance", b"guidance", "instruction_count", b"instruction_count", "meta_model", b"meta_model", "output_tier", b"output_tier", "retry_limit", b"retry_limit", "specification", b"specification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "effort", b"effort", "guidance", b"guidance", "instruction_count", b"instruction_count", "later_rounds_only", b"later_rounds_only", "max_instruction_count", b"max_instruction_count", "max_instruction_tokens", b"max_instruction_tokens", "meta_model", b"meta_model", "meta_prompt", b"meta_prompt", "meta_update", b"meta_update", "output_tier", b"output_tier", "proposer", b"proposer", "reference_texts", b"reference_texts", "retry_limit", b"retry_limit", "specification", b"specification", "temperature", b"temperature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
 
 Global___ProposerSpec: _TypeAlias = ProposerSpec  # noqa: Y015
+
+@_typing.final
+class MetaUpdate(_message.Message):
+    """How later rounds of proposals go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCESS_COUNT_FIELD_NUMBER: _builtins.int
+    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    SCREEN_ROW_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_KEPT_COUNT_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OVERLAP_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_DECAY_FIELD_NUMBER: _builtins.int
+    success_count: _builtins.int
+    """Rollouts of the best candidates that went well, shown to the proposer, at least 0."""
+    failure_count: _builtins.int
+    """Rollouts of the best candidates that went wrong, shown to the proposer, at least 0."""
+    screen_row_count: _builtins.int
+    """Rows of the online pool that a new instruction is tried on before it joins the search, at least 0;
+    0 takes every instruction. One that does worse than the incumbent beyond doubt stays out.
+    """
+    max_kept_count: _builtins.int
+    """Most instructions per stage that the search goes on with, the baseline included, at least 0; 0
+    means no limit. The worst ones are retired.
+    """
+    duplicate_overlap: _builtins.float
+    """Share of common words, in (0, 1], from which two instructions are the same; absent leaves it to the
+    proposer.
+    """
+    temperature_decay: _builtins.float
+    """Factor on the sampling temperature for each round, in (0, 2]; absent means 1."""
+    def __init__(
+        self,
+        *,
+        success_count: _builtins.int = ...,
+        failure_count: _builtins.int = ...,
+        screen_row_count: _builtins.int = ...,
+        max_kept_count: _builtins.int = ...,
+        duplicate_overlap: _builtins.float | None = ...,
+        temperature_decay: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap", "_temperature_decay", b"_temperature_decay", "duplicate_overlap", b"duplicate_overlap", "temperature_decay", b"temperature_decay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap", "_temperature_decay", b"_temperature_decay", "duplicate_overlap", b"duplicate_overlap", "failure_count", b"failure_count", "max_kept_count", b"max_kept_count", "screen_row_count", b"screen_row_count", "success_count", b"success_count", "temperature_decay", b"temperature_decay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duplicate_overlap: _TypeAlias = _typing.Literal["duplicate_overlap"]  # noqa: Y015
+    _WhichOneofArgType__duplicate_overlap: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_decay: _TypeAlias = _typing.Literal["temperature_decay"]  # noqa: Y015
+    _WhichOneofArgType__temperature_decay: _TypeAlias = _typing.Literal["_temperature_decay", b"_temperature_decay"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duplicate_overlap) -> _WhichOneofReturnType__duplicate_overlap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_decay) -> _WhichOneofReturnType__temperature_decay | None: ...
+
+Global___MetaUpdate: _TypeAlias = MetaUpdate  # noqa: Y015
 
 @_typing.final
 class Budget(_message.Message):

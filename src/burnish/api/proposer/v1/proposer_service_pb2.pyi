@@ -97,11 +97,17 @@ class _ProposalRefusalEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Propo
     PROPOSAL_REFUSAL_DUPLICATE: _ProposalRefusal.ValueType  # 3
     """The same as one that is known."""
     PROPOSAL_REFUSAL_COPIES_ROW: _ProposalRefusal.ValueType  # 4
-    """It copies a row of the data."""
+    """It copies a row of the data whole."""
     PROPOSAL_REFUSAL_UNPARSABLE: _ProposalRefusal.ValueType  # 5
     """Nothing usable in the model's answer."""
     PROPOSAL_REFUSAL_EMPTY: _ProposalRefusal.ValueType  # 6
     """The model's answer was empty."""
+    PROPOSAL_REFUSAL_PROTECTED_TEXT: _ProposalRefusal.ValueType  # 7
+    """A protected region of the instruction is missing or changed."""
+    PROPOSAL_REFUSAL_LEAKS_TEXT: _ProposalRefusal.ValueType  # 8
+    """It holds a long run of words out of the data."""
+    PROPOSAL_REFUSAL_INJECTION: _ProposalRefusal.ValueType  # 9
+    """It holds what an attack on the model would: orders to drop all rules, hidden text, addresses."""
 
 class ProposalRefusal(_ProposalRefusal, metaclass=_ProposalRefusalEnumTypeWrapper):
     """Why a proposal was refused. Values may be added."""
@@ -115,11 +121,17 @@ PROPOSAL_REFUSAL_TOO_LONG: ProposalRefusal.ValueType  # 2
 PROPOSAL_REFUSAL_DUPLICATE: ProposalRefusal.ValueType  # 3
 """The same as one that is known."""
 PROPOSAL_REFUSAL_COPIES_ROW: ProposalRefusal.ValueType  # 4
-"""It copies a row of the data."""
+"""It copies a row of the data whole."""
 PROPOSAL_REFUSAL_UNPARSABLE: ProposalRefusal.ValueType  # 5
 """Nothing usable in the model's answer."""
 PROPOSAL_REFUSAL_EMPTY: ProposalRefusal.ValueType  # 6
 """The model's answer was empty."""
+PROPOSAL_REFUSAL_PROTECTED_TEXT: ProposalRefusal.ValueType  # 7
+"""A protected region of the instruction is missing or changed."""
+PROPOSAL_REFUSAL_LEAKS_TEXT: ProposalRefusal.ValueType  # 8
+"""It holds a long run of words out of the data."""
+PROPOSAL_REFUSAL_INJECTION: ProposalRefusal.ValueType  # 9
+"""It holds what an attack on the model would: orders to drop all rules, hidden text, addresses."""
 Global___ProposalRefusal: _TypeAlias = ProposalRefusal  # noqa: Y015
 
 @_typing.final
@@ -134,6 +146,9 @@ class ProposalContext(_message.Message):
     EFFORT_FIELD_NUMBER: _builtins.int
     OUTPUT_TIER_FIELD_NUMBER: _builtins.int
     META_MODEL_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FACTOR_FIELD_NUMBER: _builtins.int
+    MAX_INSTRUCTION_TOKENS_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     """Job that pays. Format: `jobs/{job}`. Required."""
     request_id: _builtins.str
@@ -144,6 +159,12 @@ class ProposalContext(_message.Message):
     """How much context and which model class to spend."""
     output_tier: Global___OutputTier.ValueType
     """How much may be written per candidate."""
+    temperature: _builtins.float
+    """Sampling temperature, in [0, 2]; absent leaves it to `meta_model`, and to 1 when that has none."""
+    temperature_factor: _builtins.float
+    """Factor on the temperature, in (0, 2]; absent means 1. Later rounds cool down by it."""
+    max_instruction_tokens: _builtins.int
+    """Most tokens per instruction, below what `output_tier` allows; 0 leaves it to the tier."""
     @_builtins.property
     def meta_model(self) -> _model_pb2.ModelSpec:
         """Overrides the model that `effort` implies."""
@@ -157,12 +178,22 @@ class ProposalContext(_message.Message):
         effort: Global___Effort.ValueType = ...,
         output_tier: Global___OutputTier.ValueType = ...,
         meta_model: _model_pb2.ModelSpec | None = ...,
+        temperature: _builtins.float | None = ...,
+        temperature_factor: _builtins.float | None = ...,
+        max_instruction_tokens: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["meta_model", b"meta_model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "_temperature_factor", b"_temperature_factor", "meta_model", b"meta_model", "temperature", b"temperature", "temperature_factor", b"temperature_factor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "effort", b"effort", "job", b"job", "meta_model", b"meta_model", "output_tier", b"output_tier", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "_temperature_factor", b"_temperature_factor", "attempt", b"attempt", "effort", b"effort", "job", b"job", "max_instruction_tokens", b"max_instruction_tokens", "meta_model", b"meta_model", "output_tier", b"output_tier", "request_id", b"request_id", "temperature", b"temperature", "temperature_factor", b"temperature_factor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_factor: _TypeAlias = _typing.Literal["temperature_factor"]  # noqa: Y015
+    _WhichOneofArgType__temperature_factor: _TypeAlias = _typing.Literal["_temperature_factor", b"_temperature_factor"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_factor) -> _WhichOneofReturnType__temperature_factor | None: ...
 
 Global___ProposalContext: _TypeAlias = ProposalContext  # noqa: Y015
 
@@ -184,6 +215,14 @@ class ProposeInstructionsRequest(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     GUIDANCE_FIELD_NUMBER: _builtins.int
     SPECIFICATION_FIELD_NUMBER: _builtins.int
+    DEMOS_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OVERLAP_FIELD_NUMBER: _builtins.int
+    META_PROMPT_FIELD_NUMBER: _builtins.int
+    REFLECTION_FIELD_NUMBER: _builtins.int
+    MERGE_FIELD_NUMBER: _builtins.int
+    PROPOSER_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many new instructions, in [1, 64], the baseline not counted."""
     retry_limit: _builtins.int
@@ -198,6 +237,14 @@ class ProposeInstructionsRequest(_message.Message):
     """Extra text from the user for the meta-prompt."""
     specification: _builtins.str
     """System specification, rendered; empty when there is none."""
+    duplicate_overlap: _builtins.float
+    """Share of common words, in (0, 1], from which two instructions are the same; absent means 0.97,
+    with fewer than eight words apart.
+    """
+    meta_prompt: _builtins.str
+    """A meta-prompt in place of the shipped one, in the form that `docs/proposer.md` describes."""
+    proposer: _builtins.str
+    """Who writes: the name of an installed plug-in; empty means the built-in proposer."""
     @_builtins.property
     def context(self) -> Global___ProposalContext:
         """Who pays, and how much to spend. Required."""
@@ -212,11 +259,33 @@ class ProposeInstructionsRequest(_message.Message):
 
     @_builtins.property
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedExample]:
-        """Rollouts that the baseline got wrong."""
+        """Rollouts that came out wrong."""
 
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredInstruction]:
         """What was tried before, best first."""
+
+    @_builtins.property
+    def demos(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredDemo]:
+        """Rollouts of this stage that went well, with their rewards, best first."""
+
+    @_builtins.property
+    def references(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceText]:
+        """Reference corpus: texts that are read and never scored on. At most 50,000 tokens of it are shown,
+        chosen by relevance and diversity.
+        """
+
+    @_builtins.property
+    def avoid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instructions to stay away from, the last ones first: they were screened out, or repeated."""
+
+    @_builtins.property
+    def reflection(self) -> Global___Reflection:
+        """Rewrites one instruction by what went wrong with it: `failures`, with their feedback."""
+
+    @_builtins.property
+    def merge(self) -> Global___Merge:
+        """Combines two instructions."""
 
     def __init__(
         self,
@@ -233,14 +302,107 @@ class ProposeInstructionsRequest(_message.Message):
         history: _abc.Iterable[Global___ScoredInstruction] | None = ...,
         guidance: _builtins.str = ...,
         specification: _builtins.str = ...,
+        demos: _abc.Iterable[Global___ScoredDemo] | None = ...,
+        references: _abc.Iterable[Global___ReferenceText] | None = ...,
+        avoid: _abc.Iterable[_builtins.str] | None = ...,
+        duplicate_overlap: _builtins.float | None = ...,
+        meta_prompt: _builtins.str = ...,
+        reflection: Global___Reflection | None = ...,
+        merge: Global___Merge | None = ...,
+        proposer: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "stage", b"stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap", "context", b"context", "duplicate_overlap", b"duplicate_overlap", "merge", b"merge", "mode", b"mode", "reflection", b"reflection", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "dataset_summary", b"dataset_summary", "examples", b"examples", "failures", b"failures", "guidance", b"guidance", "history", b"history", "program_description", b"program_description", "random_seed", b"random_seed", "retry_limit", b"retry_limit", "specification", b"specification", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap", "avoid", b"avoid", "context", b"context", "count", b"count", "dataset_summary", b"dataset_summary", "demos", b"demos", "duplicate_overlap", b"duplicate_overlap", "examples", b"examples", "failures", b"failures", "guidance", b"guidance", "history", b"history", "merge", b"merge", "meta_prompt", b"meta_prompt", "mode", b"mode", "program_description", b"program_description", "proposer", b"proposer", "random_seed", b"random_seed", "references", b"references", "reflection", b"reflection", "retry_limit", b"retry_limit", "specification", b"specification", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duplicate_overlap: _TypeAlias = _typing.Literal["duplicate_overlap"]  # noqa: Y015
+    _WhichOneofArgType__duplicate_overlap: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap"]  # noqa: Y015
+    _WhichOneofReturnType_mode: _TypeAlias = _typing.Literal["reflection", "merge"]  # noqa: Y015
+    _WhichOneofArgType_mode: _TypeAlias = _typing.Literal["mode", b"mode"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duplicate_overlap) -> _WhichOneofReturnType__duplicate_overlap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_mode) -> _WhichOneofReturnType_mode | None: ...
+
+Global___ProposeInstructionsRequest: _TypeAlias = ProposeInstructionsRequest  # noqa: Y015
+
+@_typing.final
+class Reflection(_message.Message):
+    """A rewrite of one instruction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parent(self) -> Global___ScoredInstruction:
+        """The instruction that the failures happened under; empty text means the baseline."""
+
+    def __init__(
+        self,
+        *,
+        parent: Global___ScoredInstruction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ProposeInstructionsRequest: _TypeAlias = ProposeInstructionsRequest  # noqa: Y015
+Global___Reflection: _TypeAlias = Reflection  # noqa: Y015
+
+@_typing.final
+class Merge(_message.Message):
+    """A combination of two instructions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parents(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergeParent]:
+        """Exactly two, the better one first."""
+
+    def __init__(
+        self,
+        *,
+        parents: _abc.Iterable[Global___MergeParent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parents", b"parents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Merge: _TypeAlias = Merge  # noqa: Y015
+
+@_typing.final
+class MergeParent(_message.Message):
+    """An instruction to be combined with another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUCTION_FIELD_NUMBER: _builtins.int
+    SOLVED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def instruction(self) -> Global___ScoredInstruction:
+        """The instruction."""
+
+    @_builtins.property
+    def solved(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExamplePair]:
+        """Rows that it got right and the other one wrong."""
+
+    def __init__(
+        self,
+        *,
+        instruction: Global___ScoredInstruction | None = ...,
+        solved: _abc.Iterable[Global___ExamplePair] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["instruction", b"instruction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruction", b"instruction", "solved", b"solved"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeParent: _TypeAlias = MergeParent  # noqa: Y015
 
 @_typing.final
 class StageBrief(_message.Message):
@@ -253,12 +415,16 @@ class StageBrief(_message.Message):
     TEMPLATE_FIELD_NUMBER: _builtins.int
     BASELINE_INSTRUCTION_FIELD_NUMBER: _builtins.int
     PLACEHOLDERS_FIELD_NUMBER: _builtins.int
+    MODULE_DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PROTECTED_TEXTS_FIELD_NUMBER: _builtins.int
     stage_id: _builtins.str
     """The stage."""
     role: _builtins.str
     """What the stage does in the program, in prose; empty when unknown."""
     baseline_instruction: _builtins.str
     """Its instruction now."""
+    module_description: _builtins.str
+    """What the module that the stage belongs to does, in prose; empty when unknown."""
     @_builtins.property
     def template(self) -> _candidate_pb2.PromptTemplate:
         """What the app sends for it."""
@@ -266,6 +432,10 @@ class StageBrief(_message.Message):
     @_builtins.property
     def placeholders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Placeholders that every instruction has to keep."""
+
+    @_builtins.property
+    def protected_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Regions of the instruction that no proposal may change: each stands in it word for word."""
 
     def __init__(
         self,
@@ -275,14 +445,76 @@ class StageBrief(_message.Message):
         template: _candidate_pb2.PromptTemplate | None = ...,
         baseline_instruction: _builtins.str = ...,
         placeholders: _abc.Iterable[_builtins.str] | None = ...,
+        module_description: _builtins.str = ...,
+        protected_texts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["template", b"template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_instruction", b"baseline_instruction", "placeholders", b"placeholders", "role", b"role", "stage_id", b"stage_id", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_instruction", b"baseline_instruction", "module_description", b"module_description", "placeholders", b"placeholders", "protected_texts", b"protected_texts", "role", b"role", "stage_id", b"stage_id", "template", b"template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StageBrief: _TypeAlias = StageBrief  # noqa: Y015
+
+@_typing.final
+class ScoredDemo(_message.Message):
+    """A row that went well."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    input: _builtins.str
+    """What came in."""
+    output: _builtins.str
+    """What went out."""
+    reward: _builtins.float
+    """Reward of the rollout, in [0, 1]."""
+    def __init__(
+        self,
+        *,
+        input: _builtins.str = ...,
+        output: _builtins.str = ...,
+        reward: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "output", b"output", "reward", b"reward"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoredDemo: _TypeAlias = ScoredDemo  # noqa: Y015
+
+@_typing.final
+class ReferenceText(_message.Message):
+    """A text of the reference corpus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text."""
+    source: _builtins.str
+    """Where it is from, such as `row 12`; empty when unknown."""
+    output: _builtins.str
+    """The right answer to it; empty when it is no labelled row."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        source: _builtins.str = ...,
+        output: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["output", b"output", "source", b"source", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferenceText: _TypeAlias = ReferenceText  # noqa: Y015
 
 @_typing.final
 class ExamplePair(_message.Message):
@@ -319,24 +551,34 @@ class FailedExample(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
     ACTUAL_FIELD_NUMBER: _builtins.int
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
     input: _builtins.str
     """What came in."""
     expected: _builtins.str
     """What should have gone out."""
     actual: _builtins.str
     """What went out."""
+    feedback: _builtins.str
+    """What a judge or the task app said about it; empty when nothing."""
+    reward: _builtins.float
+    """Reward of the rollout, in [0, 1]; absent when unknown."""
     def __init__(
         self,
         *,
         input: _builtins.str = ...,
         expected: _builtins.str = ...,
         actual: _builtins.str = ...,
+        feedback: _builtins.str = ...,
+        reward: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reward", b"_reward", "reward", b"reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual", b"actual", "expected", b"expected", "input", b"input"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reward", b"_reward", "actual", b"actual", "expected", b"expected", "feedback", b"feedback", "input", b"input", "reward", b"reward"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__reward: _TypeAlias = _typing.Literal["reward"]  # noqa: Y015
+    _WhichOneofArgType__reward: _TypeAlias = _typing.Literal["_reward", b"_reward"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reward) -> _WhichOneofReturnType__reward | None: ...
 
 Global___FailedExample: _TypeAlias = FailedExample  # noqa: Y015
 
@@ -490,25 +732,73 @@ class ProposalSummary(_message.Message):
 
     USAGE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What wrote, and what it was shown, such as `local-proposer, mined from 70 rows`."""
     @_builtins.property
     def usage(self) -> _rollout_pb2.Usage:
         """Spent in all."""
 
+    @_builtins.property
+    def shown(self) -> Global___ShownEvidence:
+        """What the meta-prompts held: of each kind the most that one of them did."""
+
     def __init__(
         self,
         *,
         usage: _rollout_pb2.Usage | None = ...,
         description: _builtins.str = ...,
+        shown: Global___ShownEvidence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shown", b"shown", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "shown", b"shown", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProposalSummary: _TypeAlias = ProposalSummary  # noqa: Y015
+
+@_typing.final
+class ShownEvidence(_message.Message):
+    """How much of a brief a meta-prompt held."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    DEMO_COUNT_FIELD_NUMBER: _builtins.int
+    HISTORY_COUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_COUNT_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    row_count: _builtins.int
+    """Labelled rows."""
+    failure_count: _builtins.int
+    """Rows that came out wrong."""
+    demo_count: _builtins.int
+    """Demos with their rewards."""
+    history_count: _builtins.int
+    """Earlier instructions."""
+    reference_count: _builtins.int
+    """Texts of the reference corpus."""
+    prompt_token_count: _builtins.int
+    """Tokens of the whole meta-prompt, estimated at four bytes each."""
+    def __init__(
+        self,
+        *,
+        row_count: _builtins.int = ...,
+        failure_count: _builtins.int = ...,
+        demo_count: _builtins.int = ...,
+        history_count: _builtins.int = ...,
+        reference_count: _builtins.int = ...,
+        prompt_token_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["demo_count", b"demo_count", "failure_count", b"failure_count", "history_count", b"history_count", "prompt_token_count", b"prompt_token_count", "reference_count", b"reference_count", "row_count", b"row_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShownEvidence: _TypeAlias = ShownEvidence  # noqa: Y015
 
 @_typing.final
 class SummarizeDatasetRequest(_message.Message):
@@ -567,3 +857,70 @@ class SummarizeDatasetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SummarizeDatasetResponse: _TypeAlias = SummarizeDatasetResponse  # noqa: Y015
+
+@_typing.final
+class ListProposersRequest(_message.Message):
+    """Request message for [ProposerService.ListProposers][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProposersRequest: _TypeAlias = ListProposersRequest  # noqa: Y015
+
+@_typing.final
+class ListProposersResponse(_message.Message):
+    """Response message for [ProposerService.ListProposers][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPOSERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def proposers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Proposer]:
+        """By name, the built-in one first."""
+
+    def __init__(
+        self,
+        *,
+        proposers: _abc.Iterable[Global___Proposer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proposers", b"proposers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProposersResponse: _TypeAlias = ListProposersResponse  # noqa: Y015
+
+@_typing.final
+class Proposer(_message.Message):
+    """An installed proposer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    description: _builtins.str
+    """One sentence on how it writes."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proposer: _TypeAlias = Proposer  # noqa: Y015

@@ -45,6 +45,11 @@ class ProposerServiceStub(object):
                 request_serializer=burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.SummarizeDatasetRequest.SerializeToString,
                 response_deserializer=burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.SummarizeDatasetResponse.FromString,
                 _registered_method=True)
+        self.ListProposers = channel.unary_unary(
+                '/burnish.api.proposer.v1.ProposerService/ListProposers',
+                request_serializer=burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.ListProposersRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.ListProposersResponse.FromString,
+                _registered_method=True)
 
 
 class ProposerServiceServicer(object):
@@ -67,6 +72,13 @@ class ProposerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListProposers(self, request, context):
+        """Lists the proposers that are installed: the built-in one and the plug-ins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProposerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +91,11 @@ def add_ProposerServiceServicer_to_server(servicer, server):
                     servicer.SummarizeDataset,
                     request_deserializer=burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.SummarizeDatasetRequest.FromString,
                     response_serializer=burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.SummarizeDatasetResponse.SerializeToString,
+            ),
+            'ListProposers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProposers,
+                    request_deserializer=burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.ListProposersRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.ListProposersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +153,33 @@ class ProposerService(object):
             '/burnish.api.proposer.v1.ProposerService/SummarizeDataset',
             burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.SummarizeDatasetRequest.SerializeToString,
             burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.SummarizeDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProposers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/burnish.api.proposer.v1.ProposerService/ListProposers',
+            burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.ListProposersRequest.SerializeToString,
+            burnish_dot_api_dot_proposer_dot_v1_dot_proposer__service__pb2.ListProposersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -23,6 +23,8 @@ class ProposerServiceStub:
     """
     SummarizeDataset: _aio.UnaryUnaryMultiCallable[_proposer_service_pb2.SummarizeDatasetRequest, _proposer_service_pb2.SummarizeDatasetResponse]
     """Describes a data set in a few sentences, to ground later proposals."""
+    ListProposers: _aio.UnaryUnaryMultiCallable[_proposer_service_pb2.ListProposersRequest, _proposer_service_pb2.ListProposersResponse]
+    """Lists the proposers that are installed: the built-in one and the plug-ins."""
 
 class ProposerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Writes new instructions with a meta-model. Stateless: what it paid for is in the call ledger."""
@@ -45,5 +47,13 @@ class ProposerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_proposer_service_pb2.SummarizeDatasetRequest, _abc.Awaitable[_proposer_service_pb2.SummarizeDatasetResponse]],
     ) -> _abc.Awaitable[_proposer_service_pb2.SummarizeDatasetResponse]:
         """Describes a data set in a few sentences, to ground later proposals."""
+
+    @_abc_1.abstractmethod
+    def ListProposers(
+        self,
+        request: _proposer_service_pb2.ListProposersRequest,
+        context: _aio.ServicerContext[_proposer_service_pb2.ListProposersRequest, _abc.Awaitable[_proposer_service_pb2.ListProposersResponse]],
+    ) -> _abc.Awaitable[_proposer_service_pb2.ListProposersResponse]:
+        """Lists the proposers that are installed: the built-in one and the plug-ins."""
 
 def add_ProposerServiceServicer_to_server(servicer: ProposerServiceServicer, server: _aio.Server) -> None: ...

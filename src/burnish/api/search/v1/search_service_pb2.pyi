@@ -216,6 +216,7 @@ class StudyEntry(_message.Message):
     WORK_SUGGESTED_FIELD_NUMBER: _builtins.int
     OBSERVATIONS_TOLD_FIELD_NUMBER: _builtins.int
     WORK_CLOSED_FIELD_NUMBER: _builtins.int
+    COMPONENTS_RETIRED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision after the change."""
     @_builtins.property
@@ -234,6 +235,10 @@ class StudyEntry(_message.Message):
     def work_closed(self) -> Global___WorkClosed:
         """A work was closed."""
 
+    @_builtins.property
+    def components_retired(self) -> Global___ComponentsRetired:
+        """Components were retired."""
+
     def __init__(
         self,
         *,
@@ -242,12 +247,13 @@ class StudyEntry(_message.Message):
         work_suggested: Global___Work | None = ...,
         observations_told: Global___ObservationsTold | None = ...,
         work_closed: Global___WorkClosed | None = ...,
+        components_retired: Global___ComponentsRetired | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "components_added", b"components_added", "observations_told", b"observations_told", "work_closed", b"work_closed", "work_suggested", b"work_suggested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "components_added", b"components_added", "components_retired", b"components_retired", "observations_told", b"observations_told", "work_closed", b"work_closed", "work_suggested", b"work_suggested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "components_added", b"components_added", "observations_told", b"observations_told", "revision", b"revision", "work_closed", b"work_closed", "work_suggested", b"work_suggested"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "components_added", b"components_added", "components_retired", b"components_retired", "observations_told", b"observations_told", "revision", b"revision", "work_closed", b"work_closed", "work_suggested", b"work_suggested"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["components_added", "work_suggested", "observations_told", "work_closed"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["components_added", "work_suggested", "observations_told", "work_closed", "components_retired"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -276,6 +282,30 @@ class ComponentsAdded(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComponentsAdded: _TypeAlias = ComponentsAdded  # noqa: Y015
+
+@_typing.final
+class ComponentsRetired(_message.Message):
+    """Components that were retired."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def component_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids; those that are unknown or retired already are ignored."""
+
+    def __init__(
+        self,
+        *,
+        component_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component_ids", b"component_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComponentsRetired: _TypeAlias = ComponentsRetired  # noqa: Y015
 
 @_typing.final
 class ObservationsTold(_message.Message):
@@ -863,6 +893,60 @@ class AddComponentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AddComponentsResponse: _TypeAlias = AddComponentsResponse  # noqa: Y015
+
+@_typing.final
+class RetireComponentsRequest(_message.Message):
+    """Request message for [SearchService.RetireComponents][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDY_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    COMPONENT_IDS_FIELD_NUMBER: _builtins.int
+    study: _builtins.str
+    """Format: `studies/{study}`. Required."""
+    revision: _builtins.int
+    """Revision that this change leads to. A revision already reached changes nothing."""
+    @_builtins.property
+    def component_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Components; those that are unknown or retired already are ignored."""
+
+    def __init__(
+        self,
+        *,
+        study: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        component_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component_ids", b"component_ids", "revision", b"revision", "study", b"study"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetireComponentsRequest: _TypeAlias = RetireComponentsRequest  # noqa: Y015
+
+@_typing.final
+class RetireComponentsResponse(_message.Message):
+    """Response message for [SearchService.RetireComponents][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision after the change."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetireComponentsResponse: _TypeAlias = RetireComponentsResponse  # noqa: Y015
 
 @_typing.final
 class SuggestWorkRequest(_message.Message):

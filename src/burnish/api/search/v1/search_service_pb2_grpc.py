@@ -65,6 +65,11 @@ class SearchServiceStub(object):
                 request_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.AddComponentsRequest.SerializeToString,
                 response_deserializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.AddComponentsResponse.FromString,
                 _registered_method=True)
+        self.RetireComponents = channel.unary_unary(
+                '/burnish.api.search.v1.SearchService/RetireComponents',
+                request_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RetireComponentsRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RetireComponentsResponse.FromString,
+                _registered_method=True)
         self.SuggestWork = channel.unary_unary(
                 '/burnish.api.search.v1.SearchService/SuggestWork',
                 request_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.SuggestWorkRequest.SerializeToString,
@@ -143,6 +148,14 @@ class SearchServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetireComponents(self, request, context):
+        """Takes components out of the search space: what was observed of them stays and may still win, but no
+        further minibatch looks at them. The baseline's components cannot be retired.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SuggestWork(self, request, context):
         """Asks for the next work. Idempotent for the same `ask_index` at the same revision.
         """
@@ -214,6 +227,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.AddComponents,
                     request_deserializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.AddComponentsRequest.FromString,
                     response_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.AddComponentsResponse.SerializeToString,
+            ),
+            'RetireComponents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireComponents,
+                    request_deserializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RetireComponentsRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RetireComponentsResponse.SerializeToString,
             ),
             'SuggestWork': grpc.unary_unary_rpc_method_handler(
                     servicer.SuggestWork,
@@ -387,6 +405,33 @@ class SearchService(object):
             '/burnish.api.search.v1.SearchService/AddComponents',
             burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.AddComponentsRequest.SerializeToString,
             burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.AddComponentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireComponents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/burnish.api.search.v1.SearchService/RetireComponents',
+            burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RetireComponentsRequest.SerializeToString,
+            burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RetireComponentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,10 @@ class SearchServiceStub:
     """Adds components to the search space. Every growth is a revision of the space, and the history is
     re-encoded into it.
     """
+    RetireComponents: _aio.UnaryUnaryMultiCallable[_search_service_pb2.RetireComponentsRequest, _search_service_pb2.RetireComponentsResponse]
+    """Takes components out of the search space: what was observed of them stays and may still win, but no
+    further minibatch looks at them. The baseline's components cannot be retired.
+    """
     SuggestWork: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SuggestWorkRequest, _search_service_pb2.SuggestWorkResponse]
     """Asks for the next work. Idempotent for the same `ask_index` at the same revision."""
     TellObservations: _aio.UnaryUnaryMultiCallable[_search_service_pb2.TellObservationsRequest, _search_service_pb2.TellObservationsResponse]
@@ -104,6 +108,16 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_search_service_pb2.AddComponentsResponse]:
         """Adds components to the search space. Every growth is a revision of the space, and the history is
         re-encoded into it.
+        """
+
+    @_abc_1.abstractmethod
+    def RetireComponents(
+        self,
+        request: _search_service_pb2.RetireComponentsRequest,
+        context: _aio.ServicerContext[_search_service_pb2.RetireComponentsRequest, _abc.Awaitable[_search_service_pb2.RetireComponentsResponse]],
+    ) -> _abc.Awaitable[_search_service_pb2.RetireComponentsResponse]:
+        """Takes components out of the search space: what was observed of them stays and may still win, but no
+        further minibatch looks at them. The baseline's components cannot be retired.
         """
 
     @_abc_1.abstractmethod
