@@ -65,6 +65,7 @@ EXPECTED: dict[str, tuple[Told, Told]] = {
     "hang": (SLOW, SLOW),
     "drip": (SLOW, SLOW),
     "reset": (BAD, LATE),
+    "early reset": (BAD, BAD),
     "cut": (BAD, LATE),
     "no end mark": (GOOD, GOOD),
     "invalid JSON": (BAD, BAD),
