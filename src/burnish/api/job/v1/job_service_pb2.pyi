@@ -8,6 +8,7 @@ from burnish.api.job.v1 import job_result_pb2 as _job_result_pb2
 from burnish.api.job.v1 import job_spec_pb2 as _job_spec_pb2
 from burnish.api.job.v1 import rollout_record_pb2 as _rollout_record_pb2
 from burnish.api.types.v1 import rollout_pb2 as _rollout_pb2
+from burnish.api.verifier.v1 import rubric_pb2 as _rubric_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -47,6 +48,7 @@ class Job(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     REWARD_WEIGHTS_FIELD_NUMBER: _builtins.int
+    JUDGE_OPTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Format: `jobs/{job}`. Output only."""
     state: _job_event_pb2.JobState.ValueType
@@ -101,6 +103,12 @@ class Job(_message.Message):
     def reward_weights(self) -> _rollout_pb2.RewardWeights:
         """Weights that rewards are fused with, without parts that the task never offers. Output only."""
 
+    @_builtins.property
+    def judge_options(self) -> _rubric_pb2.JudgeOptions:
+        """What its judges are told beyond the graph, the task app's rubric among it when that is inherited.
+        Output only.
+        """
+
     def __init__(
         self,
         *,
@@ -121,10 +129,11 @@ class Job(_message.Message):
         last_sequence: _builtins.int = ...,
         verifier_graph: _builtins.str = ...,
         reward_weights: _rollout_pb2.RewardWeights | None = ...,
+        judge_options: _rubric_pb2.JudgeOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "progress", b"progress", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "judge_options", b"judge_options", "progress", b"progress", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_candidate_id", b"best_candidate_id", "best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "last_sequence", b"last_sequence", "name", b"name", "phase", b"phase", "progress", b"progress", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "state", b"state", "study", b"study", "termination_reason", b"termination_reason", "verifier_graph", b"verifier_graph", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_candidate_id", b"best_candidate_id", "best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "judge_options", b"judge_options", "last_sequence", b"last_sequence", "name", b"name", "phase", b"phase", "progress", b"progress", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "state", b"state", "study", b"study", "termination_reason", b"termination_reason", "verifier_graph", b"verifier_graph", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,7 @@ from burnish.api.proposer.v1 import proposer_service_pb2 as _proposer_service_pb
 from burnish.api.types.v1 import candidate_pb2 as _candidate_pb2
 from burnish.api.types.v1 import model_pb2 as _model_pb2
 from burnish.api.types.v1 import rollout_pb2 as _rollout_pb2
+from burnish.api.verifier.v1 import rubric_pb2 as _rubric_pb2
 from burnish.api.verifier.v1 import verifier_service_pb2 as _verifier_service_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -247,15 +248,7 @@ class ScoringSpec(_message.Message):
 
     VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
-    JUDGE_MODEL_FIELD_NUMBER: _builtins.int
-    SPECIFICATION_FIELD_NUMBER: _builtins.int
-    RUBRIC_FIELD_NUMBER: _builtins.int
-    specification: _builtins.str
-    """System specification, rendered: what judges are shown of the rules that the program is to follow."""
-    rubric: _builtins.bytes
-    """Rubric as JSON (UTF-8), in any form that a rubric file may have, for judges whose rubric says
-    `inherit`; empty takes the task app's own.
-    """
+    JUDGE_OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def verifier_graph(self) -> _verifier_service_pb2.VerifierGraph:
         """Graph to score with: a whole graph, or a name alone, which means its latest version when the job
@@ -267,21 +260,21 @@ class ScoringSpec(_message.Message):
         """How parts are fused; absent means the app's own reward alone."""
 
     @_builtins.property
-    def judge_model(self) -> _model_pb2.ModelSpec:
-        """Model of every judge in the graph; absent leaves each judge its own."""
+    def judge_options(self) -> _rubric_pb2.JudgeOptions:
+        """What judges are told beyond the graph: a model for all of them, a rubric, the system spec. Without
+        a rubric, judges that inherit theirs are told the task app's own.
+        """
 
     def __init__(
         self,
         *,
         verifier_graph: _verifier_service_pb2.VerifierGraph | None = ...,
         weights: _rollout_pb2.RewardWeights | None = ...,
-        judge_model: _model_pb2.ModelSpec | None = ...,
-        specification: _builtins.str = ...,
-        rubric: _builtins.bytes = ...,
+        judge_options: _rubric_pb2.JudgeOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["judge_model", b"judge_model", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["judge_options", b"judge_options", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["judge_model", b"judge_model", "rubric", b"rubric", "specification", b"specification", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["judge_options", b"judge_options", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
