@@ -15,7 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from burnish.api.job.v1 import job_spec_pb2
 from burnish.api.proposer.v1 import proposer_service_pb2
 from burnish.api.types.v1 import model_pb2
-from burnish.models import known_price
+from burnish.prices import shared_table
 
 _CHARACTERS_PER_TOKEN = 4
 _ROW_TOKENS = (15, 300)
@@ -218,18 +218,9 @@ def _proposer(spec: job_spec_pb2.JobSpec) -> RoleEstimate:
 
 
 def _cost(model: model_pb2.ModelSpec, read: Range, written: Range) -> Range | None:
-    if model.HasField("price"):
-        input_usd, output_usd = (
-            model.price.input_usd_per_million,
-            model.price.output_usd_per_million,
-        )
-    elif model.provider == "local":
-        input_usd = output_usd = 0.0
-    else:
-        price = known_price(model.provider, model.model)
-        if price is None:
-            return None
-        input_usd, output_usd = price.input_usd, price.output_usd
-    return read.times(input_usd / 1e6, input_usd / 1e6) + written.times(
-        output_usd / 1e6, output_usd / 1e6
+    price = shared_table().price_of(model)
+    if price is None:
+        return None
+    return read.times(price.input_usd_per_million / 1e6, price.input_usd_per_million / 1e6) + (
+        written.times(price.output_usd_per_million / 1e6, price.output_usd_per_million / 1e6)
     )

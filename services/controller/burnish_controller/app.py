@@ -14,8 +14,8 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.policy import v1 as policy_v1
 from burnish.api.trace import v1 as trace_v1
-from burnish.api.types import v1 as types_v1
 from burnish.errors import FailedPrecondition
+from burnish.prices import PriceTable
 from burnish_controller import task_apps
 from burnish_controller.creation import JobCreator
 from burnish_controller.dispatch import Dispatcher, DispatchServices
@@ -47,12 +47,11 @@ from burnish_controller.telemetry import (
 )
 from burnish_controller.trace_servicer import TraceServicer
 from burnish_runtime import server
-from burnish_runtime.llm.pricing import price_of
 from burnish_runtime.rollout_token import TokenSealer
 from burnish_runtime.settings import ServiceSettings
 
 TENANT = "default"
-_ANY_MODEL = types_v1.ModelSpec(provider="openai", model="gpt-4o-mini")
+_ANY_MODEL = ("openai", "gpt-4o-mini")
 
 
 class ControllerUnconfigured(FailedPrecondition):
@@ -89,7 +88,8 @@ class ControllerApp:
         settings = self._settings
         key = _required(settings)
         # The table of prices is large; read on first use it would hold up whatever comes then.
-        warm = asyncio.to_thread(_price, _ANY_MODEL, 0)
+        prices = PriceTable.from_environment(os.environ)
+        warm = asyncio.to_thread(prices.listed, *_ANY_MODEL)
         database, _ = await asyncio.gather(open_database(settings.state_dir), warm)
         self._database = database
         self._writer = writer = Writer(database.write_engine)
@@ -97,7 +97,7 @@ class ControllerApp:
         self._peers = connect_peers(settings)
         self._metrics.expose()
         stores = _Stores(database, writer, self._metrics)
-        phases = _phases(stores, self._peers, settings=settings, key=key)
+        phases = _phases(stores, self._peers, prices, settings=settings, key=key)
         self._ledger = phases.ledger
         secrets = SecretBox(key)
         self._registry = registry = JobRegistry(phases, secrets=secrets, connect=self._connect)
@@ -113,13 +113,13 @@ class ControllerApp:
             engine=engine,
             peers=self._peers,
             secrets=secrets,
-            price_of=_price,
+            price_of=prices.price_of,
             connect=self._connect,
         )
         traces = TraceServicer(
             TraceStore(database, writer, tenant=TENANT, max_bytes=max_bytes_from(os.environ)),
             phases.calls,
-            price_of=_price,
+            price_of=prices.price_of,
             metrics=self._metrics,
         )
         policies = PolicyServicer(
@@ -163,13 +163,17 @@ class _Stores(NamedTuple):
     metrics: ControllerMetrics
 
 
-def _phases(stores: _Stores, peers: Peers, *, settings: ServiceSettings, key: str) -> PhaseServices:
+def _phases(
+    stores: _Stores, peers: Peers, prices: PriceTable, *, settings: ServiceSettings, key: str
+) -> PhaseServices:
     database, writer, metrics = stores
     jobs = JobStore(database, writer, tenant=TENANT)
     events = MeteredEventLog(database, writer, tenant=TENANT, metrics=metrics)
     rollouts = MeteredRolloutStore(database, writer, tenant=TENANT, metrics=metrics)
     calls = MeteredCallStore(database, writer, tenant=TENANT, metrics=metrics)
-    ledger = CallLedger(calls, LedgerOptions(price_of=_price, caps_of=partial(_caps, jobs)))
+    ledger = CallLedger(
+        calls, LedgerOptions(price_of=prices.price_of, caps_of=partial(_caps, jobs))
+    )
     dispatcher = Dispatcher(
         DispatchServices(
             ledger=ledger,
@@ -254,16 +258,6 @@ def _required(settings: ServiceSettings) -> str:
             metadata={"missing": ", ".join(missing)},
         )
     return settings.token_key
-
-
-def _price(model: types_v1.ModelSpec, read: int | None) -> types_v1.Price | None:
-    found = price_of(model, input_tokens=read)
-    if found is None:
-        return None
-    return types_v1.Price(
-        input_usd_per_million=found.input_usd_per_million,
-        output_usd_per_million=found.output_usd_per_million,
-    )
 
 
 def _connect(uri: str, api_key: str | None) -> TaskAppClient:

@@ -10,14 +10,13 @@ from typing import Any
 import structlog
 from grpc import aio
 
-from burnish import trace_columns, trace_v3
+from burnish import prices, trace_columns, trace_v3
 from burnish.api.trace import v1 as trace_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument, NotFound
 from burnish_controller.ledger.calls import Call
-from burnish_controller.ledger.decisions import cost
+from burnish_controller.ledger.engine import Pricer
 from burnish_controller.ledger.store import CallStore
-from burnish_controller.pricebook import PriceBook, Pricer
 from burnish_controller.store.traces import TraceStore
 from burnish_controller.telemetry import ControllerMetrics
 
@@ -56,7 +55,7 @@ class TraceServicer(trace_v1.TraceServiceServicer):
         """
         self._store = store
         self._calls = calls
-        self._prices = PriceBook(price_of)
+        self._price_of = price_of
         self._metrics = metrics
 
     async def WriteTraces(
@@ -130,11 +129,10 @@ class TraceServicer(trace_v1.TraceServiceServicer):
     def _price(self, trace: trace_v1.Trace) -> None:
         if not trace.HasField("usage") or trace.usage.HasField("cost_usd"):
             return
-        usage = trace.usage
-        price = self._prices.of(trace.provider, trace.model, usage.input_tokens)
-        dollars = cost(price, usage.input_tokens, usage.output_tokens)
+        model = types_v1.ModelSpec(provider=trace.provider, model=trace.model)
+        dollars = prices.cost(self._price_of(model, trace.usage.input_tokens), trace.usage)
         if dollars is not None:
-            usage.cost_usd = dollars
+            trace.usage.cost_usd = dollars
 
 
 def is_mixed(traces: Sequence[trace_v1.Trace]) -> bool:

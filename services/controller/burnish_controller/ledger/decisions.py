@@ -1,4 +1,4 @@
-"""The ledger's answers, its call ids, and what tokens cost."""
+"""The ledger's answers, and its call ids."""
 
 from __future__ import annotations
 
@@ -26,13 +26,6 @@ def parse_call_id(call_id: str) -> tuple[str, tuple[str, int]]:
             metadata={"call_id": call_id},
         )
     return parts[0], (parts[1], int(parts[2]))
-
-
-def cost(price: types_v1.Price | None, read: int, written: int) -> float | None:
-    """Returns US dollars for tokens read and written; None when the price is unknown."""
-    if price is None:
-        return None
-    return (read * price.input_usd_per_million + written * price.output_usd_per_million) / 1e6
 
 
 def refused(reason: str, message: str) -> ledger_v1.CallDecision:

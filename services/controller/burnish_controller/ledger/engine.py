@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
+from burnish.prices import cost, worst_cost
 from burnish_controller.ledger.budget import Account, Amount, Caps
 from burnish_controller.ledger.calls import Call, CallState, Scope
-from burnish_controller.ledger.decisions import cost, parse_call_id, proceed, refused
+from burnish_controller.ledger.decisions import parse_call_id, proceed, refused
 from burnish_controller.ledger.store import CallStore
 
 ORPHAN_GRACE_SECONDS = 2.0
@@ -280,7 +281,7 @@ class CallLedger:
         price = self._price(request.model, None)
         return Amount(
             worst.input_tokens + worst.output_tokens,
-            cost(price, worst.input_tokens, worst.output_tokens),
+            worst_cost(price, input_tokens=worst.input_tokens, output_tokens=worst.output_tokens),
         )
 
     def _actual(self, call: Call, request: ledger_v1.FinishCall) -> Amount:
@@ -296,9 +297,10 @@ class CallLedger:
             written = len(request.reply.body) // _BYTES_PER_TOKEN
             call.output_tokens = min(written, limit - call.input_tokens)
             call.estimated = True
-        usd = cost(
-            self._price(call.model, call.input_tokens), call.input_tokens, call.output_tokens
-        )
+        usage = types_v1.Usage(input_tokens=call.input_tokens, output_tokens=call.output_tokens)
+        if request.HasField("usage"):
+            usage = request.usage
+        usd = cost(self._price(call.model, call.input_tokens), usage)
         if usd is None and request.usage.HasField("cost_usd"):
             usd = request.usage.cost_usd
         if call.estimated and usd is not None and call.worst.usd is not None:

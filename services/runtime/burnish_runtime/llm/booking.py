@@ -7,8 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from burnish.api.types import v1 as types_v1
 from burnish.errors import BurnishError, FailedPrecondition, ResourceExhausted, Unavailable
+from burnish.prices import cost, shared_table
 from burnish_runtime.llm.base import ProviderError, TokenUsage
-from burnish_runtime.llm.pricing import price_of
 
 _BUDGET_REASONS = frozenset({"BUDGET_EXHAUSTED", "PRICE_UNKNOWN"})
 
@@ -44,11 +44,9 @@ def usage_message(spec: types_v1.ModelSpec, usage: TokenUsage) -> types_v1.Usage
     message = types_v1.Usage(
         input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, call_count=1
     )
-    price = price_of(spec, input_tokens=usage.input_tokens)
-    if price is not None:
-        message.cost_usd = price.cost(
-            input_tokens=usage.input_tokens, output_tokens=usage.output_tokens
-        )
+    dollars = cost(shared_table().price_of(spec, usage.input_tokens), message)
+    if dollars is not None:
+        message.cost_usd = dollars
     return message
 
 
