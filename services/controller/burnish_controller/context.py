@@ -11,6 +11,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.policy import v1 as policy_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
+from burnish.api.verifier import v1 as verifier_v1
 from burnish_controller.pools import expand
 from burnish_controller.task_apps import TaskAppClient
 
@@ -44,7 +45,7 @@ class JobContext:
         pools: Its seed pools, expanded.
         app: Its task app.
         stages: Its stages as the interceptor is told them; empty while the baseline is learnt.
-        graph: Name of its verifier graph; empty when there is none.
+        graph: Version of its verifier graph; empty when there is none.
         cancelled: Whether it was asked to stop.
         may_run: Cleared while the job is asked to pause.
     """
@@ -82,12 +83,19 @@ class JobContext:
 
     @property
     def weights(self) -> types_v1.RewardWeights:
-        """How reward parts are fused."""
+        """How reward parts are fused, as it was settled when the job was created."""
+        if self.job.HasField("reward_weights"):
+            return self.job.reward_weights
         if self.spec.scoring.HasField("weights"):
             return self.spec.scoring.weights
         if self.graph:
             return types_v1.RewardWeights(outcome=1.0)
         return types_v1.RewardWeights(environment=1.0)
+
+    @property
+    def judge_options(self) -> verifier_v1.JudgeOptions:
+        """What judges are told beyond the graph, the task app's rubric among it."""
+        return self.job.judge_options
 
     def models(self) -> Mapping[str, str]:
         """Returns provider and model of each stage, which are part of a rollout's identity."""

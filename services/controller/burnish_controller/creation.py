@@ -17,6 +17,7 @@ from burnish_controller.peers import CALL_SECONDS, Peers
 from burnish_controller.pools import pool_problems
 from burnish_controller.registry import AppConnector
 from burnish_controller.secrets import SecretBox
+from burnish_controller.settling import Draft, draft, register, settle
 from burnish_controller.states import is_final
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
@@ -64,7 +65,6 @@ class JobCreator:
             known = await self.jobs.find(job_id=job_id, request_id=request.request_id)
             if known is not None:
                 return await self._started(known, request)
-        await self._check(job_id, request)
         job = job_v1.Job(
             name=f"jobs/{job_id}",
             spec=request.spec,
@@ -72,8 +72,10 @@ class JobCreator:
             study=f"studies/{job_id}",
             warnings=list(spec_warnings(request.spec)),
         )
+        drafted = await self._check(job, request)
         if request.validate_only:
             return job
+        await register(job, drafted, self.peers)
         secret = None
         if request.task_app_api_key:
             secret = self.secrets.seal(request.task_app_api_key)
@@ -96,8 +98,9 @@ class JobCreator:
             await self.engine.start(job_id)
         return job
 
-    async def _check(self, job_id: str, request: job_v1.CreateJobRequest) -> None:
-        spec = request.spec
+    async def _check(self, job: job_v1.Job, request: job_v1.CreateJobRequest) -> Draft:
+        """Refuses a job with faults, and settles how the job is scored."""
+        job_id, spec = job.name.removeprefix("jobs/"), request.spec
         problems = []
         if not _JOB_ID.fullmatch(job_id):
             problems.append(
@@ -113,6 +116,8 @@ class JobCreator:
             and await self.jobs.find(job_id=source.removeprefix("jobs/"), request_id="") is None
         ):
             problems.append(f"`bootstrap.source_job` is `{source}`, and there is no such job")
+        drafted = await draft(spec, self.peers, price_of=self.price_of)
+        problems += drafted.problems
         app: TaskAppClient | None = None
         try:
             app = self.connect(spec.task_app.uri, request.task_app_api_key or None)
@@ -124,10 +129,12 @@ class JobCreator:
                 problems += await self._search_problems(job_id, spec, app)
             require_none(problems)
             if app is not None:
-                await app.check()
+                info = await app.check()
+                require_none(settle(job, drafted, rubrics=info.rubrics))
         finally:
             if app is not None:
                 await app.close()
+        return drafted
 
     async def _search_problems(
         self, job_id: str, spec: job_v1.JobSpec, app: TaskAppClient

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf import json_format
 
@@ -22,7 +22,7 @@ from burnish_controller.ledger.calls import Call, Scope
 from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
-from burnish_controller.scoring import Scorer
+from burnish_controller.scoring import Scorer, ScoringOrder, calls_of, judgement_scope
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.task_apps import UNREACHABLE_SECONDS, AppResult, ModelChoice, RunRequest
 from burnish_controller.waves import ROLES as CAPPED_ROLES
@@ -100,7 +100,7 @@ class Dispatcher:
             await self._in_waves(job, batch, cells, finished)
         else:
             missing = [(one, cell) for one, cell in cells if one not in finished]
-            before = await services.calls.of_scopes([one for one, _ in missing])
+            before = await calls_of(services.calls, job, [one for one, _ in missing])
             ran = await self._together(job, batch, missing, before=before.keys())
             finished |= {rollout_id: one.rollout for rollout_id, one in ran.items()}
         return [finished[one] for one, _ in cells if one in finished]
@@ -115,11 +115,12 @@ class Dispatcher:
         """Runs cells whose calls a cap may refuse, so that only their order decides which."""
         services = self._services
         ids = [rollout_id for rollout_id, _ in pending]
-        used = await services.calls.of_scopes(ids)
+        used = await calls_of(services.calls, job, ids)
+        scopes = frozenset(ids) | {judgement_scope(job.job_id, one) for one in ids}
         waves = Waves(
             await services.ledger.account(job.job_id),
             closing=batch.closing,
-            dearest=await services.calls.dearest(job.job_id, without=frozenset(ids)),
+            dearest=await services.calls.dearest(job.job_id, without=scopes),
             used=used,
         )
         begun, alone = set(used), 0
@@ -164,7 +165,13 @@ class Dispatcher:
             final: Whether a rollout that the budget refused is saved as unscored.
         """
         services = self._services
-        scorer = Scorer(services.peers, job=job.job.name, graph=job.graph, weights=job.weights)
+        order = ScoringOrder(
+            job_id=job.job_id,
+            graph=job.graph,
+            weights=job.weights,
+            judge_options=job.judge_options,
+        )
+        scorer = Scorer(services.peers, services.ledger, order)
         gate = asyncio.Semaphore(job.concurrency)
         ran: dict[str, _Ran] = {}
 
@@ -173,12 +180,19 @@ class Dispatcher:
                 if job.cancelled:
                     return
                 scope = Scope(scope_id=rollout_id, job_id=job.job_id, closing=batch.closing)
-                await services.ledger.open_scope(scope, before=rollout_id in before)
-                rollout = await self._one(job, batch, cell, scope, scorer)
+                known = rollout_id in before
+                await services.ledger.open_scope(scope, before=known)
+                result, attempt = await self._result(job, cell, scope)
+                calls = list(scope.calls.values())
+                rollout = _finished(job, batch, result, attempt=attempt, calls=calls)
+                if not result.HasField("failure"):
+                    scoring = await scorer.score(result, closing=batch.closing, before=known)
+                    rollout = _with_score(rollout, scoring.scored)
+                    calls += scoring.calls
                 saved = final or not _over_budget(rollout)
                 if saved:
                     await services.rollouts.save(rollout)
-                ran[rollout_id] = _Ran(rollout, list(scope.calls.values()), saved)
+                ran[rollout_id] = _Ran(rollout, calls, saved)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -212,14 +226,14 @@ class Dispatcher:
             await self._services.rollouts.save(left[rollout_id])
         return left
 
-    async def _one(
-        self, job: JobContext, batch: Batch, cell: types_v1.Cell, scope: Scope, scorer: Scorer
-    ) -> FinishedRollout:
-        services = self._services
+    async def _result(
+        self, job: JobContext, cell: types_v1.Cell, scope: Scope
+    ) -> tuple[types_v1.RolloutResult, int]:
+        """Runs one cell and returns its result, and the attempt that gave it."""
         try:
             attempt, returned, failure = await self._attempts(job, cell, scope)
         finally:
-            services.ledger.close_scope(scope.scope_id)
+            self._services.ledger.close_scope(scope.scope_id)
         result = types_v1.RolloutResult(
             rollout_id=scope.scope_id,
             cell=cell,
@@ -229,23 +243,7 @@ class Dispatcher:
         )
         if returned.environment_reward is not None:
             result.environment_reward = returned.environment_reward
-        reward = None
-        if failure is None:
-            scored = await _scored(scorer, result)
-            if scored.HasField("failure"):
-                result.failure.CopyFrom(scored.failure)
-            else:
-                reward = scored.reward
-        return FinishedRollout(
-            job_id=job.job_id,
-            phase=batch.phase,
-            attempt=attempt,
-            result=result,
-            reward=reward,
-            cost_usd=_cost(list(scope.calls.values())),
-            graph=job.graph,
-            weights=job.weights,
-        )
+        return result, attempt
 
     async def _attempts(
         self, job: JobContext, cell: types_v1.Cell, scope: Scope
@@ -303,17 +301,35 @@ class Dispatcher:
         )
 
 
-async def _scored(scorer: Scorer, result: types_v1.RolloutResult) -> verifier_v1.ScoredRollout:
-    """Has a rollout scored, again when the verifier says that the failure may pass."""
-    delay = _FIRST_DELAY
-    scored = await scorer.score(result)
-    for _ in range(MAX_ATTEMPTS - 1):
-        if not (scored.HasField("failure") and scored.failure.retryable):
-            break
-        await asyncio.sleep(delay)
-        delay = min(2 * delay, _MAX_DELAY)
-        scored = await scorer.score(result)
-    return scored
+def _finished(
+    job: JobContext,
+    batch: Batch,
+    result: types_v1.RolloutResult,
+    *,
+    attempt: int,
+    calls: Sequence[Call],
+) -> FinishedRollout:
+    """Returns a rollout that ran and is not scored yet."""
+    return FinishedRollout(
+        job_id=job.job_id,
+        phase=batch.phase,
+        attempt=attempt,
+        result=result,
+        reward=None,
+        cost_usd=_cost(calls),
+        graph=job.graph,
+        weights=job.weights,
+    )
+
+
+def _with_score(rollout: FinishedRollout, scored: verifier_v1.ScoredRollout) -> FinishedRollout:
+    """Returns a rollout with its reward; without one, with the reason."""
+    if not scored.HasField("failure"):
+        return replace(rollout, reward=scored.reward)
+    result = types_v1.RolloutResult()
+    result.CopyFrom(rollout.result)
+    result.failure.CopyFrom(scored.failure)
+    return replace(rollout, result=result)
 
 
 def _first_reason(errors: Sequence[Exception]) -> Exception:

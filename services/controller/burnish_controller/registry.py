@@ -9,10 +9,8 @@ from collections.abc import Callable, Set
 from burnish.api.job import v1 as job_v1
 from burnish.api.policy import v1 as policy_v1
 from burnish.api.types import v1 as types_v1
-from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import FailedPrecondition
 from burnish_controller.context import JobContext, policy_of, pools_of, stages_of
-from burnish_controller.peers import CALL_SECONDS, patiently
 from burnish_controller.phases import ending
 from burnish_controller.phases.base import PhaseServices
 from burnish_controller.phases.baseline import hold_for_test
@@ -131,23 +129,14 @@ class JobRegistry:
             pools=pools_of(job.spec),
             app=self._connect(job.spec.task_app.uri, key),
             stages=stages_of(job.spec, await services.jobs.templates(job_id)),
+            graph=job.verifier_graph,
             cancelled=job.state == job_v1.JOB_STATE_CANCELLING,
         )
         if job.state not in {job_v1.JOB_STATE_PAUSING, job_v1.JOB_STATE_PAUSED}:
             context.may_run.set()
-        if job.spec.scoring.HasField("verifier_graph"):
-            context.graph = await self._graph(job.spec.scoring.verifier_graph)
         if job.phase > job_v1.JOB_PHASE_BASELINE:
             await hold_for_test(services, context)
         return context
-
-    async def _graph(self, graph: verifier_v1.VerifierGraph) -> str:
-        request = verifier_v1.CreateVerifierGraphRequest(verifier_graph=graph)
-        verifier = self._services.peers.verifier
-        response = await patiently(
-            lambda: verifier.CreateVerifierGraph(request, timeout=CALL_SECONDS)
-        )
-        return response.verifier_graph.name
 
     async def _forget(self, job_id: str) -> None:
         self._building.pop(job_id, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from burnish import templates
@@ -147,15 +146,6 @@ def _mode_problems(spec: job_v1.JobSpec) -> Iterator[str]:
         value = getattr(bootstrap, name)
         if value < 0:
             yield f"`bootstrap.{name}` is {value}; use a number of at least 0"
-    if spec.scoring.HasField("weights"):
-        weights = spec.scoring.weights
-        values = (weights.environment, weights.event, weights.outcome)
-        if any(value < 0 or not math.isfinite(value) for value in values) or sum(values) <= 0:
-            yield "`scoring.weights` must be finite, at least 0, and one of them above 0"
-        if weights.event > 0:
-            yield "`scoring.weights.event` is above 0, but no part gives event rewards; set it to 0"
-        if weights.outcome > 0 and not spec.scoring.HasField("verifier_graph"):
-            yield "`scoring.weights.outcome` is above 0 without a verifier graph; give one or set 0"
 
 
 def spec_warnings(spec: job_v1.JobSpec) -> Iterator[str]:

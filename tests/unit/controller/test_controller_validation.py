@@ -56,10 +56,6 @@ def meta(provider, name):
     )
 
 
-def weights(**fields):
-    return lambda spec: spec.scoring.weights.CopyFrom(types_v1.RewardWeights(**fields))
-
-
 def both(*changes):
     def change(spec):
         for one in changes:
@@ -113,10 +109,6 @@ FAULTS = {
     "mode": (no_mode, ["`offline` is missing"]),
     "threshold": (bootstrap(min_reward=1.5), ["min_reward", "1.5"]),
     "demo sets": (bootstrap(max_demo_sets=-1), ["max_demo_sets", "-1"]),
-    "event weight": (weights(environment=1, event=1), ["event", "set it to 0"]),
-    "outcome weight": (weights(outcome=1), ["outcome", "verifier graph"]),
-    "no weight": (weights(), ["one of them above 0"]),
-    "nan weight": (weights(environment=math.nan), ["finite"]),
     "negative cap": (budget(max_trials=-1), ["budget.max_trials", "-1"]),
     "nan money": (budget(max_cost_usd=math.nan), ["max_cost_usd", "nan"]),
     "role": (budget(max_cost_usd_by_role={"cook": 1}), ["`cook`", "`judge`"]),

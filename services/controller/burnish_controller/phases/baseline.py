@@ -23,6 +23,7 @@ from burnish_controller.phases.base import (
     require_scored,
 )
 from burnish_controller.phases.logs import log_batch, log_component, log_rollouts, seed_scores
+from burnish_controller.scoring import calls_of
 from burnish_controller.store.rollouts import FinishedRollout
 from burnish_controller.task_apps import ask
 
@@ -137,7 +138,7 @@ async def hold_for_test(services: PhaseServices, job: JobContext) -> None:
     rows = 2 * len(job.pools.test)
     account = await services.ledger.account(job.job_id)
     done = await services.rollouts.of_job(job.job_id, phase="baseline")
-    calls = await services.calls.of_scopes([one.result.rollout_id for one in done])
+    calls = await calls_of(services.calls, job, [one.result.rollout_id for one in done])
     worst = NOTHING
     for found in calls.values():
         total = NOTHING

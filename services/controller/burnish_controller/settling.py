@@ -1,0 +1,170 @@
+"""Settles how a job is scored: which version of a graph, which parts, which rubric.
+
+What is settled is stored with the job. A graph that is registered later under the same name, and a
+rubric that the app changes meanwhile, are for later jobs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from burnish import rpc
+from burnish.api.job import v1 as job_v1
+from burnish.api.types import v1 as types_v1
+from burnish.api.verifier import v1 as verifier_v1
+from burnish.errors import InvalidArgument, NotFound, Unimplemented
+from burnish.models import ModelRole, check_model
+from burnish.rubric_forms import read_rubric
+from burnish_controller.ledger.engine import Pricer
+from burnish_controller.peers import CALL_SECONDS, Peers
+from burnish_controller.rewards import RewardPlan, inheriting_judges, modelless_judges, reward_plan
+
+_PLACE = "scoring.verifier_graph"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """How a job would be scored, as far as its spec tells.
+
+    Attributes:
+        graph: The graph, whole; None when there is none or it could not be had.
+        plan: The weights in force.
+        problems: What is wrong, with a fix each.
+    """
+
+    graph: verifier_v1.VerifierGraph | None
+    plan: RewardPlan
+    problems: tuple[str, ...]
+
+
+async def draft(spec: job_v1.JobSpec, peers: Peers, *, price_of: Pricer) -> Draft:
+    """Finds every fault in how a job is to be scored; nothing is stored.
+
+    Raises:
+        Unavailable: The verifier cannot be asked.
+    """
+    scoring = spec.scoring
+    if not scoring.HasField("verifier_graph"):
+        plan = reward_plan(scoring, None)
+        return Draft(graph=None, plan=plan, problems=plan.problems)
+    try:
+        graph = await _graph(scoring.verifier_graph, peers)
+    except (InvalidArgument, NotFound, Unimplemented) as error:
+        # What a graph offers that could not be had is not a second problem.
+        plan = RewardPlan(weights=scoring.weights)
+        return Draft(graph=None, plan=plan, problems=(f"`{_PLACE}`: {error.message}",))
+    plan = reward_plan(scoring, graph)
+    problems = (*plan.problems, *_judge_problems(spec, graph, price_of))
+    return Draft(graph=graph, plan=plan, problems=problems)
+
+
+def settle(job: job_v1.Job, drafted: Draft, *, rubrics: object) -> list[str]:
+    """Puts into a job what it is scored by, and returns what stands in the way.
+
+    Args:
+        job: The job; its output-only fields are set.
+        drafted: How it is to be scored.
+        rubrics: The task app's own, as a JSON value; None when it has none.
+    """
+    job.reward_weights.CopyFrom(drafted.plan.weights)
+    job.warnings.extend(drafted.plan.warnings)
+    if drafted.graph is None:
+        return []
+    options = verifier_v1.JudgeOptions()
+    options.CopyFrom(job.spec.scoring.judge_options)
+    inheriting = inheriting_judges(drafted.graph)
+    if inheriting and not options.rubric_source and not options.HasField("rubric"):
+        problem = _inherit(options, rubrics, inheriting)
+        if problem:
+            return [problem]
+    job.judge_options.CopyFrom(options)
+    job.verifier_graph = drafted.graph.name
+    return []
+
+
+async def register(job: job_v1.Job, drafted: Draft, peers: Peers) -> None:
+    """Registers a graph of the job's own, under a name that its content gives."""
+    if drafted.graph is not None and not job.verifier_graph:
+        request = verifier_v1.CreateVerifierGraphRequest(verifier_graph=drafted.graph)
+        async with rpc.translated():
+            response = await peers.verifier.CreateVerifierGraph(request, timeout=CALL_SECONDS)
+        job.verifier_graph = response.verifier_graph.name
+
+
+def _inherit(options: verifier_v1.JudgeOptions, rubrics: object, inheriting: list[str]) -> str:
+    """Takes the task app's rubric over; returns why that cannot be, or nothing."""
+    named = ", ".join(f"`{node}`" for node in inheriting)
+    if not rubrics:
+        return (
+            f"`{_PLACE}`: judge {named} inherits its rubric, but neither the job nor the task app"
+            " has one; give `judge_options.rubric_source`, or let the app tell its rubrics"
+        )
+    try:
+        read_rubric(rubrics)
+    except InvalidArgument as error:
+        return f"the task app's rubric, which judge {named} inherits: {error.message}"
+    options.rubric_source = json.dumps(rubrics, sort_keys=True).encode()
+    return ""
+
+
+async def _graph(graph: verifier_v1.VerifierGraph, peers: Peers) -> verifier_v1.VerifierGraph:
+    """Returns the graph that is meant: one given whole is checked, a name is looked up."""
+    async with rpc.translated():
+        if graph.nodes:
+            create = verifier_v1.CreateVerifierGraphRequest(
+                verifier_graph=graph, validate_only=True
+            )
+            await peers.verifier.CreateVerifierGraph(create, timeout=CALL_SECONDS)
+            return _unversioned(graph)
+        get = verifier_v1.GetVerifierGraphRequest(name=graph.name)
+        return (await peers.verifier.GetVerifierGraph(get, timeout=CALL_SECONDS)).verifier_graph
+
+
+def _unversioned(graph: verifier_v1.VerifierGraph) -> verifier_v1.VerifierGraph:
+    """Returns a graph without a name: the job's own, known by its content alone."""
+    own = verifier_v1.VerifierGraph()
+    own.CopyFrom(graph)
+    own.ClearField("name")
+    return own
+
+
+def _judge_problems(
+    spec: job_v1.JobSpec, graph: verifier_v1.VerifierGraph, price_of: Pricer
+) -> list[str]:
+    options = spec.scoring.judge_options
+    judges = [node for node in graph.nodes if node.HasField("rubric")]
+    problems = []
+    if options.HasField("model"):
+        models = {"scoring.judge_options.model": options.model} if judges else {}
+    else:
+        models = {f"{_PLACE}.{node.node_id}.model": node.rubric.model for node in judges}
+        without = modelless_judges(graph)
+        if without:
+            named = ", ".join(f"`{node}`" for node in without)
+            problems.append(f"judge {named} has no model; give `scoring.judge_options.model`")
+    for place, model in models.items():
+        if model.model:
+            problems += _model_problems(place, model)
+            problems += _price_problems(spec.budget, place, model, price_of)
+    return problems
+
+
+def _model_problems(place: str, model: types_v1.ModelSpec) -> list[str]:
+    found = check_model(provider=model.provider, model=model.model, role=ModelRole.JUDGE)
+    shown = f"{model.provider}/{model.model}"
+    return [
+        f"`{place}` is `{shown}`, which {one.message}; {one.fix}" for one in found if one.refused
+    ]
+
+
+def _price_problems(
+    budget: job_v1.Budget, place: str, model: types_v1.ModelSpec, price_of: Pricer
+) -> list[str]:
+    capped = budget.HasField("max_cost_usd") or "judge" in budget.max_cost_usd_by_role
+    if not capped or model.HasField("price") or price_of(model, None) is not None:
+        return []
+    return [
+        f"the price of `{place}` (`{model.provider}/{model.model}`) is unknown, so the money cap"
+        " could not be kept; give its `price`"
+    ]
