@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.trace import v1 as trace_v1
-from burnish_controller.ledger.calls import Call, CallState
+from burnish_controller.ledger.calls import Call, CallState, KeptKey
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.store.database import Database
 from burnish_controller.store.events import FINAL_STATES, EventLog
@@ -128,7 +128,8 @@ def remaining(budget: job_v1.BudgetUpdated) -> float | None:
     """Returns the share of a job's caps that is left, in [0, 1]; None when it has none."""
     total = budget.total
     left = []
-    if budget.HasField("max_cost_usd") and budget.max_cost_usd > 0 and total.HasField("cost_usd"):
+    known = total.HasField("cost_usd") and budget.HasField("reserved_usd")
+    if budget.HasField("max_cost_usd") and budget.max_cost_usd > 0 and known:
         left.append(1.0 - (total.cost_usd + budget.reserved_usd) / budget.max_cost_usd)
     if budget.max_tokens > 0:
         left.append(1.0 - (total.input_tokens + total.output_tokens) / budget.max_tokens)
@@ -144,9 +145,9 @@ class MeteredCallStore(CallStore):
         super().__init__(database, writer, tenant=tenant)
         self._metrics = metrics
 
-    async def save(self, call: Call) -> None:
-        """Stores a call as it stands; durable on return."""
-        await super().save(call)
+    async def save(self, call: Call, *, kept: KeptKey | None = None) -> None:
+        """Stores a call as it stands, with the key that the app gave it; durable on return."""
+        await super().save(call, kept=kept)
         self._metrics.call_saved(call)
 
 

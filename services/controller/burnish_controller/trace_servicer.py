@@ -147,22 +147,13 @@ def is_mixed(traces: Sequence[trace_v1.Trace]) -> bool:
 
 
 def _trace(call: Call) -> trace_v1.Trace:
-    usage = types_v1.Usage(
-        input_tokens=call.input_tokens,
-        output_tokens=call.output_tokens,
-        call_count=1,
-        possibly_paid_call_count=call.lost_calls,
-        estimated=call.estimated,
-    )
-    if call.usd is not None:
-        usage.cost_usd = call.usd
     return trace_v1.Trace(
         call_id=call.call_id,
         rollout_id=call.scope,
         policy=f"policies/{call.job_id}",
         call=call.trace,
         reply=call.reply,
-        usage=usage,
+        usage=call.usage,
         failure=call.failure,
         provider=call.model.provider,
         model=call.model.model,

@@ -16,9 +16,12 @@ from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.context import JobContext, pools_of, stages_of
 from burnish_controller.dispatch import Batch, Dispatcher
+from burnish_controller.ledger.books import Pricer
 from burnish_controller.ledger.budget import Caps
 from burnish_controller.ledger.calls import Scope
 from burnish_controller.ledger.engine import CallLedger, LedgerOptions
+from burnish_controller.ledger.purse import Purse, TenantCaps
+from burnish_controller.ledger.shares import Crossing
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
 from burnish_controller.phases.base import PhaseServices
@@ -138,6 +141,10 @@ class Bank:
     stores: Stores
     caps: Caps = field(default_factory=Caps)
     prices: dict[str, types_v1.Price] = field(default_factory=dict)
+    pricer: Pricer | None = None
+    tenant: TenantCaps = field(default_factory=TenantCaps)
+    now: float = 0.0
+    told: list[tuple[str, Crossing]] = field(default_factory=list)
     made: list[CallLedger] = field(default_factory=list)
 
     def ledger(self, *, grace: float = 0.0) -> CallLedger:
@@ -147,10 +154,17 @@ class Bank:
         def price_of(model: types_v1.ModelSpec, read: int | None) -> types_v1.Price | None:
             return self.prices.get(model.model)
 
-        made = CallLedger(
-            self.stores.restarted().calls,
-            LedgerOptions(price_of=price_of, caps_of=caps_of, orphan_grace=grace),
+        async def warn(job_id: str, crossing: Crossing) -> None:
+            self.told.append((job_id, crossing))
+
+        options = LedgerOptions(
+            price_of=self.pricer or price_of,
+            caps_of=caps_of,
+            purse=Purse(self.tenant, wall_clock=lambda: self.now),
+            warn=warn,
+            orphan_grace=grace,
         )
+        made = CallLedger(self.stores.restarted().calls, options)
         self.made.append(made)
         return made
 

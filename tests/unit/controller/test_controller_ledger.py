@@ -273,8 +273,7 @@ async def test_the_finish_of_an_unknown_call_is_refused(bank, call_id):
         await client.finish(call_id)
 
 
-async def test_the_price_of_the_actual_prompt_is_booked_and_the_dearest_reserved(stores, bank):
-    client = await bank.client()
+async def test_the_price_of_the_actual_prompt_is_booked_and_the_dearest_reserved(bank):
     asked: list[int | None] = []
 
     def price_of(model: types_v1.ModelSpec, read: int | None) -> types_v1.Price:
@@ -282,9 +281,8 @@ async def test_the_price_of_the_actual_prompt_is_booked_and_the_dearest_reserved
         dear = read is None or read > 50
         return types_v1.Price(input_usd_per_million=1e6 if dear else 1e3, output_usd_per_million=0)
 
-    client.ledger._options = type(client.ledger._options)(
-        price_of=price_of, caps_of=client.ledger._options.caps_of
-    )
+    bank.pricer = price_of
+    client = await bank.client()
     stepped = types_v1.ModelSpec(provider="google", model="stepped")
     request = ledger_v1.BeginCall(
         job="jobs/job1", scope="r1", attempt=1, request_hash="aa", model=stepped,

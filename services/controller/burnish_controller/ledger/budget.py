@@ -7,8 +7,11 @@ could pass it. A share is held back for the closing test, and only the closing t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+
+from burnish_controller.ledger.purse import Purse
+from burnish_controller.ledger.refusal import BUDGET_EXHAUSTED, PRICE_UNKNOWN, Refusal
 
 ROLES = ("task", "proposer", "judge")
 
@@ -66,24 +69,19 @@ class Caps:
         return self.usd is not None or role in self.usd_by_role
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a reservation was refused.
+class Account:
+    """The running sums of one job. Not safe across threads; one loop owns it.
 
     Attributes:
-        reason: `BUDGET_EXHAUSTED` or `PRICE_UNKNOWN`.
-        message: For a developer to read.
+        caps: The job's limits.
+        purse: Sums and limits of the tenant that the job belongs to.
+        told: Keys of the warnings that were given.
     """
 
-    reason: str
-    message: str
-
-
-class Account:
-    """The running sums of one job. Not safe across threads; one loop owns it."""
-
-    def __init__(self, caps: Caps) -> None:
+    def __init__(self, caps: Caps, purse: Purse | None = None) -> None:
         self.caps = caps
+        self.purse = Purse() if purse is None else purse
+        self.told: set[str] = set()
         self._booked: dict[str, Amount] = defaultdict(lambda: NOTHING)
         self._reserved: dict[str, Amount] = defaultdict(lambda: NOTHING)
         self._held = NOTHING
@@ -109,6 +107,26 @@ class Account:
         """What is reserved for calls in flight, by one role or in all."""
         return self._reserved[role] if role is not None else total(self._reserved.values())
 
+    def binds(self, *roles: str) -> bool:
+        """Whether any cap, the tenant's included, limits the calls of some roles."""
+        return self.purse.caps.bind or self.caps.bind(*roles)
+
+    def standing(self) -> Iterator[tuple[str, float, float]]:
+        """Yields each cap's name, what is booked under it in its unit, and the cap.
+
+        A cap of money is left out while the price of what was spent is unknown.
+        """
+        booked = self.booked()
+        if self.caps.usd is not None and booked.usd is not None:
+            yield "max_cost_usd", booked.usd, self.caps.usd
+        if self.caps.tokens is not None:
+            yield "max_tokens", booked.tokens, self.caps.tokens
+        for role, cap in sorted(self.caps.usd_by_role.items()):
+            mine = self.booked(role)
+            if mine.usd is not None:
+                yield f"max_cost_usd_by_role.{role}", mine.usd, cap
+        yield from self.purse.standing()
+
     def refusal(self, role: str, worst: Amount, *, closing: bool) -> Refusal | None:
         """Says why a call may not be made, or None when it may.
 
@@ -119,7 +137,7 @@ class Account:
         """
         if self.caps.needs_price(role) and worst.usd is None:
             return Refusal(
-                "PRICE_UNKNOWN",
+                PRICE_UNKNOWN,
                 "the job has a money cap and the price of this model is unknown; give its price",
             )
         committed = self.booked() + self.reserved() + worst
@@ -127,12 +145,12 @@ class Account:
             committed = committed + self._held
         if self.caps.tokens is not None and committed.tokens > self.caps.tokens:
             return Refusal(
-                "BUDGET_EXHAUSTED",
+                BUDGET_EXHAUSTED,
                 f"the call could pass the cap of {self.caps.tokens} tokens; raise `max_tokens`",
             )
         if self.caps.usd is not None and (committed.usd is None or committed.usd > self.caps.usd):
             return Refusal(
-                "BUDGET_EXHAUSTED",
+                BUDGET_EXHAUSTED,
                 f"the call could pass the cap of {self.caps.usd} US dollars; raise `max_cost_usd`",
             )
         return self._role_refusal(role, worst)
@@ -163,7 +181,7 @@ class Account:
         committed = self._booked[role] + self._reserved[role] + worst
         if committed.usd is None or committed.usd > cap:
             return Refusal(
-                "BUDGET_EXHAUSTED",
+                BUDGET_EXHAUSTED,
                 f"the call could pass the cap of {cap} US dollars for `{role}`;"
                 f" raise `max_cost_usd_by_role`",
             )

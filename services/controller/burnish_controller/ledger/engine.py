@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
-from burnish.prices import cost, worst_cost
-from burnish_controller.ledger.budget import Account, Amount, Caps
-from burnish_controller.ledger.calls import Call, CallState, Scope
+from burnish_controller.ledger.books import BookOptions, Books, CapsOf, Warn, silent
+from burnish_controller.ledger.books import Pricer as Pricer
+from burnish_controller.ledger.budget import Account
+from burnish_controller.ledger.calls import Call, CallState, KeptKey, Scope
 from burnish_controller.ledger.decisions import parse_call_id, proceed, refused
+from burnish_controller.ledger.purse import Purse
 from burnish_controller.ledger.store import CallStore
 
 ORPHAN_GRACE_SECONDS = 2.0
@@ -21,10 +24,6 @@ _ROLES = {
     ledger_v1.CALL_ROLE_PROPOSER: "proposer",
     ledger_v1.CALL_ROLE_JUDGE: "judge",
 }
-_BYTES_PER_TOKEN = 4
-
-Pricer = Callable[[types_v1.ModelSpec, int | None], types_v1.Price | None]
-CapsOf = Callable[[str], Awaitable[Caps]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +34,23 @@ class LedgerOptions:
         price_of: Price of a model for a prompt of so many tokens, None of them meaning the dearest
             step; None when unknown.
         caps_of: Caps of a job by id.
+        purse: The tenant's limits.
+        warn: Told of a share of a cap that a job has spent; may be told more than once.
         orphan_grace: Seconds that a client whose session broke has to come back.
     """
 
     price_of: Pricer
     caps_of: CapsOf
+    purse: Purse = field(default_factory=Purse)
+    warn: Warn = silent
     orphan_grace: float = ORPHAN_GRACE_SECONDS
+
+
+class _Place(NamedTuple):
+    """Where a call belongs in its scope, and the app's key that is new with it."""
+
+    key: tuple[str, int]
+    kept: KeptKey | None
 
 
 class CallLedger:
@@ -49,7 +59,15 @@ class CallLedger:
     def __init__(self, store: CallStore, options: LedgerOptions) -> None:
         self._store = store
         self._options = options
-        self._accounts: dict[str, Account] = {}
+        self._books = Books(
+            store,
+            BookOptions(
+                price_of=options.price_of,
+                caps_of=options.caps_of,
+                purse=options.purse,
+                warn=options.warn,
+            ),
+        )
         self._scopes: dict[str, Scope] = {}
         self._sessions: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,17 +75,13 @@ class CallLedger:
 
     async def account(self, job_id: str) -> Account:
         """Returns a job's running sums, read from the rows on first use."""
-        known = self._accounts.get(job_id)
+        known = self._books.known(job_id)
         if known is not None:
             return known
-        account = Account(await self._options.caps_of(job_id))
-        sums = await self._store.sums(job_id)
-        if job_id in self._accounts:
-            return self._accounts[job_id]
-        for role, found in sums.items():
-            account.load(role, found.booked)
-            account.reserve(role, found.open)
-        return self._accounts.setdefault(job_id, account)
+        account = await self._books.account(job_id)
+        # What was spent before a restart may not have been told of.
+        self._background(self._books.warn(job_id))
+        return account
 
     async def usage(self, job_id: str) -> Mapping[str, types_v1.Usage]:
         """Returns what a job has used, by role."""
@@ -85,7 +99,8 @@ class CallLedger:
             return
         async with self._rows:
             stored = await self._store.of_scopes([scope.scope_id])
-            scope.take_up(stored.get(scope.scope_id, []))
+            keys = await self._store.keys_of(scope.scope_id)
+            scope.take_up(stored.get(scope.scope_id, []), keys)
             self._scopes[scope.scope_id] = scope
         for call in scope.calls.values():
             if call.state is CallState.OPEN:
@@ -97,7 +112,7 @@ class CallLedger:
 
     def forget(self, job_id: str) -> None:
         """Lets go of the sums of a job that has ended; they are in the rows."""
-        self._accounts.pop(job_id, None)
+        self._books.forget(job_id)
 
     def session_opened(self, client_id: str) -> None:
         """Notes that a client process is there."""
@@ -130,16 +145,19 @@ class CallLedger:
             return await self._begin_outside(asker, request)
         # Read before the decision: between the decision and the reservation nothing may wait.
         account = await self.account(job_id)
-        key = scope.begun.get(asker)
+        key, kept = scope.begun.get(asker), None
         if key is None:
-            key = (request.request_hash, scope.ordinal(request))
+            ordinal, kept = scope.ordinal(request)
+            key = (request.request_hash, ordinal)
             scope.begun[asker] = key
         while True:
             call = scope.calls.get(key)
             if call is None or call.state in {CallState.UNPAID, CallState.LOST}:
-                return await self._reserve(account, asker, request, key)
+                return await self._reserve(account, asker, request, _Place(key, kept))
             call.last_attempt = max(call.last_attempt, request.attempt)
             if call.state is CallState.DONE:
+                if kept is not None:
+                    await self._store.keep(scope.scope_id, kept)
                 return ledger_v1.CallDecision(call_id=call.call_id, replay=call.reply)
             if call.asker == asker:
                 # The session broke before the answer; the reservation may not be durable yet.
@@ -160,7 +178,7 @@ class CallLedger:
         if call is None:
             await self._finish_outside(request, scope_id, key)
             return
-        self._book(await self.account(call.job_id), call, request)
+        self._books.book(await self.account(call.job_id), call, request)
         await self._end(call)
 
     async def close(self) -> None:
@@ -184,17 +202,16 @@ class CallLedger:
         account: Account,
         asker: tuple[str, int],
         request: ledger_v1.BeginCall,
-        key: tuple[str, int],
+        place: _Place,
     ) -> ledger_v1.CallDecision:
         scope = self._scopes[request.scope]
         role = _ROLES.get(request.role, "task")
-        worst = self._worst(request)
-        refusal = account.refusal(role, worst, closing=scope.closing)
+        worst = self._books.worst(request)
+        key, call = place.key, scope.calls.get(place.key)
+        refusal = self._books.refusal(account, role, worst, closing=scope.closing, call=call)
         if refusal is not None:
             scope.refused.setdefault(request.attempt, []).append(refusal.reason)
             return refused(refusal.reason, refusal.message)
-        account.reserve(role, worst)
-        call = scope.calls.get(key)
         if call is None:
             call = Call(
                 scope=scope.scope_id,
@@ -211,12 +228,11 @@ class CallLedger:
                 worst=worst,
             )
             scope.calls[key] = call
-        call.state = CallState.OPEN
+        self._books.reserve(account, call, worst)
         call.client_id, call.sequence = asker
-        call.worst = worst
         call.last_attempt = max(call.last_attempt, request.attempt)
         call.ended = asyncio.Event()
-        await self._store.save(call)
+        await self._store.save(call, kept=place.kept)
         return proceed(call)
 
     async def _finish_outside(
@@ -233,34 +249,12 @@ class CallLedger:
                     f"call `{request.call_id}` was never begun",
                     metadata={"call_id": request.call_id},
                 )
-            self._book(await self.account(call.job_id), call, request)
+            self._books.book(await self.account(call.job_id), call, request)
             await self._end(call)
 
     def _known(self, scope_id: str, key: tuple[str, int]) -> Call | None:
         scope = self._scopes.get(scope_id)
         return None if scope is None else scope.calls.get(key)
-
-    def _book(self, account: Account, call: Call, request: ledger_v1.FinishCall) -> None:
-        failed = request.HasField("failure") or not request.HasField("reply")
-        if call.state is CallState.LOST and (not failed or request.not_sent):
-            account.take_back(call.role, call.worst)
-            account.reserve(call.role, call.worst)
-            call.lost = call.lost - call.worst
-            call.lost_calls -= 1
-        elif call.state is not CallState.OPEN:
-            return
-        if request.HasField("trace"):
-            call.trace = request.trace
-        if failed:
-            call.failure = request.failure
-            self._fail(account, call, paid=not request.not_sent)
-            return
-        call.reply = request.reply
-        call.failure = None
-        actual = self._actual(call, request)
-        account.settle(call.role, call.worst, actual)
-        call.usd = actual.usd
-        call.state = CallState.DONE
 
     async def _end(self, call: Call) -> None:
         """Makes a call's end durable, then wakes who waits, even when its client has left."""
@@ -269,56 +263,13 @@ class CallLedger:
     async def _saved(self, call: Call) -> None:
         await self._store.save(call)
         call.ended.set()
+        await self._books.warn(call.job_id)
 
     def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _worst(self, request: ledger_v1.BeginCall) -> Amount:
-        worst = request.worst_case
-        price = self._price(request.model, None)
-        return Amount(
-            worst.input_tokens + worst.output_tokens,
-            worst_cost(price, input_tokens=worst.input_tokens, output_tokens=worst.output_tokens),
-        )
-
-    def _actual(self, call: Call, request: ledger_v1.FinishCall) -> Amount:
-        if request.HasField("usage"):
-            call.input_tokens = request.usage.input_tokens
-            call.output_tokens = request.usage.output_tokens
-            call.estimated = request.usage.estimated
-        else:
-            # A guess may not pass what was reserved, or it would pass the cap.
-            limit = call.worst.tokens
-            read = len(request.trace.provider_request) // _BYTES_PER_TOKEN
-            call.input_tokens = min(read, limit)
-            written = len(request.reply.body) // _BYTES_PER_TOKEN
-            call.output_tokens = min(written, limit - call.input_tokens)
-            call.estimated = True
-        usage = types_v1.Usage(input_tokens=call.input_tokens, output_tokens=call.output_tokens)
-        if request.HasField("usage"):
-            usage = request.usage
-        usd = cost(self._price(call.model, call.input_tokens), usage)
-        if usd is None and request.usage.HasField("cost_usd"):
-            usd = request.usage.cost_usd
-        if call.estimated and usd is not None and call.worst.usd is not None:
-            usd = min(usd, call.worst.usd)
-        return Amount(call.input_tokens + call.output_tokens, usd)
-
-    def _price(self, model: types_v1.ModelSpec, read: int | None) -> types_v1.Price | None:
-        return model.price if model.HasField("price") else self._options.price_of(model, read)
-
-    def _fail(self, account: Account, call: Call, *, paid: bool) -> None:
-        if paid:
-            account.settle(call.role, call.worst, call.worst)
-            call.lost = call.lost + call.worst
-            call.lost_calls += 1
-            call.state = CallState.LOST
-        else:
-            account.release(call.role, call.worst)
-            call.state = CallState.UNPAID
 
     def _watch_orphan(self, call: Call) -> None:
         self._background(self._orphan(call, call.asker))
@@ -335,5 +286,5 @@ class CallLedger:
                 message="the process that made the call is gone",
                 retryable=True,
             )
-            self._fail(account, call, paid=True)
+            self._books.fail(account, call, paid=True)
             await self._saved(call)

@@ -9,15 +9,16 @@ from sqlalchemy import Connection, RowMapping, func, select
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.ledger.budget import NOTHING, Amount
-from burnish_controller.ledger.calls import Call, CallState
-from burnish_controller.store.database import Database, insert_or_replace
-from burnish_controller.store.tables import calls
+from burnish_controller.ledger.calls import Call, CallState, KeptKey
+from burnish_controller.store.database import Database, insert_or_ignore, insert_or_replace
+from burnish_controller.store.tables import call_keys, calls
 from burnish_controller.store.writer import Writer
 
 _CHANGING = [
-    "state", "client_id", "begin_sequence", "attempt", "worst_tokens", "worst_usd", "input_tokens",
-    "output_tokens", "cost_usd", "estimated", "lost_calls", "lost_tokens", "lost_usd", "stage_id",
-    "reply", "trace", "failure",
+    "state", "client_id", "begin_sequence", "attempt", "day", "worst_tokens", "worst_usd",
+    "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
+    "cost_usd", "estimated", "lost_calls", "lost_tokens", "lost_usd", "stage_id", "reply", "trace",
+    "failure",
 ]  # fmt: skip
 
 
@@ -29,14 +30,37 @@ class CallStore:
         self._writer = writer
         self._tenant = tenant
 
-    async def save(self, call: Call) -> None:
-        """Stores a call as it stands; durable on return."""
+    async def save(self, call: Call, *, kept: KeptKey | None = None) -> None:
+        """Stores a call as it stands, with the key that the app gave it; durable on return."""
         row = _row(call, tenant=self._tenant)
 
         def work(connection: Connection) -> None:
             connection.execute(insert_or_replace(connection, calls, values=_CHANGING), row)
+            if kept is not None:
+                self._keep(connection, call.scope, kept)
 
         await self._writer.write(work)
+
+    async def keep(self, scope: str, kept: KeptKey) -> None:
+        """Stores the key that an app gave a call that was paid for before; durable on return."""
+        await self._writer.write(lambda connection: self._keep(connection, scope, kept))
+
+    async def keys_of(self, scope: str) -> list[KeptKey]:
+        """Returns the keys that an app gave the calls of a scope."""
+        query = select(call_keys).where(
+            call_keys.c.tenant == self._tenant, call_keys.c.scope == scope
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [
+            KeptKey(
+                attempt=row["attempt"],
+                client_key=row["client_key"],
+                request_hash=row["request_hash"],
+                ordinal=row["ordinal"],
+            )
+            for row in rows
+        ]
 
     async def of_scopes(self, scopes: Sequence[str]) -> dict[str, list[Call]]:
         """Returns the calls of each scope that has any, in the order they began."""
@@ -82,6 +106,26 @@ class CallStore:
                 found = found.or_dearer(Amount(row["tokens"], usd))
         return found
 
+    async def days(self) -> dict[int, tuple[float, float]]:
+        """Returns the US dollars booked and reserved by day, as far as prices were known."""
+        is_open = calls.c.state == CallState.OPEN
+        query = (
+            select(
+                calls.c.day,
+                func.sum(calls.c.cost_usd).filter(calls.c.state == CallState.DONE).label("usd"),
+                func.sum(calls.c.lost_usd).label("lost"),
+                func.sum(calls.c.worst_usd).filter(is_open).label("open"),
+            )
+            .where(calls.c.tenant == self._tenant)
+            .group_by(calls.c.day)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return {
+            row["day"]: ((row["usd"] or 0.0) + (row["lost"] or 0.0), row["open"] or 0.0)
+            for row in rows
+        }
+
     async def sums(self, job_id: str) -> Mapping[str, Sums]:
         """Returns what a job has booked, by role; open calls count at their worst case."""
         is_open = calls.c.state == CallState.OPEN
@@ -91,6 +135,9 @@ class CallStore:
                 calls.c.role,
                 func.sum(calls.c.input_tokens).label("input_tokens"),
                 func.sum(calls.c.output_tokens).label("output_tokens"),
+                func.sum(calls.c.cached_tokens).label("cached_tokens"),
+                func.sum(calls.c.cache_write_tokens).label("cache_write_tokens"),
+                func.sum(calls.c.reasoning_tokens).label("reasoning_tokens"),
                 func.sum(calls.c.cost_usd).filter(paid).label("usd"),
                 func.count().filter(paid, calls.c.cost_usd.is_(None)).label("unpriced"),
                 func.count().filter(paid).label("calls"),
@@ -109,6 +156,17 @@ class CallStore:
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return {row["role"]: Sums(row) for row in rows}
+
+    def _keep(self, connection: Connection, scope: str, kept: KeptKey) -> None:
+        row = {
+            "tenant": self._tenant,
+            "scope": scope,
+            "attempt": kept.attempt,
+            "client_key": kept.client_key,
+            "request_hash": kept.request_hash,
+            "ordinal": kept.ordinal,
+        }
+        connection.execute(insert_or_ignore(connection, call_keys), row)
 
 
 class Sums:
@@ -134,6 +192,9 @@ class Sums:
             call_count=row["calls"],
             possibly_paid_call_count=row["lost_calls"] or 0,
             estimated=bool(row["estimated"]),
+            cached_input_tokens=row["cached_tokens"],
+            cache_write_tokens=row["cache_write_tokens"],
+            reasoning_tokens=row["reasoning_tokens"],
         )
         if self.booked.usd is not None:
             self.usage.cost_usd = self.booked.usd
@@ -156,10 +217,15 @@ def _row(call: Call, *, tenant: str) -> dict[str, object]:
         "model": f"{call.model.provider}/{call.model.model}",
         "input_price": call.model.price.input_usd_per_million if priced else None,
         "output_price": call.model.price.output_usd_per_million if priced else None,
+        "price": call.model.price.SerializeToString() if priced else None,
+        "day": call.day,
         "worst_tokens": call.worst.tokens,
         "worst_usd": call.worst.usd,
         "input_tokens": call.input_tokens,
         "output_tokens": call.output_tokens,
+        "cached_tokens": call.cached_tokens,
+        "cache_write_tokens": call.cache_write_tokens,
+        "reasoning_tokens": call.reasoning_tokens,
         "cost_usd": call.usd,
         "estimated": int(call.estimated),
         "lost_calls": call.lost_calls,
@@ -175,7 +241,9 @@ def _row(call: Call, *, tenant: str) -> dict[str, object]:
 def _call(row: RowMapping) -> Call:
     provider, _, name = row["model"].partition("/")
     model = types_v1.ModelSpec(provider=provider, model=name)
-    if row["input_price"] is not None:
+    if row["price"] is not None:
+        model.price.ParseFromString(row["price"])
+    elif row["input_price"] is not None:
         model.price.input_usd_per_million = row["input_price"]
         model.price.output_usd_per_million = row["output_price"]
     return Call(
@@ -191,8 +259,12 @@ def _call(row: RowMapping) -> Call:
         model=model,
         state=CallState(row["state"]),
         worst=Amount(row["worst_tokens"], row["worst_usd"]),
+        day=row["day"],
         input_tokens=row["input_tokens"],
         output_tokens=row["output_tokens"],
+        cached_tokens=row["cached_tokens"],
+        cache_write_tokens=row["cache_write_tokens"],
+        reasoning_tokens=row["reasoning_tokens"],
         usd=row["cost_usd"],
         estimated=bool(row["estimated"]),
         lost_calls=row["lost_calls"],

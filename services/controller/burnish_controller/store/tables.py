@@ -137,10 +137,15 @@ calls = Table(
     Column("model", String, nullable=False),
     Column("input_price", Float, nullable=True),
     Column("output_price", Float, nullable=True),
+    Column("day", Integer, nullable=False, server_default="0"),
+    Column("price", LargeBinary, nullable=True),
     Column("worst_tokens", Integer, nullable=False),
     Column("worst_usd", Float, nullable=True),
     Column("input_tokens", Integer, nullable=False),
     Column("output_tokens", Integer, nullable=False),
+    Column("cached_tokens", Integer, nullable=True),
+    Column("cache_write_tokens", Integer, nullable=True),
+    Column("reasoning_tokens", Integer, nullable=True),
     Column("cost_usd", Float, nullable=True),
     Column("estimated", Integer, nullable=False),
     Column("lost_calls", Integer, nullable=False),
@@ -151,6 +156,17 @@ calls = Table(
     Column("trace", LargeBinary, nullable=True),
     Column("failure", LargeBinary, nullable=True),
     Index("calls_by_job", "tenant", "job_id"),
+)
+
+call_keys = Table(
+    "call_keys",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("scope", String, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("client_key", String, primary_key=True),
+    Column("request_hash", String, primary_key=True),
+    Column("ordinal", Integer, nullable=False),
 )
 
 traces = Table(
