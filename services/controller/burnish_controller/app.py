@@ -14,12 +14,14 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.policy import v1 as policy_v1
 from burnish.api.trace import v1 as trace_v1
+from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import FailedPrecondition
 from burnish.prices import PriceTable
 from burnish_controller import task_apps
 from burnish_controller.creation import JobCreator
 from burnish_controller.dispatch import Dispatcher, DispatchServices
 from burnish_controller.durable import DurableEngine
+from burnish_controller.gateway import ScoringAccounts, ScoringDesk, VerifierGateway
 from burnish_controller.job_servicer import JobServicer, JobServices
 from burnish_controller.ledger.budget import Caps
 from burnish_controller.ledger.engine import CallLedger, LedgerOptions
@@ -96,7 +98,7 @@ class ControllerApp:
         writer.start()
         self._peers = connect_peers(settings)
         self._metrics.expose()
-        stores = _Stores(database, writer, self._metrics)
+        stores = _Stores(database, writer, self._metrics, ScoringAccounts())
         phases = _phases(stores, self._peers, prices, settings=settings, key=key)
         self._ledger = phases.ledger
         secrets = SecretBox(key)
@@ -130,6 +132,11 @@ class ControllerApp:
             interceptor_url=settings.interceptor_url,
         )
         policy_v1.add_PolicyServiceServicer_to_server(policies, grpc_server)
+        desk = ScoringDesk(
+            self._peers, ledger=phases.ledger, calls=phases.calls, accounts=stores.scorings
+        )
+        gateway = VerifierGateway(self._peers, desk)
+        verifier_v1.add_VerifierServiceServicer_to_server(gateway, grpc_server)
         return _add_servicers(grpc_server, phases, registry, creator, traces)
 
     @property
@@ -161,19 +168,19 @@ class _Stores(NamedTuple):
     database: Database
     writer: Writer
     metrics: ControllerMetrics
+    scorings: ScoringAccounts
 
 
 def _phases(
     stores: _Stores, peers: Peers, prices: PriceTable, *, settings: ServiceSettings, key: str
 ) -> PhaseServices:
-    database, writer, metrics = stores
+    database, writer, metrics, scorings = stores
     jobs = JobStore(database, writer, tenant=TENANT)
     events = MeteredEventLog(database, writer, tenant=TENANT, metrics=metrics)
     rollouts = MeteredRolloutStore(database, writer, tenant=TENANT, metrics=metrics)
     calls = MeteredCallStore(database, writer, tenant=TENANT, metrics=metrics)
-    ledger = CallLedger(
-        calls, LedgerOptions(price_of=prices.price_of, caps_of=partial(_caps, jobs))
-    )
+    caps = partial(_caps, jobs, scorings)
+    ledger = CallLedger(calls, LedgerOptions(price_of=prices.price_of, caps_of=caps))
     dispatcher = Dispatcher(
         DispatchServices(
             ledger=ledger,
@@ -219,6 +226,7 @@ def _add_servicers(
         registry=registry,
         results=results,
         creator=creator,
+        rollouts=phases.rollouts,
     )
     job_v1.add_JobServiceServicer_to_server(JobServicer(services), server)
     ledger_v1.add_CallLedgerServiceServicer_to_server(CallLedgerServicer(phases.ledger), server)
@@ -228,10 +236,14 @@ def _add_servicers(
         "burnish.api.ledger.v1.CallLedgerService",
         "burnish.api.policy.v1.PolicyService",
         "burnish.api.trace.v1.TraceService",
+        "burnish.api.verifier.v1.VerifierService",
     )
 
 
-async def _caps(jobs: JobStore, job_id: str) -> Caps:
+async def _caps(jobs: JobStore, scorings: ScoringAccounts, job_id: str) -> Caps:
+    asked = scorings.find(job_id)
+    if asked is not None:
+        return asked
     budget = (await jobs.get(job_id)).spec.budget
     return Caps(
         usd=budget.max_cost_usd if budget.HasField("max_cost_usd") else None,

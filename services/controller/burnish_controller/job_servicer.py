@@ -14,10 +14,12 @@ from burnish.api.job import v1 as job_v1
 from burnish.errors import InvalidArgument
 from burnish.resources import JobName
 from burnish_controller.creation import JobCreator
+from burnish_controller.records import list_rollouts
 from burnish_controller.registry import JobRegistry
 from burnish_controller.results import ResultBuilder
 from burnish_controller.store.events import FINAL_STATES, EventLog
 from burnish_controller.store.jobs import JobStore
+from burnish_controller.store.rollouts import RolloutStore
 
 _HEARTBEAT_SECONDS = 10.0
 _PAGE = 50
@@ -34,6 +36,7 @@ class JobServices:
     registry: JobRegistry
     results: ResultBuilder
     creator: JobCreator
+    rollouts: RolloutStore
 
 
 class JobServicer(job_v1.JobServiceServicer):
@@ -111,6 +114,12 @@ class JobServicer(job_v1.JobServiceServicer):
         """Returns what a job found."""
         result = await self._services.results.build(JobName.parse(request.name).id)
         return job_v1.GetJobResultResponse(result=result)
+
+    async def ListRollouts(
+        self, request: job_v1.ListRolloutsRequest, context: _Context
+    ) -> job_v1.ListRolloutsResponse:
+        """Lists a job's finished rollouts with the parts of their rewards."""
+        return await list_rollouts(self._services.jobs, self._services.rollouts, request)
 
 
 def _ends(event: job_v1.JobEvent) -> bool:

@@ -1,4 +1,4 @@
-"""Search, proposer and verifier in memory: simple, deterministic, and told what to do wrong."""
+"""Search and proposer in memory: simple, deterministic, and told what to do wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from burnish import identity
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
-from burnish.api.verifier import v1 as verifier_v1
 from burnish_controller.pools import expand
 
 Context = aio.ServicerContext[Any, Any]
@@ -187,24 +186,6 @@ class FakeProposer(proposer_v1.ProposerServiceServicer):
     ) -> proposer_v1.ListProposersResponse:
         """Lists itself."""
         return proposer_v1.ListProposersResponse(proposers=[proposer_v1.Proposer(name="fake")])
-
-
-class FakeVerifier(verifier_v1.VerifierServiceServicer):
-    """Takes the app's own reward."""
-
-    async def ScoreRollouts(
-        self, request: verifier_v1.ScoreRolloutsRequest, context: Context
-    ) -> verifier_v1.ScoreRolloutsResponse:
-        """Scores by the environment's reward alone."""
-        scored = []
-        for one in request.rollouts:
-            result = verifier_v1.ScoredRollout(rollout_id=one.rollout_id)
-            if one.HasField("environment_reward"):
-                result.reward.fused = one.environment_reward
-            else:
-                result.failure.reason = "NO_REWARD"
-            scored.append(result)
-        return verifier_v1.ScoreRolloutsResponse(scored_rollouts=scored)
 
 
 def _candidate(choices: Mapping[str, tuple[str, str]]) -> types_v1.Candidate:

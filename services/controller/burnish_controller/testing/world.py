@@ -21,8 +21,9 @@ from burnish.api.verifier import v1 as verifier_v1
 from burnish_controller.app import ControllerApp
 from burnish_controller.ledger.calls import Scope
 from burnish_controller.store.events import FINAL_STATES
-from burnish_controller.testing.peers import FakeProposer, FakeSearch, FakeVerifier
+from burnish_controller.testing.peers import FakeProposer, FakeSearch
 from burnish_controller.testing.program import PRICE, FakeProgram
+from burnish_controller.testing.verifier import FakeVerifier
 from burnish_runtime.ledger_client import LedgerClient
 from burnish_runtime.rollout_token import TokenSealer
 from burnish_runtime.server import ServiceServer
@@ -37,10 +38,12 @@ class World:
 
     Attributes:
         search: The search service.
+        verifier: The verifier.
         program: The task app, and the interceptor that its calls go through.
         jobs: Stub of the job service.
         policies: Stub of the policy service.
         ledger: Stub of the call ledger.
+        graphs: Stub of the verifier service as clients see it.
         target: Where the controller is served.
         state_dir: Where the controller keeps its database.
     """
@@ -48,6 +51,7 @@ class World:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self.search = FakeSearch()  # type: ignore[abstract] # as much as is called
+        self.verifier = FakeVerifier()  # type: ignore[abstract] # as much as is called
         self.program = FakeProgram(TokenSealer(_KEY))
         self._peers: aio.Server | None = None
         self._peers_target = ""
@@ -62,10 +66,7 @@ class World:
         peers = aio.server()
         search_v1.add_SearchServiceServicer_to_server(self.search, peers)
         proposer_v1.add_ProposerServiceServicer_to_server(FakeProposer(), peers)
-        verifier_v1.add_VerifierServiceServicer_to_server(
-            FakeVerifier(),  # type: ignore[abstract] # as much as is called
-            peers,
-        )
+        verifier_v1.add_VerifierServiceServicer_to_server(self.verifier, peers)
         self._peers_target = f"127.0.0.1:{peers.add_insecure_port('127.0.0.1:0')}"
         await peers.start()
         self._peers = peers
@@ -104,10 +105,12 @@ class World:
         self.jobs = job_v1.JobServiceStub(self._channel)
         self.policies = policy_v1.PolicyServiceStub(self._channel)
         self.ledger = ledger_v1.CallLedgerServiceStub(self._channel)
+        self.graphs = verifier_v1.VerifierServiceStub(self._channel)
         self._starts += 1
         self._client = self.client(f"interceptor/{self._starts}")
         await self._client.start()
         self.program.attach(self._client, self.policies)
+        self.verifier.attach(self._client)
 
     async def stop(self) -> None:
         """Stops the controller in order, in the middle of whatever it does."""
@@ -151,6 +154,18 @@ class World:
         request = job_v1.GetJobResultRequest(name=f"jobs/{job_id}")
         async with rpc.translated():
             return (await self.jobs.GetJobResult(request, timeout=_SECONDS)).result
+
+    async def rollouts(self, job_id: str = "job1", **wanted: str) -> list[job_v1.RolloutRecord]:
+        """Returns a job's finished rollouts, page by page."""
+        found: list[job_v1.RolloutRecord] = []
+        request = job_v1.ListRolloutsRequest(job=f"jobs/{job_id}", page_size=20, **wanted)
+        async with rpc.translated():
+            while True:
+                response = await self.jobs.ListRollouts(request, timeout=_SECONDS)
+                found += response.rollouts
+                request.page_token = response.next_page_token
+                if not request.page_token:
+                    return found
 
     async def watch(
         self, job_id: str = "job1", *, after: int = 0
