@@ -161,7 +161,7 @@ async def world(answer: Callable[[Request], Script] | None = None) -> AsyncItera
 
 def usual(request: Request) -> Script:
     """Answers any call: text, or a tool call or JSON when the request has a form for it."""
-    if not request.target.endswith("/chat/completions"):
+    if not request.head.target.endswith("/chat/completions"):
         return _other(request)
     asked = json.loads(request.body)
     stream = asked.get("stream") is True
@@ -229,7 +229,7 @@ def _other(request: Request) -> Script:
             "status": "completed",
         }
         return Script(body=json.dumps(replies.response(output=[call])).encode())
-    if request.target.endswith("/responses") and "text" in asked:
+    if request.head.target.endswith("/responses") and "text" in asked:
         return Script(body=json.dumps(replies.response(ARGUMENTS)).encode())
     return replies.usual(request)
 

@@ -45,7 +45,7 @@ async def test_a_call_is_substituted_journaled_and_answered():
             {"role": "user", "content": "Query: Where is my card?"},
         ]
         assert (sent["model"], sent["temperature"]) == ("gpt-x", 0.0)
-        headers = running.provider.requests[0].headers
+        headers = running.provider.requests[0].head.headers
         assert headers["authorization"] == "Bearer sk-provider-0123456789abcdef"
         finish = running.controller.finished[0]
         assert finish.trace.stage_id == "classify"

@@ -28,7 +28,7 @@ async def test_a_response_is_substituted_and_tells_the_apps_own_instructions():
         assert reply.usage is not None
         assert (reply.usage.input_tokens, reply.usage.output_tokens) == (11, 3)
         sent = running.provider.bodies[0]
-        assert running.provider.requests[0].target == "/v1/responses"
+        assert running.provider.requests[0].head.target == "/v1/responses"
         assert (sent["instructions"], sent["input"], sent["store"]) == (
             "Name it.", "Query: where", False,
         )  # fmt: skip
@@ -119,7 +119,7 @@ def gemini(request: Any) -> Script:
         "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 3},
     }
     body = json.dumps(piece).encode()
-    if "stream" in request.target:
+    if "stream" in request.head.target:
         return Script(body=b"data: " + body + b"\r\n\r\n", content_type="text/event-stream")
     return Script(body=body)
 
@@ -144,9 +144,9 @@ async def test_a_chat_completion_is_made_by_googles_own_api(stream):
         assert text == "card_arrival"
         sent = running.provider.requests[0]
         verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        assert sent.target == f"/v1/models/gpt-x:{verb}"
-        assert sent.headers["x-goog-api-key"].startswith("sk-provider")
-        assert "authorization" not in sent.headers
+        assert sent.head.target == f"/v1/models/gpt-x:{verb}"
+        assert sent.head.headers["x-goog-api-key"].startswith("sk-provider")
+        assert "authorization" not in sent.head.headers
         asked = running.provider.bodies[0]
         assert asked["systemInstruction"] == {"parts": [{"text": "Name it."}]}
         finish = running.controller.finished[0]

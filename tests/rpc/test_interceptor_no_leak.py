@@ -105,7 +105,7 @@ def quoted(request: Any) -> str:
         for inner in value if isinstance(value, list) else ():
             yield from texts(inner)
 
-    return " ".join([*texts(json.loads(request.body)), str(dict(request.headers))])
+    return " ".join([*texts(json.loads(request.body)), str(dict(request.head.headers))])
 
 
 def headers_with(text: str) -> dict[str, str]:

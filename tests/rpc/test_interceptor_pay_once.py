@@ -125,7 +125,7 @@ async def begun(heard: faults.Heard) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("play", [begun, faults.hang])
+@pytest.mark.parametrize("play", [begun, faults.FAULTS["hang"]])
 async def test_an_online_app_that_leaves_ends_the_providers_work_at_once(play, stream):
     weights = [policy_v1.WeightedCandidate(candidate_id=CANDIDATE, weight=1.0)]
     live = policy_v1.Policy(

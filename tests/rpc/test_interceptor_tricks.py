@@ -89,10 +89,10 @@ class Scene:
         assert self.trap.requests == []
         for name, provider in self.providers.items():
             for request in provider.requests:
-                assert request.headers["authorization"] == f"Bearer {KEYS[name]}"
-                assert request.headers.keys() == SENT
-                assert request.headers["host"] in provider.base_url
-                assert request.target == "/v1/chat/completions"
+                assert request.head.headers["authorization"] == f"Bearer {KEYS[name]}"
+                assert request.head.headers.keys() == SENT
+                assert request.head.headers["host"] in provider.base_url
+                assert request.head.target == "/v1/chat/completions"
                 assert not [key for key in KEYS.values() if key.encode() in request.body]
 
 
@@ -204,7 +204,7 @@ async def test_a_base_url_in_a_job_gets_no_key_and_moves_none():
             assert status == 200
         # Only a compatible server may be moved by a job, and it is not told a key.
         assert len(one.trap.requests) == 1
-        assert one.trap.requests[0].headers.keys() == SENT - {"authorization"}
+        assert one.trap.requests[0].head.headers.keys() == SENT - {"authorization"}
         assert [len(one.providers[name].requests) for name in KEYS] == [1, 1, 0]
         assert own not in evil
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from time import perf_counter
 
 from burnish_interceptor.dialects import AppRequest, Shown
-from burnish_interceptor.seen import TraceContext, trace_context
+from burnish_interceptor.seen import trace_context
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -26,7 +26,7 @@ class Asked:
         request: The same, parsed.
         shown: How the answer is shown.
         labels: Header lines that say what the call was taken for.
-        trace: Where it stands in a distributed trace.
+        traceparent: Value of that header of the app's; empty when it sent none.
     """
 
     __slots__ = (
@@ -37,18 +37,18 @@ class Asked:
         "request",
         "request_id",
         "shown",
-        "trace",
+        "traceparent",
     )
 
     request: AppRequest
     shown: Shown
 
-    def __init__(self, request_id: str, body: bytes, *, traceparent: str = "") -> None:
+    def __init__(self, request_id: str, body: bytes, traceparent: str = "") -> None:
         self._since = perf_counter()
         self._spent = 0.0
-        self.trace: TraceContext = trace_context(traceparent, call=request_id[-32:])
         self.request_id = request_id
         self.body = body
+        self.traceparent = traceparent
         self.labels = ""
 
     @property
@@ -56,13 +56,16 @@ class Asked:
         """Seconds that we took so far, while we do not wait."""
         return self._spent + perf_counter() - self._since
 
-    def wait(self) -> None:
-        """Others are waited for from here on."""
-        self._spent += perf_counter() - self._since
+    def wait(self) -> float:
+        """Others are waited for from here on; returns the time, in seconds of `perf_counter`."""
+        now = perf_counter()
+        self._spent += now - self._since
+        return now
 
-    def go_on(self) -> None:
-        """Nobody is waited for from here on."""
-        self._since = perf_counter()
+    def go_on(self) -> float:
+        """Nobody is waited for from here on; returns the time, as `wait` does."""
+        now = self._since = perf_counter()
+        return now
 
     def lines(
         self, content_type: str, *, attempts: int = 1, more: Mapping[str, str] | None = None
@@ -75,7 +78,9 @@ class Asked:
             more: Further headers.
         """
         request_id = self.request_id
-        trace_id, _, span_id, flags = self.trace
+        trace_id, span_id, flags = request_id[-32:], request_id[-32:-16], "01"
+        if self.traceparent:
+            trace_id, _, span_id, flags = trace_context(self.traceparent, call=trace_id)
         overhead = (self._spent + perf_counter() - self._since) * 1000
         return (
             f"{_EVENT_LINES if content_type == EVENTS else _JSON_LINES}"

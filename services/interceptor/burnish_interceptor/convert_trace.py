@@ -52,7 +52,9 @@ def traces_request(
     columns.match_ratios.extend(
         [-1.0 if call.match_ratio is None else call.match_ratio for call in calls]
     )
-    columns.trace_ids.extend([call.trace.trace_id if call.trace else "" for call in calls])
+    columns.trace_ids.extend(
+        [call.trace.trace_id if call.traceparent else call.call_id[-32:] for call in calls]
+    )
     columns.bindings.extend(
         [orjson.dumps(call.bindings) if call.bindings else b"" for call in calls]
     )

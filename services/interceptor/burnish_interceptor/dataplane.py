@@ -26,7 +26,7 @@ from burnish_interceptor.refused import CallRefused
 from burnish_interceptor.routes import Route, Shape, Tail
 from burnish_interceptor.seen import ONLINE
 from burnish_interceptor.telemetry import Recorder
-from burnish_interceptor.transport.exchange import Exchange, Request
+from burnish_interceptor.transport.exchange import Exchange, Head, Request
 from burnish_runtime.rollout_token import RolloutGrant, TokenRefused, TokenSealer
 
 _log = structlog.get_logger("burnish.interceptor.http")
@@ -80,8 +80,8 @@ class DataPlane:
         """Answers one request, whatever happens, or returns what answers it."""
         request_id = f"req_{self._options.rng.getrandbits(128):032x}"
         if self._options.access_log:
-            path = routes.redacted(request.target)
-            _log.debug("request", id=request_id, method=request.method, path=path)
+            path = routes.redacted(request.head.target)
+            _log.debug("request", id=request_id, method=request.head.method, path=path)
         try:
             work = self._route(request, exchange, request_id)
         except Exception as error:
@@ -106,43 +106,54 @@ class DataPlane:
             told = _told(error)
         else:
             _log.error("call_broke", request_id=request_id, exc_info=error)
-            told = _broken()
+            told = app_error.broken()
         self._recorder.metrics.refused(told.status, mode=ONLINE)
         _send_error(exchange, told, request_id)
 
     def _route(self, request: Request, exchange: Exchange, request_id: str) -> Work | None:
-        route = self._routed(request.target)
-        if route is None or request.method != "POST" or route.tail not in _CALLS:
-            return self._other(route, request, exchange, request_id)
+        head = request.head
+        known = head.known
+        if isinstance(known, Arrival):
+            return self._online.serve(
+                known, Asked(request_id, request.body, known.traceparent), exchange
+            )
+        route = self._routed(head.target)
+        if route is None or head.method != "POST" or route.tail not in _CALLS:
+            return self._other(route, head, exchange, request_id)
         grant = self._grant(route)
-        headers = request.headers
-        asked = Asked(request_id, request.body, traceparent=headers.get("traceparent", ""))
+        headers = head.headers
+        asked = Asked(request_id, request.body, headers.get("traceparent", ""))
         if grant is None:
             self._online.authorise(headers)
-            rollout = headers.get("x-burnish-rollout") or route.rollout
-            hint = headers.get("x-burnish-stage", "")
-            arrival = Arrival(asked, route.tail, route.segment, rollout, hint, route.shape)
-            return self._online.serve(arrival, exchange)
+            arrival = head.known = Arrival(
+                tail=route.tail,
+                policy=route.segment,
+                rollout=headers.get("x-burnish-rollout") or route.rollout,
+                hint=headers.get("x-burnish-stage", ""),
+                shape=route.shape,
+                traceparent=asked.traceparent,
+            )
+            return self._online.serve(arrival, asked, exchange)
         asked.request = PARSERS[route.tail](request.body)
         incoming = Incoming(asked=asked, grant=grant, headers=headers, shape=route.shape)
         return self._offline.serve(incoming, exchange)
 
     def _other(
-        self, route: Route | None, request: Request, exchange: Exchange, request_id: str
+        self, route: Route | None, head: Head, exchange: Exchange, request_id: str
     ) -> Work | None:
         """Answers what is no call."""
-        method = request.method
+        method = head.method
         if method == "OPTIONS":
             exchange.send(204, {"allow": _ALLOW}, b"")
             return None
         if route is not None and route.tail is not Tail.OTHER:
             grant = self._grant(route)
             if grant is None:
-                self._online.authorise(request.headers)
+                self._online.authorise(head.headers)
             _require(route.tail is Tail.MODELS and method in ("GET", "HEAD"))
             policy_id = grant.policy if grant is not None else route.segment
             return self._models(policy_id, route.model, exchange, request_id)
-        if request.target.partition("?")[0] not in ("/healthz", "/"):
+        if head.target.partition("?")[0] not in ("/healthz", "/"):
             raise CallRefused(app_error.invalid("no such path", status=404, code="not_found"))
         _require(method in ("GET", "HEAD"))
         exchange.send(200, {"content-type": _JSON}, b'{"status":"ok"}')
@@ -185,12 +196,6 @@ def _told(error: BurnishError) -> AppError:
             "the policy of this URL is not known here", code="policy_unknown", retry_after=5
         )
     return app_error.unavailable("the suite failed to serve the call", code=error.reason.lower())
-
-
-def _broken() -> AppError:
-    return AppError(
-        status=500, kind="server_error", code="internal", message="the suite failed; see its log"
-    )
 
 
 def _send_error(exchange: Exchange, error: AppError, request_id: str) -> None:

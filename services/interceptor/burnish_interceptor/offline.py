@@ -204,7 +204,7 @@ class OfflineCalls:
                 stream=ended.events,
                 usage=ended.usage,
                 problem=ended.problem,
-                trace=asked.trace,
+                traceparent=asked.traceparent,
             )
         )
 

@@ -16,7 +16,7 @@ import structlog
 
 from burnish_interceptor import app_error
 from burnish_interceptor.answers import Answers, Labels
-from burnish_interceptor.asked import lines_of
+from burnish_interceptor.asked import Asked, lines_of
 from burnish_interceptor.dialects import PARSERS, UsageMode
 from burnish_interceptor.online_call import Arrival, OnlineCall, Plan
 from burnish_interceptor.policies.arms import Assignments
@@ -105,7 +105,7 @@ class OnlineCalls:
                 )
             )
 
-    def serve(self, arrival: Arrival, exchange: Exchange) -> Work | None:
+    def serve(self, arrival: Arrival, asked: Asked, exchange: Exchange) -> Work | None:
         """Serves one call, or returns what has to be awaited first.
 
         Raises:
@@ -115,17 +115,19 @@ class OnlineCalls:
         """
         policy = self.parts.policies.known(arrival.policy)
         if policy is None:
-            return self._fetched(arrival, exchange)
-        return self._routed(policy, arrival, exchange)
+            return self._fetched(arrival, asked, exchange)
+        return self._routed(policy, arrival, asked, exchange)
 
-    async def _fetched(self, arrival: Arrival, exchange: Exchange) -> None:
+    async def _fetched(self, arrival: Arrival, asked: Asked, exchange: Exchange) -> None:
         policy = await self.parts.policies.policy(arrival.policy)
-        arrival.asked.go_on()
-        rest = self._routed(policy, arrival, exchange)
+        asked.go_on()
+        rest = self._routed(policy, arrival, asked, exchange)
         if rest is not None:
             await rest
 
-    def _routed(self, policy: Policy, arrival: Arrival, exchange: Exchange) -> Work | None:
+    def _routed(
+        self, policy: Policy, arrival: Arrival, asked: Asked, exchange: Exchange
+    ) -> Work | None:
         if policy.synchronous or policy.learning_baseline:
             # Its calls have a budget, which only the ledger can hold.
             raise CallRefused(
@@ -133,7 +135,7 @@ class OnlineCalls:
                     "this policy serves rollout URLs only", status=403, code="policy_offline"
                 )
             )
-        call = OnlineCall(self, policy, arrival, exchange)
+        call = OnlineCall(self, policy, arrival, asked, exchange)
         stage, arm = call.stage, None
         if stage is not None and stage.optimised:
             lasting = bool(arrival.rollout)

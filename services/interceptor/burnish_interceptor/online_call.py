@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from burnish_interceptor import app_error
@@ -34,23 +34,23 @@ _CLIENT_LEFT = 499
 
 
 class Arrival(NamedTuple):
-    """A call as it came.
+    """What the head of a call says.
 
     Attributes:
-        asked: What the app asks for, not parsed yet.
         tail: Which API.
         policy: Id of the policy.
         rollout: What the candidate is kept for; empty when the app named none.
         hint: Stage id that the app names, or empty.
         shape: Whose URL was called.
+        traceparent: Of the app's trace; empty when it sent none.
     """
 
-    asked: Asked
     tail: Tail
     policy: str
     rollout: str
     hint: str
     shape: Shape
+    traceparent: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,64 +102,77 @@ class OnlineCall(Passage):
     Attributes:
         policy: Policy in force.
         rollout: What the candidate is kept for.
-        shape: Whose URL was called.
         stage: Stage that it was matched to; None when unmatched.
     """
 
     __slots__ = (
+        "_arrival",
         "_bindings",
         "_calls",
         "_form",
+        "_plan",
         "_ratio",
         "_raw",
-        "_repeats",
         "_sent",
-        "_served",
-        "_tail",
         "_text",
         "_time",
         "policy",
         "rollout",
-        "shape",
         "stage",
     )
 
+    _plan: Plan
+    _sent: bytes
+    _time: float
+
     def __init__(
-        self, calls: OnlineCalls, policy: Policy, arrival: Arrival, exchange: Exchange
+        self,
+        calls: OnlineCalls,
+        policy: Policy,
+        arrival: Arrival,
+        asked: Asked,
+        exchange: Exchange,
     ) -> None:
         """Reads the call and recognises its stage.
 
         Raises:
             BadRequest: The body is no call.
         """
-        asked, self._tail, _, rollout, hint, self.shape = arrival
         super().__init__(asked, exchange)
         self._calls = calls
+        self._arrival = arrival
         self.policy = policy
-        self.rollout = rollout or asked.request_id
-        self._form: Form | None = None
-        self._raw: Raw = b""
-        self._text = ""
-        self.stage: Stage | None = None
-        self._ratio: float | None = None
-        self._bindings: Mapping[str, str] | None = None
-        self._repeats = repeats = calls.repeats(policy, self._tail)
+        self.rollout = arrival.rollout or asked.request_id
+        self.stage: Stage | None
+        self._ratio: float | None
+        self._bindings: Mapping[str, str] | None
+        repeats = calls.repeats(policy, arrival.tail)
         repeated = repeats.find(asked.body) if repeats is not None else None
         if repeated is None:
-            request = asked.request = PARSERS[self._tail](asked.body)
+            self._form: Form | None = None
+            self._raw: Raw = b""
+            self._text = ""
+            request = asked.request = PARSERS[arrival.tail](asked.body)
             form = repeats.missed(request) if repeats is not None else None
             if form is not None:
                 form.sure = calls.sure(policy, form)
         else:
-            form, self._raw, self._text = repeated
-            self._form, asked.request, sure = form, form.request, form.sure
-            if sure is not None and self._text:
+            form, self._raw, text = repeated
+            self._form, self._text, asked.request, sure = form, text, form.request, form.sure
+            if sure is not None and text:
                 self.stage, self._ratio = sure.stage, 1.0
-                self._bindings = {**sure.fixed, sure.name: self._text}
+                self._bindings = {**sure.fixed, sure.name: text}
                 return
-        found = calls.recognised(policy, self._conversation(), hint)
-        if found is not None:
+        found = calls.recognised(policy, self._conversation(), arrival.hint)
+        if found is None:
+            self.stage = self._bindings = self._ratio = None
+        else:
             self.stage, self._bindings, self._ratio = found.stage, found.bindings, found.ratio
+
+    @property
+    def shape(self) -> Shape:
+        """Whose URL was called."""
+        return self._arrival.shape
 
     def repeat(self, arm: Arm) -> bool:
         """Sends the call as others of its form and arm were sent; False when none was yet."""
@@ -167,7 +180,7 @@ class OnlineCall(Passage):
         if form is None or form.sure is None or not self._text or self.exchange.left:
             return False
         like = form.sent.get(id(arm))
-        if not isinstance(like, LikeSent) or like.arm is not arm:
+        if type(like) is not LikeSent or like.arm is not arm:
             return False
         self._send(like.plan, b"".join((like.before, self._raw, like.after)))
         return True
@@ -209,9 +222,10 @@ class OnlineCall(Passage):
 
     def _send(self, plan: Plan, body: bytes) -> None:
         asked, calls = self.asked, self._calls
+        self._plan = plan
         self._sent = body
-        asked.shown, asked.labels, self._served = plan.shown, plan.labels, plan.served
-        if self.shape is Shape.GEPA:
+        asked.shown, asked.labels = plan.shown, plan.labels
+        if self._arrival.shape is Shape.GEPA:
             asked.labels += lines_of({"x-gepa-rollout-id": self.rollout})
         self._time = calls.wall_clock()
         self.exchange.on_gone = self._left
@@ -248,15 +262,16 @@ class OnlineCall(Passage):
             plan: The call's plan.
             arm: Arm whose later calls of the form leave likewise; None when that is not sure.
         """
-        asked, form, calls = self.asked, self._form, self._calls
-        if form is not None and self._repeats is not None and not plan.native:
-            around = self._repeats.around(form, edit, plan.forced)
+        asked, form, calls, tail = self.asked, self._form, self._calls, self._arrival.tail
+        repeats = calls.repeats(self.policy, tail) if form is not None else None
+        if form is not None and repeats is not None and not plan.native:
+            around = repeats.around(form, edit, plan.forced)
             if around is not None:
                 if arm is not None:
                     form.sent[id(arm)] = LikeSent(arm, plan, *around)
                 return b"".join((around[0], self._raw, around[1]))
         if form is not None:
-            asked.request = PARSERS[self._tail](asked.body)
+            asked.request = PARSERS[tail](asked.body)
         if plan.native:
             asked.request = calls.parts.providers.spoken(asked.request, plan.model)
         return asked.request.rewritten(edit, plan.forced).body
@@ -278,12 +293,12 @@ class OnlineCall(Passage):
         reply_status, events, usage, problem = told
         self._calls.parts.recorder.put(
             SeenCall(
-                self._served,
+                self._plan.served,
                 asked.request_id,
                 self.rollout,
                 status,
                 self._time,
-                monotonic() - self.sent_at,
+                perf_counter() - self.sent_at,
                 self.first_byte,
                 asked.overhead,
                 asked.body,
@@ -294,7 +309,7 @@ class OnlineCall(Passage):
                 usage,
                 problem,
                 self._ratio,
-                asked.trace,
+                asked.traceparent,
                 self._bindings,
             )
         )

@@ -122,8 +122,7 @@ class Spans:
             call = self._calls.popleft()
             self._bytes -= len(call.app_request) + len(call.reply) + _OVERHEAD_BYTES
             self._measure(call)
-            if call.trace is not None:
-                self._span(call, call.trace)
+            self._span(call, call.trace)
 
     def _span(self, call: SeenCall, told: TraceContext) -> None:
         self._ids.trace_id, self._ids.span_id = int(told.trace_id, 16), int(told.span_id, 16)

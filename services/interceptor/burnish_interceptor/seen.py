@@ -86,7 +86,7 @@ class SeenCall(NamedTuple):
         usage: Tokens in and out; None when the provider did not say.
         problem: Why there is no usable answer.
         match_ratio: How well the messages fitted the stage; None when nothing was compared.
-        trace: Where it stands in a distributed trace.
+        traceparent: Value of that header of the app's; empty when it sent none.
         bindings: Values of the stage's wildcards.
     """
 
@@ -106,8 +106,13 @@ class SeenCall(NamedTuple):
     usage: tuple[int, int] | None = None
     problem: Problem | None = None
     match_ratio: float | None = None
-    trace: TraceContext | None = None
+    traceparent: str = ""
     bindings: Mapping[str, str] | None = None
+
+    @property
+    def trace(self) -> TraceContext:
+        """Where it stands in a distributed trace."""
+        return trace_context(self.traceparent, call=self.call_id[-32:])
 
     def without_bodies(self) -> SeenCall:
         """Returns the call without what was said in it."""

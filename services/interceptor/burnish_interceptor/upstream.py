@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import asyncio
 from collections.abc import Mapping
-from time import monotonic
+from time import perf_counter
 from types import MappingProxyType
 
 from burnish_interceptor import ended as ends
@@ -37,7 +37,7 @@ class Passage(abc.ABC):
     Attributes:
         asked: The app's call.
         exchange: Takes the answer.
-        sent_at: Monotonic seconds when the call was sent.
+        sent_at: Seconds of `perf_counter` when the call was sent.
         first_byte: Seconds from there to the first byte of the reply; 0 when there was none.
     """
 
@@ -77,9 +77,8 @@ class Passage(abc.ABC):
 
     def begin(self, client: Client, origin: Origin, data: Data) -> None:
         """Sends the call."""
-        self.sent_at = monotonic()
         self._call = client.send(origin, data, self)
-        self.asked.wait()
+        self.sent_at = self.asked.wait()
 
     def leave(self) -> None:
         """Ends the call at once, since nobody waits for its answer any more."""
@@ -91,7 +90,7 @@ class Passage(abc.ABC):
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """Takes the head of the reply."""
-        self.first_byte = monotonic() - self.sent_at
+        self.first_byte = perf_counter() - self.sent_at
         self._status, self._headers = status, headers
         asked = self.asked
         if status == 200 and asked.request.stream and ends.is_events(headers):

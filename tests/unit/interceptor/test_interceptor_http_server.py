@@ -13,8 +13,8 @@ POST = b"POST /x HTTP/1.1\r\nhost: h\r\n"
 
 
 async def echo(request: Any, exchange: Any) -> None:
-    headers = {"content-type": "text/plain", "x-target": request.target}
-    exchange.send(200, headers, request.method.encode() + b":" + request.body)
+    headers = {"content-type": "text/plain", "x-target": request.head.target}
+    exchange.send(200, headers, request.head.method.encode() + b":" + request.body)
 
 
 @asynccontextmanager
@@ -86,9 +86,9 @@ async def test_pipelined_requests_are_answered_in_order_one_at_a_time():
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.05 if request.target == "/1" else 0)
+        await asyncio.sleep(0.05 if request.head.target == "/1" else 0)
         running -= 1
-        exchange.send(200, {}, request.target.encode())
+        exchange.send(200, {}, request.head.target.encode())
 
     requests = b"".join(b"GET /%d HTTP/1.1\r\nhost: h\r\n\r\n" % i for i in range(1, 21))
     async with serving(slow_first) as (_, address):

@@ -10,7 +10,7 @@ import burnish_interceptor
 from burnish.errors import FailedPrecondition
 from burnish_interceptor import genai, spans, testing
 from burnish_interceptor.calls import Problem
-from burnish_interceptor.seen import SeenCall, Served, trace_context
+from burnish_interceptor.seen import SeenCall, Served
 
 pytest.importorskip("opentelemetry.sdk")
 
@@ -56,7 +56,7 @@ REPLY = {
 def call(traceparent="", **more):
     given = {
         "served": SERVED,
-        "call_id": "c1",
+        "call_id": f"req_{OWN}",
         "rollout_id": "roll-1",
         "status": 200,
         "start_time": 1_700_000_000.0,
@@ -67,7 +67,7 @@ def call(traceparent="", **more):
         "reply": json.dumps(REPLY).encode(),
         "reply_status": 200,
         "usage": (11, 3),
-        "trace": trace_context(traceparent, call=OWN),
+        "traceparent": traceparent,
         **more,
     }
     return SeenCall(**given)

@@ -27,16 +27,17 @@ SERVED = Served(
 
 
 def call(number=0, size=0, **more):
-    return SeenCall(
-        served=SERVED,
-        call_id=f"call-{number}",
-        rollout_id="roll",
-        status=200,
-        start_time=1_700_000_000.25,
-        latency=0.5,
-        app_request=b"x" * size,
+    given = {
+        "served": SERVED,
+        "call_id": f"call-{number}",
+        "rollout_id": "roll",
+        "status": 200,
+        "start_time": 1_700_000_000.25,
+        "latency": 0.5,
+        "app_request": b"x" * size,
         **more,
-    )
+    }
+    return SeenCall(**given)
 
 
 def written(seen, kept):
@@ -187,7 +188,7 @@ def test_a_trace_holds_the_call_and_of_the_providers_request_what_is_asked_for(k
         usage=(1_000, 500),
         match_ratio=0.0,
         overhead=0.000123,
-        trace=trace_context("", call="ab" * 16),
+        call_id="req_" + "ab" * 16,
         bindings={"query": "where"},
     )
     message = written(seen, kept)

@@ -102,6 +102,9 @@ def matching(pattern: re.Pattern[str]) -> Rule:
     return lambda value: value if isinstance(value, str) and pattern.fullmatch(value) else None
 
 
+FINGERPRINT = matching(re.compile(r"[A-Za-z0-9_.:\-]{1,64}"))
+
+
 def one_of(*values: str) -> Rule:
     """Allows one of a few strings."""
     known = frozenset(values)

@@ -1,19 +1,19 @@
 """Chat completions as the app is given them, whole and as events.
 
-The usual forms take a short path of their own, because they are most of the traffic; anything else
-goes through the rules. Either way only what is named here is passed on. Reasoning text is not,
+The usual forms take a short path, because they are most of the traffic; anything else goes through
+the rules. Either way only what is named here is passed on. Reasoning text is not,
 because models quote their instructions in it.
 """
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 import orjson
 
-from burnish_interceptor.dialects import sse
+from burnish_interceptor.dialects import chat_usual, sse
 from burnish_interceptor.dialects.allow import (
+    FINGERPRINT,
     ID,
     Json,
     NotAnAnswer,
@@ -31,16 +31,9 @@ from burnish_interceptor.dialects.allow import (
 )
 from burnish_interceptor.dialects.dialect import Tokens
 from burnish_interceptor.dialects.stream import AnswerStream
-from burnish_interceptor.dialects.usage import CHAT, UsageRule, tokens
+from burnish_interceptor.dialects.usage import CHAT, EXACT, UsageRule, tokens
 
 _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
-_FINISHED = {reason: reason.encode() for reason in _FINISH_REASONS}
-_PLAIN_CHOICE = (
-    b'{"index":%d,"message":{"role":"assistant","content":%b%b},"logprobs":null,'
-    b'"finish_reason":"%b"}'
-)
-_RICH = frozenset({"tool_calls", "function_call", "audio", "annotations", "refusal"})
-FINGERPRINT = matching(re.compile(r"[A-Za-z0-9_.:\-]{1,64}"))
 SERVICE_TIER = one_of("auto", "default", "flex", "scale", "priority", "on_demand")
 
 
@@ -55,14 +48,16 @@ def completion(body: bytes, *, model: str, usage: UsageRule | None) -> tuple[byt
     Raises:
         NotAnAnswer: The body is no JSON object with a list of choices, or none was made.
     """
+    if usage is EXACT:
+        usual = chat_usual.completion(body, model=model)
+        if usual is not None:
+            return usual
     data = parsed(body)
     choices = data.get("choices")
     if type(choices) is not list or not choices:
         raise NotAnAnswer
-    listed = _plain_choice(choices[0]) if len(choices) == 1 else None
-    if listed is None:
-        shown = [one for choice in choices if (one := _rich_choice(choice)) is not None]
-        listed = orjson.dumps(shown)[1:-1]
+    shown = [one for choice in choices if (one := _rich_choice(choice)) is not None]
+    listed = orjson.dumps(shown)[1:-1]
     used = data.get("usage")
     told = usage.shown(used, CHAT) if usage is not None else None
     tail = b"]}" if told is None else b'],"usage":%b}' % orjson.dumps(told)
@@ -98,6 +93,9 @@ class ChatStream(AnswerStream):
                 raise NotAnAnswer
             self._done = True
             return None
+        if self._head and (plain := chat_usual.piece(data)) is not None:
+            self._chosen = True
+            return self._head + plain
         source = parsed(data)
         choices = source.get("choices")
         if source.get("error"):
@@ -111,8 +109,6 @@ class ChatStream(AnswerStream):
             self._head = b"data: " + _head("chat.completion.chunk", source, self._model)
         if choices:
             self._chosen = True
-        if len(choices) == 1 and (plain := _plain_delta(choices[0])) is not None and not used:
-            return self._head + plain
         return self._rich(choices, used)
 
     def _rich(self, choices: list[Json], used: Json) -> bytes | None:
@@ -126,27 +122,6 @@ class ChatStream(AnswerStream):
             return None
         usage = b'],"usage":' + orjson.dumps(told) if told is not None else b"]"
         return self._head + orjson.dumps(shown)[1:-1] + usage + b"}\n\n"
-
-
-def _plain_delta(choice: Json) -> bytes | None:
-    """Returns the end of an event that holds nothing but a piece of text; None for any other."""
-    try:
-        delta, index = choice["delta"], choice["index"]
-        content = delta["content"]
-        if (
-            type(content) is str
-            and type(index) is int
-            and choice.get("finish_reason") is None
-            and choice.get("logprobs") is None
-            and (len(delta) == 1 or (_RICH.isdisjoint(delta) and "role" not in delta))
-        ):
-            return b'{"index":%d,"delta":{"content":%b},"finish_reason":null}]}\n\n' % (
-                index,
-                orjson.dumps(content),
-            )
-    except (KeyError, TypeError, AttributeError):
-        return None
-    return None
 
 
 def _head(kind: str, data: dict[str, Json], model: str) -> bytes:
@@ -175,28 +150,6 @@ def _frame(model: str, fingerprint: str | None, tier: str | None) -> bytes:
     }
     known = {name: value for name, value in told.items() if value is not None}
     return orjson.dumps(known)[1:-1] + b","
-
-
-def _plain_choice(choice: Json) -> bytes | None:
-    """Returns a choice of a whole answer that holds nothing but a text; None for any other."""
-    try:
-        message, reason, index = choice["message"], choice["finish_reason"], choice["index"]
-        content = message["content"]
-        if (
-            type(content) is str
-            and type(index) is int
-            and choice.get("logprobs") is None
-            and not any(map(message.get, _RICH))
-        ):
-            return _PLAIN_CHOICE % (
-                index,
-                orjson.dumps(content),
-                b',"refusal":null' if "refusal" in message else b"",
-                _FINISHED.get(reason, b"stop"),
-            )
-    except (KeyError, TypeError, AttributeError):
-        return None
-    return None
 
 
 def _finish_reason(value: Json) -> str:

@@ -10,6 +10,7 @@ import orjson
 from burnish_interceptor.dialects import body as bodies
 from burnish_interceptor.dialects import sse
 from burnish_interceptor.dialects.allow import (
+    FINGERPRINT,
     Json,
     NotAnAnswer,
     fields,
@@ -21,7 +22,6 @@ from burnish_interceptor.dialects.allow import (
     text,
 )
 from burnish_interceptor.dialects.body import Body
-from burnish_interceptor.dialects.chat_reply import FINGERPRINT
 from burnish_interceptor.dialects.dialect import BadRequest, Forced, Outgoing, Shown, Tokens
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.dialects.usage import CHAT, UsageRule, tokens

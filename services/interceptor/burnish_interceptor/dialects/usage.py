@@ -13,7 +13,7 @@ from burnish_interceptor.prompts.edit import Message
 BYTES_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
 # No call has more; a provider that says so is wrong, and would spoil the books.
-_MOST_TOKENS = 10**9
+MOST_TOKENS = 10**9
 
 Json = Any
 
@@ -88,7 +88,7 @@ class UsageRule:
             messages: What the app sent itself.
         """
         if mode is UsageMode.EXACT:
-            return _EXACT
+            return EXACT
         if mode is UsageMode.OFF:
             return None
         return cls(sum(_estimated(message.text) for message in messages))
@@ -120,13 +120,13 @@ def _usual(usage: Mapping[str, Json], words: Words) -> bool:
     counts = 0
     for name, value in usage.items():
         if type(value) is int:
-            counts += name in words.counts and 0 <= value <= _MOST_TOKENS
+            counts += name in words.counts and 0 <= value <= MOST_TOKENS
         elif type(value) is dict:
             known = words.details.get(name)
             if known is None:
                 return False
             for inner, number in value.items():
-                if inner not in known or type(number) is not int or not 0 <= number <= _MOST_TOKENS:
+                if inner not in known or type(number) is not int or not 0 <= number <= MOST_TOKENS:
                     return False
             counts += 1
         else:
@@ -144,10 +144,10 @@ def tokens(usage: Json, words: Words) -> Tokens | None:
 
 def count(value: Json) -> int | None:
     """Returns a number of tokens, or None for what cannot be one."""
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
-_EXACT = UsageRule()
+EXACT = UsageRule()
 
 
 def _details(

@@ -139,7 +139,7 @@ def tool_events(arguments: str = '{"intent":"card_arrival"}') -> bytes:
 def usual(request: Request) -> Script:
     """Returns a usual answer to a call of any API."""
     asked = json.loads(request.body)
-    api = request.target.rpartition("/v1/")[2]
+    api = request.head.target.rpartition("/v1/")[2]
     events = asked.get("stream") is True
     if api == "responses":
         body = response_events() if events else _dumps(response())

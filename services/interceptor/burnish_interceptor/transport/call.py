@@ -17,7 +17,7 @@ class Sink(Protocol):
     """
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
-        """Takes the head; names are in lower case."""
+        """Takes the head, with those of its headers that are ever read, in lower case."""
 
     def data(self, data: bytes) -> None:
         """Takes a piece of the body."""

@@ -108,7 +108,9 @@ class Client:
     def again(self, call: Call) -> None:
         """Sends a call on a fresh connection."""
         if self._closed:
-            call.fail(UpstreamFailure("UPSTREAM_CLOSED", not_sent=True))
+            # Later, as any other failure: whoever sends does not have its handle yet.
+            failure = UpstreamFailure("UPSTREAM_CLOSED", not_sent=True)
+            asyncio.get_running_loop().call_soon(call.fail, failure)
             return
         task = asyncio.ensure_future(self._connect(call))
         self._connects.add(task)
@@ -116,22 +118,12 @@ class Client:
 
     def _pooled(self, origin: Origin) -> UpstreamConnection | None:
         idle = self._idle.get(origin)
-        if not idle:
-            return None
-        now = asyncio.get_running_loop().time()
-        oldest, eldest = now - self.timeouts.idle, now - self.timeouts.age
         while idle:
             connection = idle.pop()
-            fresh = connection.idle_since > oldest and connection.opened_at > eldest
-            if fresh and not connection.closed:
+            if connection.fresh:
                 return connection
             connection.abort()
         return None
-
-    def _stale(self, connection: UpstreamConnection, now: float) -> bool:
-        timeouts = self.timeouts
-        unused, age = now - connection.idle_since, now - connection.opened_at
-        return unused > timeouts.idle or age > timeouts.age
 
     async def _connect(self, call: Call) -> None:
         """Connects and sends a call; tells its sink when that fails."""
@@ -199,7 +191,7 @@ class Client:
         for connection in tuple(self._open):
             connection.check(now)
         for origin, idle in tuple(self._idle.items()):
-            kept = [one for one in idle if not one.closed and not self._stale(one, now)]
+            kept = [one for one in idle if one.fresh]
             for connection in set(idle) - set(kept):
                 connection.abort()
             if kept:

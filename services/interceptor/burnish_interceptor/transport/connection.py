@@ -13,7 +13,7 @@ from typing import cast
 import httptools
 
 from burnish_interceptor.transport import heads
-from burnish_interceptor.transport.exchange import REASONS, Exchange, Request
+from burnish_interceptor.transport.exchange import REASONS, Exchange, Head, Request
 from burnish_interceptor.transport.heads import Refused
 from burnish_interceptor.transport.host import Host
 from burnish_interceptor.transport.limits import (
@@ -163,24 +163,24 @@ class Connection(asyncio.Protocol):
         if self._phase == _BODY:
             return  # A trailer: nothing in it is asked for, and it must not change the head.
         key = heads.name(name)
-        headers = self._request.headers
+        headers = self._head.headers
         if key in heads.FRAMING and key in headers:
             raise Refused(400)
         headers[key] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         """Checks the head before any byte of the body is kept."""
-        request, parser = self._request, self._parser
-        request.method = parser.get_method().decode("latin-1")
-        request.target = self._target.decode("latin-1")
+        head, parser = self._head, self._parser
+        head.method = parser.get_method().decode("latin-1")
+        head.target = self._target.decode("latin-1")
         if parser.should_upgrade():
             return
         version = parser.get_http_version()
-        request.chunked_reply = version == "1.1"
-        request.keep_alive = version == "1.1" and parser.should_keep_alive()
-        if status := heads.refusal(request, version):
+        head.chunked_reply = version == "1.1"
+        head.keep_alive = version == "1.1" and parser.should_keep_alive()
+        if status := heads.refusal(head, version):
             raise Refused(status)
-        expects = "expect" in request.headers and version == "1.1"
+        expects = "expect" in head.headers and version == "1.1"
         if expects and self._exchange is None and not self._waiting:
             self.write(_CONTINUE)
         self._phase, self._since = _BODY, self._touched
@@ -197,8 +197,8 @@ class Connection(asyncio.Protocol):
         if self._parser.should_upgrade():
             return
         body = self._body
-        self._request.body = body[0] if len(body) == 1 else b"".join(body)
-        self._waiting.append(self._request)
+        whole = body[0] if len(body) == 1 else b"".join(body)
+        self._waiting.append(Request(self._head, whole))
         self._phase, self._since = _IDLE, self._touched
 
     # What exchanges and the server use.
@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _new_request(self) -> None:
-        self._request = Request()
+        self._head = Head()
         self._target = b""
         self._body: list[bytes] = []
         self._size = self._header_count = self._header_bytes = self._raw = 0
@@ -285,13 +285,13 @@ class Connection(asyncio.Protocol):
 
         The parser stops behind the head of such a request, so a fresh one is given that head anew.
         """
-        request = self._request
-        if request.method == "CONNECT":
+        asked = self._head
+        if asked.method == "CONNECT":
             self._refuse(405)
             return
         offer = ("upgrade", "connection", "http2-settings")
-        lines = [f"{k}: {v}" for k, v in request.headers.items() if k not in offer]
-        head = "\r\n".join([f"{request.method} {self._target.decode('latin-1')} HTTP/1.1", *lines])
+        lines = [f"{k}: {v}" for k, v in asked.headers.items() if k not in offer]
+        head = "\r\n".join([f"{asked.method} {self._target.decode('latin-1')} HTTP/1.1", *lines])
         self._parser = httptools.HttpRequestParser(self)
         self.data_received(f"{head}\r\n\r\n".encode("latin-1") + rest)
 
@@ -300,7 +300,7 @@ class Connection(asyncio.Protocol):
         self._handing = True
         while self._waiting and self._exchange is None and not self.lost:
             request = self._waiting.popleft()
-            exchange = self._exchange = Exchange(self, request)
+            exchange = self._exchange = Exchange(self, request.head)
             self._server.run(request, exchange)
             if self._half_closed and not exchange.ended:
                 exchange.gone()

@@ -15,27 +15,37 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 Hook = Callable[[], None]
 
 
-class Request:
-    """A request with its whole body.
+class Head:
+    """The head of a request. Requests that repeat it but for the length of their body share it.
 
     Attributes:
         method: In upper case.
         target: Path and query as they came.
-        headers: By lower-case name.
-        body: All of it.
+        headers: By lower-case name; `content-length` is that of the first request.
         keep_alive: Whether the connection goes on after the answer.
         chunked_reply: Whether the client reads chunks.
+        known: Whatever the handler keeps of what it read here, for the requests that repeat it.
     """
 
-    __slots__ = ("body", "chunked_reply", "headers", "keep_alive", "method", "target")
+    __slots__ = ("chunked_reply", "headers", "keep_alive", "known", "method", "target")
 
     def __init__(self) -> None:
         self.method = ""
         self.target = ""
         self.headers: dict[str, str] = {}
-        self.body = b""
         self.keep_alive = True
         self.chunked_reply = True
+        self.known: object = None
+
+
+class Request:
+    """A request with its whole body."""
+
+    __slots__ = ("body", "head")
+
+    def __init__(self, head: Head, body: bytes) -> None:
+        self.head = head
+        self.body = body
 
 
 class Wire(Protocol):
@@ -78,7 +88,8 @@ class Exchange:
     __slots__ = (
         "_chunked",
         "_connection",
-        "_request",
+        "_head",
+        "_keep_alive",
         "ended",
         "left",
         "on_gone",
@@ -88,9 +99,10 @@ class Exchange:
         "started",
     )
 
-    def __init__(self, connection: Wire, request: Request) -> None:
+    def __init__(self, connection: Wire, head: Head) -> None:
         self._connection = connection
-        self._request = request
+        self._head = head
+        self._keep_alive = head.keep_alive
         self._chunked = False
         self.started = False
         self.ended = False
@@ -116,8 +128,8 @@ class Exchange:
         if self.ended:
             return
         self.started = True
-        head = self._head(status, headers, f"content-length: {len(body)}\r\n")
-        self._connection.write(head if self._request.method == "HEAD" else head + body)
+        head = self._begun(status, headers, f"content-length: {len(body)}\r\n")
+        self._connection.write(head if self._head.method == "HEAD" else head + body)
         self._over()
 
     def start(self, status: int, headers: Mapping[str, str] | str) -> None:
@@ -125,11 +137,11 @@ class Exchange:
         if self.ended:
             return
         self.started = True
-        self._chunked = self._request.chunked_reply
+        self._chunked = self._head.chunked_reply
         if not self._chunked:
-            self._request.keep_alive = False
+            self._keep_alive = False
         framing = "transfer-encoding: chunked\r\n" if self._chunked else ""
-        self._connection.write(self._head(status, headers, framing))
+        self._connection.write(self._begun(status, headers, framing))
 
     def write(self, data: bytes) -> None:
         """Sends a piece of the body at once."""
@@ -172,15 +184,15 @@ class Exchange:
     def _over(self) -> None:
         self.ended = True
         self.on_gone = self.on_pause = self.on_resume = self.on_silence = None
-        self._connection.answered(keep_alive=self._request.keep_alive)
+        self._connection.answered(keep_alive=self._keep_alive)
 
-    def _head(self, status: int, headers: Mapping[str, str] | str, framing: str) -> bytes:
+    def _begun(self, status: int, headers: Mapping[str, str] | str, framing: str) -> bytes:
         if self._connection.ending:
-            self._request.keep_alive = False
+            self._keep_alive = False
         lines = headers
         if not isinstance(lines, str):
             lines = "".join([f"{name}: {value}\r\n" for name, value in lines.items()])
-        close = "" if self._request.keep_alive else "connection: close\r\n"
+        close = "" if self._keep_alive else "connection: close\r\n"
         return f"{_status_line(status)}{lines}{framing}{close}\r\n".encode("latin-1")
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from burnish_interceptor.transport.exchange import Request
+from burnish_interceptor.transport.exchange import Head, Request
 from burnish_interceptor.transport.limits import MAX_BODY_BYTES
 
 FRAMING = frozenset({"content-length", "transfer-encoding", "host"})
 """Headers that may come once only, because two readers could choose differently."""
+_READ = frozenset(
+    {
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "retry-after",
+        "retry-after-ms",
+        "transfer-encoding",
+        "x-should-retry",
+    }
+)
 _VERSIONS = frozenset({"1.0", "1.1"})
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,8})[ \t]*\r\n", re.IGNORECASE)
 _MAX_DIGITS = 8
@@ -29,9 +40,19 @@ def name(raw: bytes) -> str:
     return raw.decode("latin-1").lower()
 
 
-def refusal(request: Request, version: str) -> int:
+@lru_cache(maxsize=1024)
+def told(raw: bytes) -> str:
+    """Returns the name of an answer's header in lower case; empty when nobody reads it.
+
+    Providers send dozens that are not worth a copy each.
+    """
+    found = raw.decode("latin-1").lower()
+    return found if found in _READ else ""
+
+
+def refusal(asked: Head, version: str) -> int:
     """Returns the status to refuse a head with; 0 when it is in order."""
-    headers = request.headers
+    headers = asked.headers
     coding = headers.get("transfer-encoding")
     length = headers.get("content-length")
     if version not in _VERSIONS:
@@ -43,7 +64,7 @@ def refusal(request: Request, version: str) -> int:
             return 501
     if version == "1.1" and "host" not in headers:
         return 400
-    if not request.target.startswith("/") and request.target != "*":
+    if not asked.target.startswith("/") and asked.target != "*":
         return 400  # Nobody proxies through us: a target that names a host is a trick or a mistake.
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         return 415
@@ -65,12 +86,12 @@ class Template:
     it that the parser has not read before.
     """
 
-    __slots__ = ("_after", "_before", "_request")
+    __slots__ = ("_after", "_before", "_head")
 
-    def __init__(self, before: bytes, after: bytes, request: Request) -> None:
+    def __init__(self, before: bytes, after: bytes, head: Head) -> None:
         self._before = before
         self._after = after
-        self._request = request
+        self._head = head
 
     @classmethod
     def of(cls, data: bytes, request: Request) -> Template | None:
@@ -82,27 +103,22 @@ class Template:
         """
         end = data.find(b"\r\n\r\n") + 4
         length = _LENGTH.search(data, 0, end)
-        usual = request.keep_alive and "expect" not in request.headers
+        usual = request.head.keep_alive and "expect" not in request.head.headers
         if length is None or not usual or len(data) - end != len(request.body):
             return None
-        return cls(data[: length.start(1)], data[length.end(1) : end], request)
+        return cls(data[: length.start(1)], data[length.end(1) : end], request.head)
 
     def read(self, data: bytes) -> Request | None:
         """Returns the request when the data is exactly one like the first, else None."""
-        if not data.startswith(self._before):
+        before, after = self._before, self._after
+        if not data.startswith(before):
             return None
-        start = len(self._before)
+        start = len(before)
         end = data.find(b"\r", start, start + _MAX_DIGITS + 1)
-        if end < 0 or not data.startswith(self._after, end):
+        if end < 0 or not data.startswith(after, end):
             return None
         digits = data[start:end]
-        body = end + len(self._after)
+        body = end + len(after)
         if not digits.isdigit() or int(digits) != len(data) - body:
             return None
-        first = self._request
-        request = Request()
-        request.method = first.method
-        request.target = first.target
-        request.headers = {**first.headers, "content-length": digits.decode()}
-        request.body = data[body:]
-        return request
+        return Request(self._head, data[body:])

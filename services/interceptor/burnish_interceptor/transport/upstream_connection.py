@@ -78,6 +78,13 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether no further call can be sent."""
         return self._failure is not None or self._transport is None or self._transport.is_closing()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether it can carry another call, going by its age and by how long it was idle."""
+        now, timeouts = self._loop.time(), self._pool.timeouts
+        young = now - self.opened_at < timeouts.age and now - self.idle_since < timeouts.idle
+        return young and not self.closed
+
     def carry(self, call: Call) -> None:
         """Sends a call."""
         self._call = call
@@ -179,9 +186,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a header; those behind the body are nobody's."""
-        if not self._headed:
-            self._headers[heads.name(name)] = value.decode("latin-1").strip(" \t")
+        """Takes a header that is read; those behind the body are nobody's."""
+        known = heads.told(name)
+        if known and not self._headed:
+            self._headers[known] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         """Takes the head; an interim one is skipped."""
