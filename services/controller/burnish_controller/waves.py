@@ -63,9 +63,16 @@ class Waves:
             widths.append(_times(caps.tokens - spent.tokens, self._dearest.tokens))
         if caps.usd is not None:
             widths.append(_times(_left(caps.usd, spent), self._dearest.usd))
+        left = account.purse.left()
+        if left is not None:
+            again = sum(one.usd or 0.0 for one in ahead.values())
+            held = 0.0 if self._closing else account.held.usd or 0.0
+            widths.append(_times(left + again - held, self._dearest.usd))
         for role in ROLES:
             if role in caps.usd_by_role:
                 mine = account.booked(role) + account.reserved(role) - ahead.get(role, NOTHING)
+                if not self._closing:
+                    mine = mine + account.held_of(role)
                 widths.append(_times(_left(caps.usd_by_role[role], mine), self._dearest.usd))
         return max(1, min(widths, default=sys.maxsize))
 

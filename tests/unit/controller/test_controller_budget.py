@@ -141,3 +141,17 @@ def test_a_refusal_names_the_cap_and_the_setting():
     assert refusal is not None
     assert "0.25" in refusal.message
     assert "max_cost_usd" in refusal.message
+
+
+def test_the_closing_tests_share_of_a_roles_cap_is_kept_from_its_other_calls():
+    account = Account(Caps(usd_by_role={"task": 1.0, "judge": 1.0}))
+    account.hold(Amount(10, 0.9), by_role={"task": Amount(10, 0.7), "judge": Amount(0, 0.2)})
+    for role, usd, closing, allowed in [
+        ("task", 0.4, False, False),
+        ("task", 0.4, True, True),
+        ("task", 0.3, False, True),
+        ("judge", 0.8, False, True),
+        ("judge", 0.9, False, False),
+    ]:
+        refusal = account.refusal(role, Amount(1, usd), closing=closing)
+        assert (refusal is None) is allowed, (role, usd, closing)

@@ -36,6 +36,10 @@ class Amount:
         usd = None if self.usd is None or other.usd is None else max(0.0, self.usd - other.usd)
         return Amount(self.tokens - other.tokens, usd)
 
+    def times(self, count: int) -> Amount:
+        """Returns the amount so many times over."""
+        return Amount(count * self.tokens, None if self.usd is None else count * self.usd)
+
     def or_dearer(self, other: Amount) -> Amount:
         """Returns the larger amount, tokens and money each for itself."""
         usd = None if self.usd is None or other.usd is None else max(self.usd, other.usd)
@@ -85,19 +89,30 @@ class Account:
         self._booked: dict[str, Amount] = defaultdict(lambda: NOTHING)
         self._reserved: dict[str, Amount] = defaultdict(lambda: NOTHING)
         self._held = NOTHING
+        self._held_by_role: Mapping[str, Amount] = {}
 
     def load(self, role: str, booked: Amount) -> None:
         """Takes over what was booked before this process began."""
         self._booked[role] = self._booked[role] + booked
 
-    def hold(self, amount: Amount) -> None:
-        """Holds a share back for the closing test, in place of any share held before."""
+    def hold(self, amount: Amount, *, by_role: Mapping[str, Amount] | None = None) -> None:
+        """Holds a share back for the closing test, in place of any share held before.
+
+        Args:
+            amount: The share of the caps over every role.
+            by_role: The shares of the caps of single roles.
+        """
         self._held = amount
+        self._held_by_role = {} if by_role is None else by_role
 
     @property
     def held(self) -> Amount:
         """The share held back for the closing test."""
         return self._held
+
+    def held_of(self, role: str) -> Amount:
+        """Returns the share of a role's own cap that is held back for the closing test."""
+        return self._held_by_role.get(role, NOTHING)
 
     def booked(self, role: str | None = None) -> Amount:
         """What was spent, by one role or in all."""
@@ -153,7 +168,7 @@ class Account:
                 BUDGET_EXHAUSTED,
                 f"the call could pass the cap of {self.caps.usd} US dollars; raise `max_cost_usd`",
             )
-        return self._role_refusal(role, worst)
+        return self._role_refusal(role, worst, closing=closing)
 
     def reserve(self, role: str, worst: Amount) -> None:
         """Reserves a call's worst case; ask `refusal` first."""
@@ -174,11 +189,13 @@ class Account:
         """Takes a possibly paid call off the books: what became of it is known after all."""
         self._booked[role] = self._booked[role] - lost
 
-    def _role_refusal(self, role: str, worst: Amount) -> Refusal | None:
+    def _role_refusal(self, role: str, worst: Amount, *, closing: bool) -> Refusal | None:
         cap = self.caps.usd_by_role.get(role)
         if cap is None:
             return None
         committed = self._booked[role] + self._reserved[role] + worst
+        if not closing:
+            committed = committed + self.held_of(role)
         if committed.usd is None or committed.usd > cap:
             return Refusal(
                 BUDGET_EXHAUSTED,

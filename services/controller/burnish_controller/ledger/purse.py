@@ -6,15 +6,23 @@ be counted; while a cap holds, none is made.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from burnish.errors import InvalidArgument
 from burnish_controller.ledger.refusal import BUDGET_EXHAUSTED, PRICE_UNKNOWN, Refusal
 
 _SECONDS_PER_DAY = 86_400
 TENANT_MAX_USD = "BURNISH_TENANT_MAX_USD"
 TENANT_MAX_USD_PER_DAY = "BURNISH_TENANT_MAX_USD_PER_DAY"
+
+
+class TenantCapsInvalid(InvalidArgument):
+    """A cap of the suite's that is no amount of money. Mend the variable, and start again."""
+
+    default_reason = "TENANT_CAPS_INVALID"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,24 @@ class TenantCaps:
 
     usd: float | None = None
     usd_per_day: float | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> TenantCaps:
+        """Reads `BURNISH_TENANT_MAX_USD` and `BURNISH_TENANT_MAX_USD_PER_DAY`.
+
+        Raises:
+            TenantCapsInvalid: One of them is no amount.
+        """
+        found: dict[str, float | None] = {}
+        problems = []
+        for name in (TENANT_MAX_USD, TENANT_MAX_USD_PER_DAY):
+            text = environ.get(name, "").strip()
+            found[name] = _dollars(text) if text else None
+            if text and found[name] is None:
+                problems.append(f"`{name}` is `{text}`; use US dollars, at least 0, such as 25.50")
+        if problems:
+            raise TenantCapsInvalid("; ".join(problems))
+        return cls(usd=found[TENANT_MAX_USD], usd_per_day=found[TENANT_MAX_USD_PER_DAY])
 
     @property
     def bind(self) -> bool:
@@ -135,3 +161,12 @@ class Purse:
 
     def _of(self, day: int) -> _Tab:
         return self._days.setdefault(day, _Tab())
+
+
+def _dollars(text: str) -> float | None:
+    """Returns an amount of money, or None for what is none."""
+    try:
+        usd = float(text)
+    except ValueError:
+        return None
+    return usd if math.isfinite(usd) and usd >= 0 else None

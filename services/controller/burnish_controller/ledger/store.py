@@ -79,6 +79,8 @@ class CallStore:
     async def dearest(self, job_id: str, *, without: Collection[str]) -> Amount:
         """Returns the worst case of the dearest rollout, tokens and money each for itself.
 
+        What its judges cost is part of it: their scope ends with the rollout's id.
+
         Args:
             job_id: Job that paid.
             without: Scopes that do not count.
@@ -99,11 +101,16 @@ class CallStore:
         )
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        found = NOTHING
+        rollouts: dict[str, Amount] = {}
         for row in rows:
             if row["scope"] not in without:
+                rollout_id = row["scope"].rpartition("/")[2]
                 usd = None if row["unpriced"] else row["usd"]
-                found = found.or_dearer(Amount(row["tokens"], usd))
+                so_far = rollouts.get(rollout_id, NOTHING)
+                rollouts[rollout_id] = so_far + Amount(row["tokens"], usd)
+        found = NOTHING
+        for amount in rollouts.values():
+            found = found.or_dearer(amount)
         return found
 
     async def days(self) -> dict[int, tuple[float, float]]:

@@ -11,7 +11,7 @@ from burnish_controller.context import JobContext, stages_of
 from burnish_controller.demos import sent_call
 from burnish_controller.dispatch import Batch
 from burnish_controller.learning import LearntStage, learn
-from burnish_controller.ledger.budget import NOTHING, Amount
+from burnish_controller.ledger.budget import NOTHING, Amount, total
 from burnish_controller.phases import gate
 from burnish_controller.phases.base import (
     PhaseServices,
@@ -139,15 +139,18 @@ async def hold_for_test(services: PhaseServices, job: JobContext) -> None:
     account = await services.ledger.account(job.job_id)
     done = await services.rollouts.of_job(job.job_id, phase="baseline")
     calls = await calls_of(services.calls, job, [one.result.rollout_id for one in done])
-    worst = NOTHING
+    worst, by_role = NOTHING, dict[str, Amount]()
     for found in calls.values():
-        total = NOTHING
+        spent = dict[str, Amount]()
         for call in found:
-            total = total + call.worst
-        if total.tokens > worst.tokens:
-            worst = total
-    usd = None if worst.usd is None else 2 * rows * worst.usd
-    account.hold(Amount(2 * rows * worst.tokens, usd))
+            spent[call.role] = spent.get(call.role, NOTHING) + call.worst
+        worst = worst.or_dearer(total(spent.values()))
+        for role, amount in spent.items():
+            by_role[role] = by_role.get(role, NOTHING).or_dearer(amount)
+    account.hold(
+        worst.times(2 * rows),
+        by_role={role: amount.times(2 * rows) for role, amount in by_role.items()},
+    )
 
 
 def _names(spec: job_v1.JobSpec, learnt: Sequence[LearntStage]) -> list[str]:
