@@ -20,6 +20,8 @@ import pytest
 from aiohttp import web
 
 _KEY = "sk-canary-0123456789"
+_DRIP_SECONDS = 0.05
+_ENDLESS = 16 * 1024 * 1024
 _PROMPT = "canary prompt: which colour has the sky"
 
 
@@ -33,6 +35,7 @@ class Scripted:
         headers: Further headers.
         drop: Whether the connection is cut instead.
         hang: Whether no answer comes at all.
+        drip: Whether the body comes byte by byte, with a pause after each.
     """
 
     status: int = 200
@@ -40,6 +43,7 @@ class Scripted:
     headers: Mapping[str, str] = field(default_factory=dict)
     drop: bool = False
     hang: bool = False
+    drip: bool = False
 
 
 class ScriptedServer:
@@ -70,12 +74,27 @@ class ScriptedServer:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()
+        sent = line.body if isinstance(line.body, bytes) else json.dumps(line.body).encode()
+        if line.drip:
+            return await self._drip(request, sent)
         return web.Response(
             status=line.status,
-            body=line.body if isinstance(line.body, bytes) else json.dumps(line.body).encode(),
+            body=sent,
             content_type="application/json",
             headers=dict(line.headers),
         )
+
+    async def _drip(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        reply = web.StreamResponse(headers={"content-type": "application/json"})
+        reply.content_length = len(body)
+        await reply.prepare(request)
+        try:
+            for byte in body:
+                await reply.write(bytes([byte]))
+                await asyncio.sleep(_DRIP_SECONDS)
+        except ConnectionError:
+            return reply  # The adapter hung up, as it has to.
+        return reply
 
     def release(self) -> None:
         """Lets answers that hang go."""
@@ -169,7 +188,13 @@ class ProviderSuite(ABC):
             assert one != other
             assert not server.requests
 
-    @pytest.mark.parametrize("status", [500, 502, 503])
+    @pytest.mark.parametrize("status", [503, 529])
+    async def test_overloaded_provider_may_be_retried_and_is_unpaid(self, status: int) -> None:
+        """The provider did not begin."""
+        error = await self.failure(Scripted(status=status, body={"error": {"message": _PROMPT}}))
+        assert (error.can_retry, error.not_sent, error.status) == (True, True, status)
+
+    @pytest.mark.parametrize("status", [500, 502, 504])
     async def test_server_error_may_be_retried_and_may_be_paid(self, status: int) -> None:
         """A 5xx may have been paid."""
         error = await self.failure(Scripted(status=status, body={"error": {"message": _PROMPT}}))
@@ -196,6 +221,38 @@ class ProviderSuite(ABC):
         """No answer comes."""
         error = await self.failure(Scripted(hang=True), seconds=0.2)
         assert (error.can_retry, error.not_sent) == (True, False)
+
+    async def test_drip_ends_at_the_deadline(self) -> None:
+        """No pause is ever long, yet the whole takes too long."""
+        body = self.reply("blue " * 100, input_tokens=12, output_tokens=3)
+        error = await self.failure(Scripted(body=body, drip=True), seconds=0.4)
+        assert (error.can_retry, error.not_sent) == (True, False)
+
+    async def test_redirect_is_not_followed(self) -> None:
+        """The key and the prompt go nowhere else."""
+        error = await self.failure(Scripted(status=307, headers={"Location": "/elsewhere"}))
+        assert (error.can_retry, error.status) == (False, 307)
+
+    async def test_endless_reply_is_not_read_to_its_end(self) -> None:
+        """A good reply behind more blanks than a reply can have bytes."""
+        body = json.dumps(self.reply("blue", input_tokens=12, output_tokens=3)).encode()
+        error = await self.failure(Scripted(body=b" " * _ENDLESS + body))
+        assert (error.can_retry, error.not_sent) == (False, False)
+
+    async def test_half_a_reply_may_be_retried(self) -> None:
+        """The connection ended early, where HTTP could not tell."""
+        body = json.dumps(self.reply("blue", input_tokens=12, output_tokens=3)).encode()
+        error = await self.failure(Scripted(body=body[: len(body) // 2]))
+        assert (error.can_retry, error.not_sent) == (True, False)
+
+    @pytest.mark.parametrize("count", [-1_000_000, 2**63])
+    async def test_usage_that_cannot_be_is_not_believed(self, count: int) -> None:
+        """A ledger could not hold it."""
+        body = self.reply("blue", input_tokens=count, output_tokens=3)
+        async with self.opened(Scripted(body=body)) as (provider, _):
+            completion = await provider.complete(self.make_request(_PROMPT, timeout_seconds=20.0))
+        assert completion.text == "blue"
+        assert completion.usage is None
 
     async def test_refused_connection_is_unpaid(self) -> None:
         """Nothing listens."""

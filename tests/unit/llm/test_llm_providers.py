@@ -1,5 +1,6 @@
 """The built-in adapters, over real sockets."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +9,10 @@ from typing import Any
 import pytest
 
 from burnish.testing.provider_suite import ProviderSuite, Scripted, scripted_server
+from burnish.testing.providers import FakeReply
+from burnish.testing.providers.formats import ANTHROPIC, CHAT, GEMINI, RESPONSES
+from burnish.testing.providers.formats.base import Json, WireFormat
+from burnish_runtime.llm.anthropic import AnthropicProvider
 from burnish_runtime.llm.base import (
     ChatMessage,
     CompletionRequest,
@@ -17,7 +22,7 @@ from burnish_runtime.llm.base import (
 )
 from burnish_runtime.llm.google import GoogleProvider
 from burnish_runtime.llm.groq import GroqProvider
-from burnish_runtime.llm.openai import OpenAiProvider
+from burnish_runtime.llm.openai import OpenAiApi, OpenAiProvider
 
 REQUEST = CompletionRequest(
     model="some-model",
@@ -34,24 +39,12 @@ def request(**options: Any) -> CompletionRequest:
 
 
 def chat_reply(text: str | None, *, input_tokens: int, output_tokens: int) -> dict[str, Any]:
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "some-model",
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": "stop",
-                "message": {"role": "assistant", "content": text},
-            }
-        ],
-        "usage": {
-            "prompt_tokens": input_tokens,
-            "completion_tokens": output_tokens,
-            "total_tokens": input_tokens + output_tokens,
-        },
-    }
+    return whole(CHAT, text, input_tokens, output_tokens)
+
+
+def whole(form: WireFormat, text: str | None, input_tokens: int, output_tokens: int) -> Json:
+    reply = FakeReply(text=text or "", input_tokens=input_tokens, output_tokens=output_tokens)
+    return form.whole(reply.counted(b""), "some-model")
 
 
 class _Suite(ProviderSuite):
@@ -85,18 +78,25 @@ class TestGoogle(_Suite):
         return GoogleProvider(ProviderAccess(api_key=api_key, base_url=base_url))
 
     def reply(self, text, *, input_tokens, output_tokens):
-        return {
-            "candidates": [
-                {
-                    "content": {"role": "model", "parts": [{"text": text}]},
-                    "finishReason": "STOP",
-                }
-            ],
-            "usageMetadata": {
-                "promptTokenCount": input_tokens,
-                "candidatesTokenCount": output_tokens,
-            },
-        }
+        return whole(GEMINI, text, input_tokens, output_tokens)
+
+
+class TestOpenAiResponses(_Suite):
+    def open_provider(self, *, base_url, api_key):
+        access = ProviderAccess(api_key=api_key, base_url=f"{base_url}/v1")
+        return OpenAiProvider(access, api=OpenAiApi.RESPONSES)
+
+    def reply(self, text, *, input_tokens, output_tokens):
+        return whole(RESPONSES, text, input_tokens, output_tokens)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("anthropic") is None, reason="an extra of its own")
+class TestAnthropic(_Suite):
+    def open_provider(self, *, base_url, api_key):
+        return AnthropicProvider(ProviderAccess(api_key=api_key, base_url=base_url))
+
+    def reply(self, text, *, input_tokens, output_tokens):
+        return whole(ANTHROPIC, text, input_tokens, output_tokens)
 
 
 async def sent_by(

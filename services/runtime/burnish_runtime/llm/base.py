@@ -10,11 +10,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from burnish.errors import BurnishError, Code
+from burnish.errors import BurnishError, Code, InvalidArgument
 
 JSON_CONTENT = "application/json"
+MAX_REPLY_BYTES = 8 * 1024 * 1024
+"""Longest reply that is read: the ledger has to take it in one message, with the request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that the model may ask for.
+
+    Attributes:
+        name: Letters, digits, `_` and `-`; unique among the tools of a request.
+        description: What it is for, to the model.
+        parameters: JSON schema of its arguments, an object.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A function that the model asks for.
+
+    Attributes:
+        call_id: Names the call; the tool's answer names it too.
+        name: Name of the tool.
+        arguments: What the model wrote as arguments, meant to be a JSON object.
+        signature: The provider's own mark, to be given back with the call; mostly empty.
+    """
+
+    call_id: str
+    name: str
+    arguments: str = field(repr=False)
+    signature: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonSchema:
+    """The shape that a reply has to have.
+
+    Attributes:
+        name: Letters, digits, `_` and `-`.
+        schema: JSON schema of an object. Where it is strict, most providers demand
+            `additionalProperties: false` and every property under `required`.
+        strict: Whether the provider has to hold to it to the letter.
+    """
+
+    name: str
+    schema: Mapping[str, Any] = field(repr=False)
+    strict: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +72,16 @@ class ChatMessage:
     """One message of a conversation.
 
     Attributes:
-        role: `system`, `user` or `assistant`.
+        role: `system`, `user`, `assistant`, or `tool` for what a tool answered.
         content: The text.
+        tool_calls: What an `assistant` message asked for.
+        tool_call_id: Which call a `tool` message answers.
     """
 
     role: str
     content: str = field(repr=False)
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +91,17 @@ class CompletionRequest:
     Attributes:
         model: The provider's model id.
         messages: At least one, oldest first.
-        max_output_tokens: Most tokens to write, at least 1.
+        max_output_tokens: Most tokens to write, at least 1; reasoning counts.
         temperature: In [0, 2]; None leaves the provider's default.
-        seed: Asks for repeatable sampling where the provider offers it.
+        seed: Asks for repeatable sampling where the provider offers it, and is left out elsewhere.
         json_mode: Whether the reply has to be one JSON object.
+        json_schema: The shape of that object; goes before `json_mode`.
+        tools: Functions that the model may ask for.
+        tool_choice: `auto`, `none`, `required`, or the name of the tool that has to be called.
         timeout_seconds: Longest wait for the whole reply.
+
+    Raises:
+        InvalidArgument: `tool_choice` names no tool of the request. Do not retry.
     """
 
     model: str
@@ -50,7 +110,20 @@ class CompletionRequest:
     temperature: float | None = None
     seed: int | None = None
     json_mode: bool = False
+    json_schema: JsonSchema | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
     timeout_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        names = [tool.name for tool in self.tools]
+        choices = ["auto", "none", *(["required", *names] if names else [])]
+        if self.tool_choice not in choices:
+            raise InvalidArgument(
+                f"`tool_choice` is `{self.tool_choice}`; use one of {', '.join(choices)}",
+                reason="TOOL_CHOICE_INVALID",
+                metadata={"tool_choice": self.tool_choice},
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +131,19 @@ class TokenUsage:
     """Tokens of one call, as the provider counted them.
 
     Attributes:
-        input_tokens: Tokens read.
+        input_tokens: Tokens read, those from and to a cache included.
         output_tokens: Tokens written, reasoning included.
+        cached_input_tokens: Part of `input_tokens` read from a cache; None when it was not said.
+        cache_write_tokens: Part of `input_tokens` written to a cache; None when it was not said.
+        reasoning_tokens: Part of `output_tokens` that the model wrote for itself; None when it was
+            not said.
     """
 
     input_tokens: int
     output_tokens: int
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +153,16 @@ class Completion:
     Attributes:
         text: What it wrote; the arguments of its first tool call when it wrote nothing else.
         body: The reply as it came over the wire (JSON).
-        usage: None when the provider did not say.
+        usage: None when the provider did not say, or said what cannot be.
         finish_reason: The provider's word in lower case, such as `stop` or `length`; may be empty.
+        tool_calls: The functions that it asks for, in order.
     """
 
     text: str = field(repr=False)
     body: bytes = field(repr=False)
     usage: TokenUsage | None = None
     finish_reason: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +184,8 @@ class LlmProvider(Protocol):
     The factory takes a `ProviderAccess`. An implementation must:
 
     1. answer `request_body` without input or output, equally for equal requests;
-    2. try once in `complete`: no retry of its own, hidden ones of an SDK switched off;
+    2. try once in `complete`: no retry of its own, hidden ones of an SDK switched off, no redirect
+       followed, the whole of it within `timeout_seconds`, and a reply of at most `MAX_REPLY_BYTES`;
     3. raise nothing but `ProviderError` from `complete` and `read`, with `not_sent` true only when
        it is certain that nothing can have been paid;
     4. give the same `Completion` from `read(completion.body)` as from the call itself;

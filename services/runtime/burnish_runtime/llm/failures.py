@@ -14,10 +14,11 @@ from email.utils import parsedate_to_datetime
 from burnish_runtime.llm.base import ProviderError, ProviderUnavailable
 
 _RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_UNPAID_STATUSES = frozenset(range(400, 500)) - {408, 409, 499}
+# 503 and 529 say that the provider did not begin: it is overloaded, or away.
+_UNPAID_STATUSES = (frozenset(range(400, 500)) - {408, 409, 499}) | {503, 529}
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-# The model wrote something, and the provider threw it away because it was no JSON.
-_PAID_AND_LOST = frozenset({"json_validate_failed"})
+# The model wrote something, and the provider threw it away: no JSON, or no call of a tool.
+_PAID_AND_LOST = frozenset({"json_validate_failed", "tool_use_failed"})
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _MAX_RETRY_AFTER = 600.0

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import binascii
 import json
-from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from burnish.errors import MissingExtra
 from burnish.identity import canonical_bytes
-from burnish_runtime.llm.base import Completion, CompletionRequest, ProviderAccess, TokenUsage
+from burnish_runtime.llm import gemini_shape
+from burnish_runtime.llm.base import Completion, CompletionRequest, ProviderAccess, ProviderError
 from burnish_runtime.llm.failures import (
     connection_error,
     malformed_error,
     status_error,
     timeout_error,
 )
+from burnish_runtime.llm.reading import require_whole
+from burnish_runtime.llm.sdk_http import IDENTITY, bounded, require_plain
 
 if TYPE_CHECKING:
     from google.genai import Client
+
+_NAME = "google"
 
 
 class GoogleProvider:
     """Asks models through the official `google-genai` package."""
 
-    name = "google"
+    name = _NAME
 
     def __init__(self, access: ProviderAccess) -> None:
         """Opens the adapter.
@@ -50,7 +58,7 @@ class GoogleProvider:
 
     def request_body(self, request: CompletionRequest) -> bytes:
         """Returns the canonical JSON of what would be sent."""
-        return canonical_bytes({"model": request.model, **_fields(request)})
+        return canonical_bytes({"model": request.model, **gemini_shape.request_fields(request)})
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Asks the model, once.
@@ -59,33 +67,32 @@ class GoogleProvider:
             ProviderError: There is no usable reply; says whether a retry may help.
         """
         types = self._types
-        fields = _fields(request)
+        seconds = request.timeout_seconds
+        fields = gemini_shape.request_fields(request)
         config = types.GenerateContentConfig(
             **fields["config"],
+            automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
             should_return_http_response=True,
-            http_options=types.HttpOptions(timeout=max(int(request.timeout_seconds * 1000), 1)),
+            http_options=types.HttpOptions(timeout=max(int(seconds * 1000), 1)),
         )
         try:
-            reply = await self._opened().aio.models.generate_content(
-                model=request.model, contents=fields["contents"], config=config
-            )
+            async with asyncio.timeout(seconds):
+                reply = await self._opened().aio.models.generate_content(
+                    model=request.model, contents=_signed(fields["contents"]), config=config
+                )
         except self._errors.APIError as error:
-            headers = getattr(error.response, "headers", None)
-            raise status_error(
-                self.name,
-                error.code,
-                code=str(error.status or ""),
-                headers={str(k).lower(): str(v) for k, v in (headers or {}).items()},
-            ) from None
+            raise status_error(_NAME, error.code, code=str(error.status or "")) from None
         except TimeoutError as error:
-            raise timeout_error(self.name, request.timeout_seconds) from error
+            raise timeout_error(_NAME, seconds) from error
         except aiohttp.ClientError as error:
             never = isinstance(error, aiohttp.ClientConnectorError)
-            raise connection_error(self.name, not_sent=never) from error
+            raise connection_error(_NAME, not_sent=never) from error
         http = reply.sdk_http_response
         if http is None or http.body is None:
-            raise malformed_error(self.name, "no body")
-        return self.read(http.body.encode())
+            raise malformed_error(_NAME, "no body")
+        body = http.body.encode()
+        require_whole(_NAME, body)
+        return self.read(body)
 
     def read(self, body: bytes) -> Completion:
         """Reads a reply's bytes.
@@ -93,20 +100,7 @@ class GoogleProvider:
         Raises:
             ProviderError: The bytes are no `generateContent` reply.
         """
-        try:
-            reply = json.loads(body)
-        except ValueError as error:
-            raise malformed_error(self.name, "not JSON") from error
-        if not isinstance(reply, dict) or not ("candidates" in reply or "promptFeedback" in reply):
-            raise malformed_error(self.name, "no candidates")
-        candidates = reply.get("candidates")
-        first = candidates[0] if isinstance(candidates, list) and candidates else {}
-        return Completion(
-            text=_text(first),
-            body=body,
-            usage=_usage(reply.get("usageMetadata")),
-            finish_reason=str(first.get("finishReason") or "").lower(),
-        )
+        return gemini_shape.read_reply(_NAME, body)
 
     async def close(self) -> None:
         """Closes connections."""
@@ -115,8 +109,16 @@ class GoogleProvider:
 
     def _opened(self) -> Client:
         if self._client is None:
+            redirects = aiohttp.TraceConfig()
+            redirects.on_request_redirect.append(_refuse_redirect)
             # A session of ours, because the package's own subclasses aiohttp's, which warns.
-            self._session = aiohttp.ClientSession(trust_env=True)
+            self._session = aiohttp.ClientSession(
+                trust_env=True,
+                auto_decompress=False,
+                headers=IDENTITY,
+                response_class=_Answer,
+                trace_configs=[redirects],
+            )
             # Without explicit retry options the package sends a call again when its connection
             # breaks: a second payment that no ledger knows of.
             options = self._types.HttpOptions(
@@ -130,47 +132,67 @@ class GoogleProvider:
         return self._client
 
 
-def _fields(request: CompletionRequest) -> dict[str, Any]:
-    system = "\n\n".join(m.content for m in request.messages if m.role == "system")
-    config: dict[str, Any] = {"max_output_tokens": request.max_output_tokens}
-    if system:
-        config["system_instruction"] = system
-    if request.temperature is not None:
-        config["temperature"] = request.temperature
-    if request.seed is not None:
-        config["seed"] = request.seed
-    if request.json_mode:
-        config["response_mime_type"] = "application/json"
-    contents = [
-        {
-            "role": "model" if message.role == "assistant" else "user",
-            "parts": [{"text": message.content}],
-        }
-        for message in request.messages
-        if message.role != "system"
-    ]
-    return {"contents": contents, "config": config}
+class _Answer(aiohttp.ClientResponse):
+    """An answer that is read no further than a reply can be long."""
+
+    async def read(self) -> bytes:
+        """Returns the body of an answer that is no error.
+
+        Raises:
+            ProviderError: It is an error, compressed, or too long.
+        """
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        try:
+            require_plain(_NAME, headers)
+            body = await bounded(_NAME, self.content.iter_any())
+        except BaseException:
+            self.close()
+            raise
+        if self.status != 200:
+            raise status_error(_NAME, self.status, code=_code(body), headers=headers)
+        return body
+
+    async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
+        """Returns the body as text, in UTF-8 as all JSON is."""
+        return (await self.read()).decode(encoding or "utf-8", "replace")
+
+    async def json(self, **_: object) -> Any:  # noqa: ANN401 - as in the class above
+        """Returns the body's JSON value, which the package asks for only of errors."""
+        return json.loads(await self.read())
 
 
-def _text(candidate: Mapping[str, Any]) -> str:
-    content = candidate.get("content")
-    parts = content.get("parts") if isinstance(content, dict) else None
-    if not isinstance(parts, list):
+async def _refuse_redirect(
+    _: aiohttp.ClientSession, __: SimpleNamespace, seen: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """Stops a redirect. An API does not; whoever does wants the key, or what only we can reach."""
+    seen.response.close()
+    raise status_error(_NAME, seen.response.status)
+
+
+def _code(body: bytes) -> str:
+    """Returns the short error code of an error, or an empty string."""
+    try:
+        error = json.loads(body).get("error")
+        return str(error.get("status") or "")
+    except (ValueError, AttributeError, RecursionError):
         return ""
-    said = [p for p in parts if isinstance(p, dict) and not p.get("thought")]
-    text = "".join(str(part.get("text") or "") for part in said)
-    if text:
-        return text
-    calls = [p["functionCall"] for p in said if isinstance(p.get("functionCall"), dict)]
-    return json.dumps(calls[0].get("args") or {}, ensure_ascii=False) if calls else ""
 
 
-def _usage(usage: object) -> TokenUsage | None:
-    if not isinstance(usage, dict) or not isinstance(usage.get("promptTokenCount"), int):
-        return None
-    written = sum(
-        count
-        for key in ("candidatesTokenCount", "thoughtsTokenCount")
-        if isinstance(count := usage.get(key), int)
-    )
-    return TokenUsage(input_tokens=max(usage["promptTokenCount"], 0), output_tokens=max(written, 0))
+def _signed(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns contents with their marks as bytes, which is what the package has for base64."""
+    return [
+        {**content, "parts": [_part(part) for part in content["parts"]]} for content in contents
+    ]
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    if "thought_signature" not in part:
+        return part
+    try:
+        mark = base64.b64decode(part["thought_signature"], validate=True)
+    except binascii.Error as error:
+        raise ProviderError(
+            "a call of a tool has a mark that is none of Google's; give calls back as they came",
+            not_sent=True,
+        ) from error
+    return {**part, "thought_signature": mark}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from burnish.errors import MissingExtra
 from burnish.identity import canonical_bytes
+from burnish_runtime.llm import sdk_http
 from burnish_runtime.llm.base import Completion, CompletionRequest, ProviderAccess
-from burnish_runtime.llm.failures import connection_error, status_error, timeout_error
-from burnish_runtime.llm.openai_shape import error_code, read_completion, request_fields
+from burnish_runtime.llm.openai_shape import read_completion, request_fields
+from burnish_runtime.llm.reading import require_whole
 
 
 class GroqProvider:
@@ -29,10 +32,16 @@ class GroqProvider:
         except ImportError as error:
             raise MissingExtra(package="groq", extra="llm") from error
         self._groq = groq
+        self._http_error = sdk_http.http_error(groq.DefaultAsyncHttpxClient)
         self._client = groq.AsyncGroq(
             api_key=access.api_key or "none",
             base_url=access.base_url or "https://api.groq.com",
             max_retries=0,
+            default_headers=sdk_http.IDENTITY,
+            http_client=groq.DefaultAsyncHttpxClient(
+                follow_redirects=False,
+                event_hooks={"response": [sdk_http.answer_hook(self.name)]},
+            ),
         )
 
     def request_body(self, request: CompletionRequest) -> bytes:
@@ -45,25 +54,20 @@ class GroqProvider:
         Raises:
             ProviderError: There is no usable reply; says whether a retry may help.
         """
-        groq = self._groq
+        seconds = request.timeout_seconds
+        limit = self._groq.Timeout(seconds, connect=sdk_http.connect_seconds(seconds))
+        fields = request_fields(request, limit_field="max_completion_tokens")
         try:
-            reply = await self._client.chat.completions.with_raw_response.create(
-                **request_fields(request, limit_field="max_completion_tokens"),
-                timeout=request.timeout_seconds,
-            )
-            body = await reply.read()
-        except groq.APITimeoutError as error:
-            raise timeout_error(self.name, request.timeout_seconds) from error
-        except groq.APIConnectionError as error:
-            never = type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout")
-            raise connection_error(self.name, not_sent=never) from error
-        except groq.APIStatusError as error:
-            raise status_error(
-                self.name,
-                error.status_code,
-                code=error_code(error.body),
-                headers=error.response.headers,
-            ) from None
+            async with (
+                asyncio.timeout(seconds),
+                self._client.chat.completions.with_streaming_response.create(
+                    **fields, timeout=limit
+                ) as reply,
+            ):
+                body = await sdk_http.bounded(self.name, reply.iter_bytes())
+        except (self._groq.APIError, self._http_error, TimeoutError) as error:
+            raise sdk_http.sending_error(self.name, seconds, error) from None
+        require_whole(self.name, body)
         return self.read(body)
 
     def read(self, body: bytes) -> Completion:

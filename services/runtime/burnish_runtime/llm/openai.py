@@ -1,25 +1,47 @@
-"""OpenAI, and every server that speaks its chat completions: `openai_compatible` and `local`."""
+"""OpenAI, and every server that speaks its chat completions: `openai_compatible` and `local`.
+
+OpenAI has two APIs. Chat completions are asked unless the Responses API is chosen, or the model is
+one that has only that.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import enum
+import json
+import re
+from typing import Any
+
 from burnish.errors import MissingExtra
 from burnish.identity import canonical_bytes
+from burnish_runtime.llm import openai_shape, responses_shape, sdk_http
 from burnish_runtime.llm.base import Completion, CompletionRequest, ProviderAccess
-from burnish_runtime.llm.failures import connection_error, status_error, timeout_error
-from burnish_runtime.llm.openai_shape import error_code, read_completion, request_fields
+from burnish_runtime.llm.reading import require_whole
 
 _OWN_URL = "https://api.openai.com/v1"
+_RESPONSES_ONLY = re.compile(r"(?:openai/)?(?:.*codex|o\d-pro|gpt-5.*-pro|.*deep-research)")
+
+
+class OpenAiApi(enum.StrEnum):
+    """Which of OpenAI's APIs is asked; AUTO is chat completions where the model has them."""
+
+    AUTO = "auto"
+    CHAT = "chat"
+    RESPONSES = "responses"
 
 
 class OpenAiProvider:
     """Asks models through the official `openai` package."""
 
-    def __init__(self, access: ProviderAccess, *, name: str = "openai") -> None:
+    def __init__(
+        self, access: ProviderAccess, *, name: str = "openai", api: OpenAiApi = OpenAiApi.AUTO
+    ) -> None:
         """Opens the adapter.
 
         Args:
             access: Key and base URL; the base URL ends in `/v1`.
             name: Provider name that errors and specs carry.
+            api: Which API is asked.
 
         Raises:
             MissingExtra: `openai` is not installed.
@@ -30,16 +52,21 @@ class OpenAiProvider:
             raise MissingExtra(package="openai", extra="llm") from error
         self._openai = openai
         self._name = name
+        self._api = api
         self._limit_field = "max_completion_tokens" if name == "openai" else "max_tokens"
+        self._http_error = sdk_http.http_error(openai.DefaultAsyncHttpxClient)
         # A server of the user's own often wants no key, while the SDK insists on one.
         self._client = openai.AsyncOpenAI(
             api_key=access.api_key or "none",
             base_url=access.base_url or _OWN_URL,
             max_retries=0,
+            default_headers=sdk_http.IDENTITY,
             # The suite's own models are on this machine or beside it, never behind a proxy. An API
             # does not redirect; whoever does wants the key, or a look at what only we can reach.
             http_client=openai.DefaultAsyncHttpxClient(
-                trust_env=name != "local", follow_redirects=False
+                trust_env=name != "local",
+                follow_redirects=False,
+                event_hooks={"response": [sdk_http.answer_hook(name)]},
             ),
         )
 
@@ -50,7 +77,7 @@ class OpenAiProvider:
 
     def request_body(self, request: CompletionRequest) -> bytes:
         """Returns the canonical JSON of what would be sent."""
-        return canonical_bytes(request_fields(request, limit_field=self._limit_field))
+        return canonical_bytes(self._fields(request))
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Asks the model, once.
@@ -58,38 +85,50 @@ class OpenAiProvider:
         Raises:
             ProviderError: There is no usable reply; says whether a retry may help.
         """
-        openai = self._openai
+        seconds = request.timeout_seconds
+        limit = self._openai.Timeout(seconds, connect=sdk_http.connect_seconds(seconds))
+        chat = self._client.chat.completions.with_streaming_response
+        responses = self._client.responses.with_streaming_response
+        asked: Any = responses.create if self._by_responses(request) else chat.create
         try:
-            reply = await self._client.chat.completions.with_raw_response.create(
-                **request_fields(request, limit_field=self._limit_field),
-                timeout=request.timeout_seconds,
-            )
-        except openai.APITimeoutError as error:
-            raise timeout_error(self._name, request.timeout_seconds) from error
-        except openai.APIConnectionError as error:
-            raise connection_error(self._name, not_sent=_never_connected(error)) from error
-        except openai.APIStatusError as error:
-            raise status_error(
-                self._name,
-                error.status_code,
-                code=error_code(error.body),
-                headers=error.response.headers,
-            ) from None
-        return self.read(reply.content)
+            async with (
+                asyncio.timeout(seconds),
+                asked(**self._fields(request), timeout=limit) as reply,
+            ):
+                body = await sdk_http.bounded(self._name, reply.iter_bytes())
+        except (self._openai.APIError, self._http_error, TimeoutError) as error:
+            raise sdk_http.sending_error(self._name, seconds, error) from None
+        require_whole(self._name, body)
+        return self.read(body)
 
     def read(self, body: bytes) -> Completion:
-        """Reads a reply's bytes.
+        """Reads a reply's bytes, whichever API they are of.
 
         Raises:
-            ProviderError: The bytes are no chat completion.
+            ProviderError: The bytes are neither a chat completion nor a response.
         """
-        return read_completion(self._name, body)
+        if _is_response(body):
+            return responses_shape.read_response(self._name, body)
+        return openai_shape.read_completion(self._name, body)
 
     async def close(self) -> None:
         """Closes connections."""
         await self._client.close()
 
+    def _by_responses(self, request: CompletionRequest) -> bool:
+        if self._api is OpenAiApi.AUTO:
+            return self._name == "openai" and _RESPONSES_ONLY.match(request.model) is not None
+        return self._api is OpenAiApi.RESPONSES
 
-def _never_connected(error: BaseException) -> bool:
-    # The SDKs differ in the HTTP library underneath; both name the exception so.
-    return type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
+    def _fields(self, request: CompletionRequest) -> dict[str, Any]:
+        if self._by_responses(request):
+            return responses_shape.request_fields(request)
+        return openai_shape.request_fields(request, limit_field=self._limit_field)
+
+
+def _is_response(body: bytes) -> bool:
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(reply, dict) and reply.get("object") == "response"

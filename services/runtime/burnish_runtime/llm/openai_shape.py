@@ -6,16 +6,21 @@ reply kept in the ledger is read by the same code as a live one.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from burnish_runtime.llm.base import Completion, CompletionRequest, TokenUsage
+from burnish_runtime.llm.base import ChatMessage, Completion, CompletionRequest, Tool, ToolCall
 from burnish_runtime.llm.failures import malformed_error
+from burnish_runtime.llm.reading import counts, parsed, text_or_arguments, usage_of
 
 # Reasoning models answer 400 to any temperature but their default.
 _FIXED_TEMPERATURE = re.compile(r"(openai/)?(o\d|gpt-5)(?!.*chat)", re.IGNORECASE)
+
+
+def has_fixed_temperature(model: str) -> bool:
+    """Tells whether a model refuses to be given a temperature."""
+    return _FIXED_TEMPERATURE.match(model) is not None
 
 
 def request_fields(request: CompletionRequest, *, limit_field: str) -> dict[str, Any]:
@@ -27,16 +32,37 @@ def request_fields(request: CompletionRequest, *, limit_field: str) -> dict[str,
     """
     fields: dict[str, Any] = {
         "model": request.model,
-        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "messages": [_message(message) for message in request.messages],
         limit_field: request.max_output_tokens,
     }
-    if request.temperature is not None and _FIXED_TEMPERATURE.match(request.model) is None:
+    if request.temperature is not None and not has_fixed_temperature(request.model):
         fields["temperature"] = request.temperature
     if request.seed is not None:
         fields["seed"] = request.seed
-    if request.json_mode:
+    if request.json_schema is not None:
+        shape = request.json_schema
+        fields["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {
+                "name": shape.name,
+                "schema": dict(shape.schema),
+                "strict": shape.strict,
+            },
+        }
+    elif request.json_mode:
         fields["response_format"] = {"type": "json_object"}
+    if request.tools:
+        fields["tools"] = [{"type": "function", "function": function(t)} for t in request.tools]
+        named = {"type": "function", "function": {"name": request.tool_choice}}
+        plain = request.tool_choice in ("auto", "none", "required")
+        fields["tool_choice"] = request.tool_choice if plain else named
     return fields
+
+
+def function(tool: Tool) -> dict[str, Any]:
+    """Returns a tool as OpenAI's APIs describe a function."""
+    parameters = dict(tool.parameters) or {"type": "object", "properties": {}}
+    return {"name": tool.name, "description": tool.description, "parameters": parameters}
 
 
 def read_completion(provider: str, body: bytes) -> Completion:
@@ -45,21 +71,26 @@ def read_completion(provider: str, body: bytes) -> Completion:
     Raises:
         ProviderError: It is none.
     """
-    try:
-        reply = json.loads(body)
-    except ValueError as error:
-        raise malformed_error(provider, "not JSON") from error
-    choices = reply.get("choices") if isinstance(reply, dict) else None
+    reply = parsed(provider, body)
+    choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise malformed_error(provider, "no choices")
     message = choices[0].get("message")
     if not isinstance(message, dict):
         raise malformed_error(provider, "a choice without a message")
+    usage = reply.get("usage")
+    calls = _calls(message)
     return Completion(
-        text=_text(message),
+        text=text_or_arguments(_text(message), calls),
         body=body,
-        usage=_usage(reply.get("usage")),
+        usage=usage_of(
+            read=counts(usage, "prompt_tokens"),
+            written=counts(usage, "completion_tokens"),
+            cached=counts(usage, "prompt_tokens_details", "cached_tokens"),
+            reasoning=counts(usage, "completion_tokens_details", "reasoning_tokens"),
+        ),
         finish_reason=str(choices[0].get("finish_reason") or "").lower(),
+        tool_calls=calls,
     )
 
 
@@ -73,26 +104,42 @@ def error_code(body: object) -> str:
     return next((str(error[key]) for key in ("code", "type") if error.get(key)), "")
 
 
+def _message(message: ChatMessage) -> dict[str, Any]:
+    sent: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        sent["tool_calls"] = [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        sent["tool_call_id"] = message.tool_call_id
+    return sent
+
+
 def _text(message: Mapping[str, Any]) -> str:
     content = message.get("content")
-    if isinstance(content, str) and content:
+    if isinstance(content, str):
         return content
     if isinstance(content, list):
-        parts = [str(p.get("text") or "") for p in content if isinstance(p, dict)]
-        if any(parts):
-            return "".join(parts)
-    calls = message.get("tool_calls")
-    if isinstance(calls, list) and calls and isinstance(calls[0], dict):
-        function = calls[0].get("function")
-        if isinstance(function, dict):
-            return str(function.get("arguments") or "")
+        return "".join(str(p.get("text") or "") for p in content if isinstance(p, dict))
     return ""
 
 
-def _usage(usage: object) -> TokenUsage | None:
-    if not isinstance(usage, dict):
-        return None
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(read, int) or not isinstance(written, int):
-        return None
-    return TokenUsage(input_tokens=max(read, 0), output_tokens=max(written, 0))
+def _calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    calls = message.get("tool_calls")
+    found = []
+    for index, call in enumerate(calls if isinstance(calls, list) else []):
+        asked = call.get("function") if isinstance(call, dict) else None
+        if isinstance(asked, dict):
+            found.append(
+                ToolCall(
+                    call_id=str(call.get("id") or f"call_{index}"),
+                    name=str(asked.get("name") or ""),
+                    arguments=str(asked.get("arguments") or ""),
+                )
+            )
+    return tuple(found)
