@@ -10,6 +10,7 @@ from grpc import aio
 
 from burnish import rpc
 from burnish.api.proposer import v1 as proposer_v1
+from burnish_proposer.plugins import load_writers
 from burnish_proposer.servicer import ProposerServicer
 from burnish_proposer.tiers import default_models
 from burnish_runtime import plugins, server
@@ -42,11 +43,12 @@ class ProposerApp:
         Raises:
             InvalidArgument: The table of models in the settings is wrong, or a plug-in takes the
                 name of a built-in provider.
-            PluginsUnusable: A plug-in cannot be used.
+            PluginsUnusable: A plug-in, of a provider or of a proposer, cannot be used.
         """
         self._settings = settings
         self._retry = retry
         self._models = default_models(settings.proposer_models)
+        self._writers = load_writers()
         self._registry = ProviderRegistry(settings, plugins=_plugins())
         self._channel: aio.Channel | None = None
         self._ledger: LedgerClient | None = None
@@ -70,7 +72,9 @@ class ProposerApp:
         )
         await self._ledger.start()
         self._desk = CallDesk(self._ledger, retry=self._retry)
-        servicer = ProposerServicer(registry=self._registry, desk=self._desk, models=self._models)
+        servicer = ProposerServicer(
+            registry=self._registry, desk=self._desk, models=self._models, writers=self._writers
+        )
         proposer_v1.add_ProposerServiceServicer_to_server(servicer, server)
         return [_SERVICE]
 

@@ -1,27 +1,39 @@
 """What of a brief one meta-prompt shows: as much as the effort allows, and no more than fits.
 
-Labelled rows are drawn evenly over their answers, so that a task with many classes shows each of
-them. When not all rows fit, every candidate is shown a draw of its own.
+What the user wrote is shown at every effort, the specification cut to the effort's share; evidence
+that the job gathered grows with it. A block is written when the meta-prompt has a place for it.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 
-from burnish_proposer.blocks import cut, json_block, json_line, prose_block, tokens, word_block
-from burnish_proposer.brief import Brief, Example
+from burnish_proposer.blocks import json_block, json_line, prose_block, tokens, word_block
+from burnish_proposer.brief import Brief, Merge, Reflection
+from burnish_proposer.evidence import (
+    Line,
+    choose_rows,
+    demo_lines,
+    examples_block,
+    failure_lines,
+    fitting,
+    history_lines,
+    parent_lines,
+    reference_lines,
+)
 from burnish_proposer.templates import MetaPrompt
 from burnish_proposer.tiers import ContextPlan
 from burnish_proposer.tips import TIPS
 from burnish_runtime.llm.base import ChatMessage
 
-_INPUT_CHARS = 6_000
-_OUTPUT_CHARS = 2_000
+_BYTES_PER_TOKEN = 4
+_CUT = "\n[cut]"
 _PROSE_SHARE = 4  # program and specification may each take a quarter of the prompt
-_SIDE_SHARE = 4  # failures and history may each take a quarter of what is then left
+# Parts of what is left that a block may take; the labelled rows take the rest.
+_SHARES = {"parents": 2, "failures": 4, "history": 4, "demos": 8, "avoid": 16, "references": 2}
+_REFLECTION_FAILURES = 8  # a rewrite by what went wrong needs some of it at every effort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +42,23 @@ class Shown:
 
     Attributes:
         messages: The messages.
-        row_count: Labelled rows in it.
-        failure_count: Failed rows in it.
+        counts: Lines of each block.
+        prompt_tokens: Tokens of all messages, as estimated.
     """
 
     messages: tuple[ChatMessage, ...]
-    row_count: int
-    failure_count: int
+    counts: dict[str, int]
+    prompt_tokens: int
+
+    @property
+    def row_count(self) -> int:
+        """Labelled rows in it."""
+        return self.counts.get("examples", 0)
+
+    @property
+    def failure_count(self) -> int:
+        """Failed rows in it."""
+        return self.counts.get("failures", 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,72 +82,59 @@ class Ask:
 
 def render(brief: Brief, ask: Ask, *, plan: ContextPlan, prompt: MetaPrompt) -> Shown:
     """Renders the meta-prompt of one candidate."""
-    values = _fixed(brief, ask, plan)
+    values = {name: text for name, text in _fixed(brief, ask, plan).items() if name in prompt.names}
     left = plan.prompt_tokens - tokens("".join(values.values()))
     left -= sum(tokens(text) for _, text in prompt.messages)
-    failures = _fitting(
-        (
-            {
-                "input": cut(row.input, max_chars=_INPUT_CHARS),
-                "expected": cut(row.expected, max_chars=_OUTPUT_CHARS),
-                "got": cut(row.actual, max_chars=_OUTPUT_CHARS),
-            }
-            for row in brief.failures[: plan.failures]
+    counts: dict[str, int] = {}
+    for name, lines in _evidence(brief, ask, plan).items():
+        if name in prompt.names:
+            found = lines(left // _SHARES[name])
+            values[name] = json_block(name, found)
+            left -= tokens(values[name])
+            counts[name] = len(found)
+    if "examples" in prompt.names:
+        rng = random.Random(f"rows:{brief.random_seed}:{ask.variant}")  # noqa: S311
+        rows = choose_rows(brief.examples, limit=plan.rows, max_tokens=left, rng=rng)
+        values["examples"] = examples_block(rows)
+        counts["examples"] = len(rows)
+    messages = prompt.render(values)
+    size = sum(tokens(message.content) for message in messages)
+    return Shown(messages=messages, counts=counts, prompt_tokens=size)
+
+
+def _evidence(
+    brief: Brief, ask: Ask, plan: ContextPlan
+) -> dict[str, Callable[[int], Sequence[Line]]]:
+    """Returns what may be shown by block, the first served first."""
+    parents = (brief.mode.first, brief.mode.second) if isinstance(brief.mode, Merge) else ()
+    most_failures = plan.failures
+    if isinstance(brief.mode, Reflection):
+        most_failures = max(most_failures, _REFLECTION_FAILURES)
+    avoided = ({"instruction": text} for text in brief.avoid[: plan.avoid])
+    failures = failure_lines(brief.failures[:most_failures])
+    history = history_lines(brief.history[: plan.history], ask.siblings)
+    demos = demo_lines(brief.demos[: plan.demos])
+    return {
+        "parents": lambda most: fitting(parent_lines(parents), max_tokens=most),
+        "failures": lambda most: fitting(failures, max_tokens=most),
+        "history": lambda most: fitting(history, max_tokens=most),
+        "demos": lambda most: fitting(demos, max_tokens=most),
+        "avoid": lambda most: fitting(avoided, max_tokens=most),
+        "references": lambda most: reference_lines(
+            brief, max_tokens=min(most, plan.reference_tokens)
         ),
-        max_tokens=left // _SIDE_SHARE,
-    )
-    history = _fitting(_history(brief, ask, plan), max_tokens=left // _SIDE_SHARE)
-    values["failures"] = json_block("failures", failures)
-    values["history"] = json_block("history", history)
-    left -= tokens(values["failures"]) + tokens(values["history"])
-    rng = random.Random(f"rows:{brief.random_seed}:{ask.variant}")  # noqa: S311
-    rows = choose_rows(brief.examples, limit=plan.rows, max_tokens=left, rng=rng)
-    values["examples"] = examples_block(rows)
-    return Shown(messages=prompt.render(values), row_count=len(rows), failure_count=len(failures))
-
-
-def choose_rows(
-    examples: Sequence[Example], *, limit: int, max_tokens: int, rng: random.Random
-) -> list[Example]:
-    """Chooses rows evenly over their answers, in the order in which they were given.
-
-    Args:
-        examples: All rows.
-        limit: Most rows.
-        max_tokens: Most tokens of the chosen rows.
-        rng: Decides which rows of an answer are taken, when not all are.
-    """
-    groups: dict[str, list[int]] = {}
-    for index, example in enumerate(examples):
-        groups.setdefault(example.output, []).append(index)
-    # Answers that hardly ever repeat are no classes: all rows are then one group.
-    members = list(groups.values())
-    if 2 * len(groups) > len(examples):
-        members = [list(range(len(examples)))]
-    for indices in members:
-        rng.shuffle(indices)
-    chosen: list[int] = []
-    for index in chain.from_iterable(zip_longest(*members)):
-        if index is None:
-            continue
-        max_tokens -= tokens(json_line(_row(examples[index])))
-        if len(chosen) == limit or max_tokens < 0:
-            break
-        chosen.append(index)
-    return [examples[index] for index in sorted(chosen)]
-
-
-def examples_block(rows: Sequence[Example]) -> str:
-    """Returns the block of labelled rows; empty for none."""
-    return json_block("examples", [_row(row) for row in rows])
+    }
 
 
 def _fixed(brief: Brief, ask: Ask, plan: ContextPlan) -> dict[str, str]:
-    most = 4 * plan.prompt_tokens // _PROSE_SHARE
-    program = cut(brief.program, max_chars=most) if plan.program else ""
-    specification = cut(brief.specification, max_chars=most) if plan.program else ""
+    most = plan.prompt_tokens // _PROSE_SHARE
+    program = _prose(brief.program, min(most, plan.program_tokens))
+    specification = _prose(brief.specification, min(most, plan.specification_tokens))
+    task = "instruction"
+    if brief.mode is not None:
+        task = "merge" if isinstance(brief.mode, Merge) else "reflect"
     return {
-        "task": word_block("task", "instruction"),
+        "task": word_block("task", task),
         "variant": word_block("variant", str(ask.variant)),
         "max_tokens": str(ask.max_tokens),
         "stage": prose_block("stage", _stage(brief)),
@@ -136,19 +145,25 @@ def _fixed(brief: Brief, ask: Ask, plan: ContextPlan) -> dict[str, str]:
         ),
         "guidance": prose_block("guidance", brief.guidance),
         "placeholders": word_block("placeholders", json_line(list(brief.placeholders))),
-        "current_instruction": _current(brief.baseline),
+        "protected": json_block("protected", [{"text": text} for text in brief.protected]),
+        "current_instruction": _current(brief.base),
         "tip": prose_block("tip", TIPS[ask.tip]),
         "refused": prose_block("refused", ask.refused),
-        "examples": "",
-        "failures": "",
-        "history": "",
     }
+
+
+def _prose(text: str, max_tokens: int) -> str:
+    """Cuts prose to a number of tokens, counted in bytes as everywhere here."""
+    data, size = text.encode(), _BYTES_PER_TOKEN * max_tokens
+    if len(data) <= size:
+        return text
+    head = data[: max(size - len(_CUT.encode()), 0)].decode(errors="ignore")
+    return head + _CUT if head else ""
 
 
 def _stage(brief: Brief) -> str:
     lines = [f"Step `{brief.stage_id}` of the program."]
-    if brief.role.strip():
-        lines.append(brief.role.strip())
+    lines += [text.strip() for text in (brief.module, brief.role) if text.strip()]
     others = [p for p in brief.patterns if p.role not in ("system", "developer")]
     if others:
         lines.append("The program sends these messages after the instruction:")
@@ -156,37 +171,8 @@ def _stage(brief: Brief) -> str:
     return "\n".join(lines)
 
 
-def _history(brief: Brief, ask: Ask, plan: ContextPlan) -> list[dict[str, object]]:
-    siblings: list[dict[str, object]] = [
-        {"instruction": text, "reward": None, "n": 0} for text in ask.siblings
-    ]
-    return siblings + [
-        {"instruction": tried.text, "reward": round(tried.reward, 4), "n": tried.row_count}
-        for tried in brief.history[: plan.history]
-    ]
-
-
-def _current(baseline: str) -> str:
+def _current(instruction: str) -> str:
     # The one block that is never left out: a program without an instruction has an empty one.
-    return prose_block("current_instruction", baseline) or (
+    return prose_block("current_instruction", instruction) or (
         "<current_instruction>\n</current_instruction>"
     )
-
-
-def _row(example: Example) -> dict[str, str]:
-    return {
-        "input": cut(example.input, max_chars=_INPUT_CHARS),
-        "output": cut(example.output, max_chars=_OUTPUT_CHARS),
-    }
-
-
-def _fitting(
-    rows: Iterable[Mapping[str, object]], *, max_tokens: int
-) -> list[Mapping[str, object]]:
-    fitting = []
-    for row in rows:
-        max_tokens -= tokens(json_line(row))
-        if max_tokens < 0:
-            break
-        fitting.append(row)
-    return fitting

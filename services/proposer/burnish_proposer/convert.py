@@ -10,16 +10,10 @@ from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import BurnishError, InvalidArgument
 from burnish.resources import JobName
-from burnish_proposer.brief import (
-    Brief,
-    Effort,
-    Example,
-    FailedExample,
-    OutputTier,
-    Pattern,
-    Tried,
-)
-from burnish_proposer.grounded import CallSettings, Proposed, Refused
+from burnish_proposer.batch import Batch, Proposed, Refused
+from burnish_proposer.brief import Brief, Effort, Example, OutputTier
+from burnish_proposer.convert_brief import brief, brief_problems
+from burnish_proposer.grounded import NAME as BUILT_IN
 from burnish_proposer.guards import RefusalReason
 from burnish_proposer.summary import SummaryLimits
 from burnish_proposer.tiers import (
@@ -29,18 +23,15 @@ from burnish_proposer.tiers import (
     output_limit,
     tier_problems,
 )
+from burnish_proposer.writers import CallSettings, Writer
 from burnish_runtime.llm.accounts import Account
 
-_MAX_COUNT = 64
-_MAX_RETRIES = 20
 _MAX_REQUEST_ID = 512
 _BATCH_ROWS = 25
 
-BUILT_IN = "grounded"
-_BUILT_IN_DESCRIBED = "Has a meta-model write out of all the evidence that a job has gathered."
-
 # An LLM that is asked several times has to answer differently; a local model does so by variant.
 _TEMPERATURE = 1.0
+_MOST_TEMPERATURE = 2.0
 
 _EFFORTS: Mapping[int, Effort] = {
     proposer_v1.EFFORT_UNSPECIFIED: Effort.LOW,
@@ -62,6 +53,9 @@ _REFUSALS: Mapping[RefusalReason, proposer_v1.ProposalRefusal.ValueType] = {
     RefusalReason.COPIES_ROW: proposer_v1.PROPOSAL_REFUSAL_COPIES_ROW,
     RefusalReason.UNPARSABLE: proposer_v1.PROPOSAL_REFUSAL_UNPARSABLE,
     RefusalReason.EMPTY: proposer_v1.PROPOSAL_REFUSAL_EMPTY,
+    RefusalReason.PROTECTED_TEXT: proposer_v1.PROPOSAL_REFUSAL_PROTECTED_TEXT,
+    RefusalReason.LEAKS_TEXT: proposer_v1.PROPOSAL_REFUSAL_LEAKS_TEXT,
+    RefusalReason.INJECTION: proposer_v1.PROPOSAL_REFUSAL_INJECTION,
 }
 
 
@@ -69,6 +63,14 @@ class ProposalInvalid(InvalidArgument):
     """A request for proposals that can never be served. Do not retry."""
 
     default_reason = "PROPOSAL_INVALID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Who wrote a batch, and from what."""
+
+    proposer: str
+    brief: Brief
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +99,10 @@ def proposal(
         ProposalInvalid: With every problem of it. Never valid; do not retry.
     """
     problems, payment = _payment(request.context, models)
-    if not request.stage.stage_id:
-        problems.append("`stage.stage_id` is empty; name the stage")
-    if not 1 <= request.count <= _MAX_COUNT:
-        problems.append(f"`count` is {request.count}; give one in [1, {_MAX_COUNT}]")
-    if not 0 <= request.retry_limit <= _MAX_RETRIES:
-        problems.append(f"`retry_limit` is {request.retry_limit}; give one in [0, {_MAX_RETRIES}]")
+    problems += brief_problems(request)
     _raise(problems)
-    return payment, _brief(request, payment.effort)
+    tier = _TIERS[request.context.output_tier]
+    return payment, brief(request, effort=payment.effort, output_tier=tier)
 
 
 def summary_payment(
@@ -161,24 +159,58 @@ def outcome(
     )
 
 
-def description(payment: Payment, brief: Brief, *, rows: int, failures: int) -> str:
-    """Says what wrote, and what it was shown."""
-    model = payment.spec.model
-    total = len(brief.examples)
-    count = _counted(rows, "row") if rows == total else f"{rows} of {_counted(total, 'row')}"
-    verb = "mined from" if payment.spec.provider == "local" else "shown"
-    failed = f" and {_counted(failures, 'failure')}" if failures else ""
-    return f"{model}, {verb} {count}{failed}"
+def summary(
+    proposed: Batch, written: Written, *, payment: Payment, usage: types_v1.Usage
+) -> proposer_v1.ProposeInstructionsResponse:
+    """Writes the end of a proposal: what was spent, who wrote, and what it was shown."""
+    shown = proposed.shown
+    return proposer_v1.ProposeInstructionsResponse(
+        summary=proposer_v1.ProposalSummary(
+            usage=usage,
+            description=_description(proposed, written, payment),
+            shown=proposer_v1.ShownEvidence(
+                row_count=shown.get("examples", 0),
+                failure_count=shown.get("failures", 0),
+                demo_count=shown.get("demos", 0),
+                history_count=shown.get("history", 0),
+                reference_count=shown.get("references", 0),
+                prompt_token_count=proposed.prompt_tokens,
+            ),
+        )
+    )
 
 
-def proposers(plugins: Mapping[str, str]) -> proposer_v1.ListProposersResponse:
-    """Writes who may write: the built-in proposer, then the plug-ins with their descriptions."""
+def proposers(writers: Mapping[str, Writer]) -> proposer_v1.ListProposersResponse:
+    """Writes who may write."""
     return proposer_v1.ListProposersResponse(
         proposers=[
-            proposer_v1.Proposer(name=name, description=described)
-            for name, described in ((BUILT_IN, _BUILT_IN_DESCRIBED), *sorted(plugins.items()))
+            proposer_v1.Proposer(name=name, description=writer.description)
+            for name, writer in writers.items()
         ]
     )
+
+
+def _description(proposed: Batch, written: Written, payment: Payment) -> str:
+    model, shown = payment.spec.model, proposed.shown
+    if not proposed.prompt_tokens:
+        return f"`{written.proposer}`, without a meta-model"
+    name = model if written.proposer == BUILT_IN else f"`{written.proposer}` with {model}"
+    rows, total = shown.get("examples", 0), len(written.brief.examples)
+    counted = _counted(rows, "row") if rows == total else f"{rows} of {_counted(total, 'row')}"
+    others = [
+        _counted(shown[kind], noun)
+        for kind, noun in (
+            ("failures", "failure"),
+            ("demos", "demo"),
+            ("references", "reference text"),
+            ("parents", "parent"),
+        )
+        if shown.get(kind)
+    ]
+    verb = "mined from" if payment.spec.provider == "local" else "shown"
+    listed = [counted, *others]
+    text = ", ".join(listed[:-1]) + f" and {listed[-1]}" if others else counted
+    return f"{name}, {verb} {text}"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -204,6 +236,7 @@ def _payment(
     if tier is None:
         problems.append(f"`context.output_tier` {context.output_tier} is unknown; see `OutputTier`")
     effort, tier = effort or Effort.LOW, tier or OutputTier.FAST
+    problems += _sampling_problems(context)
     problems += tier_problems(effort, tier)
     if context.meta_model.provider and not context.meta_model.model:
         problems.append("`meta_model` names a provider and no model; name both, or neither")
@@ -226,9 +259,23 @@ def _payment(
         effort=effort,
         spec=spec,
         settings=CallSettings(
-            model=spec.model, max_output_tokens=limit, temperature=_temperature(spec)
+            model=spec.model, max_output_tokens=limit, temperature=_temperature(context, spec)
         ),
     )
+
+
+def _sampling_problems(context: proposer_v1.ProposalContext) -> list[str]:
+    problems = []
+    if context.HasField("temperature") and not 0 <= context.temperature <= _MOST_TEMPERATURE:
+        problems.append(f"`context.temperature` is {context.temperature}; give one in [0, 2]")
+    factor = context.temperature_factor
+    if context.HasField("temperature_factor") and not 0 < factor <= _MOST_TEMPERATURE:
+        problems.append(f"`context.temperature_factor` is {factor}; give one in (0, 2]")
+    if context.max_instruction_tokens < 0:
+        problems.append(
+            f"`context.max_instruction_tokens` is {context.max_instruction_tokens}; give 0 or more"
+        )
+    return problems
 
 
 def _spec(context: proposer_v1.ProposalContext, default: ModelChoice) -> types_v1.ModelSpec:
@@ -239,41 +286,17 @@ def _spec(context: proposer_v1.ProposalContext, default: ModelChoice) -> types_v
     return spec
 
 
-def _temperature(spec: types_v1.ModelSpec) -> float | None:
+def _temperature(context: proposer_v1.ProposalContext, spec: types_v1.ModelSpec) -> float | None:
     if spec.HasField("temperature"):
-        return spec.temperature
-    return None if spec.provider == "local" else _TEMPERATURE
-
-
-def _brief(request: proposer_v1.ProposeInstructionsRequest, effort: Effort) -> Brief:
-    stage = request.stage
-    return Brief(
-        stage_id=stage.stage_id,
-        role=stage.role,
-        patterns=tuple(
-            Pattern(role=message.role, text=message.pattern) for message in stage.template.messages
-        ),
-        baseline=stage.baseline_instruction,
-        placeholders=tuple(stage.placeholders),
-        count=request.count,
-        retry_limit=request.retry_limit,
-        random_seed=request.random_seed,
-        effort=effort,
-        output_tier=_TIERS[request.context.output_tier],
-        dataset_summary=request.dataset_summary,
-        program=request.program_description,
-        examples=examples(list(request.examples)),
-        failures=tuple(
-            FailedExample(input=row.input, expected=row.expected, actual=row.actual)
-            for row in request.failures
-        ),
-        history=tuple(
-            Tried(text=tried.text, reward=tried.reward.mean, row_count=tried.reward.row_count)
-            for tried in request.history
-        ),
-        guidance=request.guidance,
-        specification=request.specification,
-    )
+        base = spec.temperature
+    elif context.HasField("temperature"):
+        base = context.temperature
+    elif spec.provider == "local":
+        return None
+    else:
+        base = _TEMPERATURE
+    factor = context.temperature_factor if context.HasField("temperature_factor") else 1.0
+    return round(min(base * factor, _MOST_TEMPERATURE), 6)
 
 
 def _raise(problems: list[str]) -> None:

@@ -13,16 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from burnish_proposer.blocks import tokens
+from burnish_proposer.injections import InjectionScan
+from burnish_proposer.leaks import RUN_WORDS, RowIndex
 
 # A Chinese or Japanese character counts as a word, since nothing parts the words there.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
-_PIECE = re.compile(rf"{_WORD.pattern}|[^\w\s]")
-_MARK = re.compile(r"[^\w\s]")
-_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.-]*)\}")
 _NEAR = 0.97
 _NEAR_WORDS = 8
-_ROW_WORDS = 6
 
 
 class RefusalReason(enum.StrEnum):
@@ -34,6 +32,9 @@ class RefusalReason(enum.StrEnum):
     COPIES_ROW = "COPIES_ROW"
     UNPARSABLE = "UNPARSABLE"
     EMPTY = "EMPTY"
+    PROTECTED_TEXT = "PROTECTED_TEXT"
+    LEAKS_TEXT = "LEAKS_TEXT"
+    INJECTION = "INJECTION"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,34 +50,50 @@ class Refusal:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardRules:
+    """What instructions are held against.
+
+    Attributes:
+        baseline: The program's own instruction.
+        placeholders: Names that every instruction has to hold, in braces.
+        max_tokens: Most tokens, as estimated.
+        protected: Texts that every instruction has to hold word for word.
+        duplicate_overlap: Share of common words, in (0, 1], from which two instructions are the
+            same; None is 0.97 with fewer than eight words apart.
+        given: What the user wrote; an instruction may quote it, whatever it says.
+    """
+
+    baseline: str
+    placeholders: Sequence[str] = ()
+    max_tokens: int = 25_000
+    protected: Sequence[str] = ()
+    duplicate_overlap: float | None = None
+    given: Sequence[str] = ()
+
+
 class Guards:
     """The guards of one batch; what they let through becomes known to them."""
 
     def __init__(
-        self,
-        *,
-        baseline: str,
-        placeholders: Sequence[str],
-        max_tokens: int,
-        rows: Iterable[str],
-        known: Iterable[str] = (),
+        self, rules: GuardRules, *, rows: Iterable[str] = (), known: Iterable[str] = ()
     ) -> None:
         """Learns what instructions are held against.
 
         Args:
-            baseline: The present instruction.
-            placeholders: Names that every instruction has to hold.
-            max_tokens: Most tokens, as estimated.
+            rules: The rules of the batch.
             rows: Inputs of the data.
             known: Instructions that were tried before.
         """
-        self._required = tuple(dict.fromkeys(placeholders))
-        self._allowed = frozenset(self._required) | set(placeholders_of(baseline))
-        self._max_tokens = max_tokens
+        self._rules = rules
+        self._required = tuple(dict.fromkeys(rules.placeholders))
+        self._allowed = frozenset(self._required) | set(placeholders_of(rules.baseline))
         self._known: list[Counter[str]] = []
         self._texts: set[str] = set()
-        self._rows = _RowIndex(rows, exempt=baseline)
-        for text in (baseline, *known):
+        allowed = (rules.baseline, *rules.given, *rules.protected)
+        self._rows = RowIndex(rows, exempt=allowed)
+        self._injections = InjectionScan(exempt=allowed)
+        for text in dict.fromkeys((rules.baseline, *known)):
             self.learn(text)
 
     def learn(self, text: str) -> None:
@@ -92,7 +109,9 @@ class Guards:
         return (
             self._placeholders(text)
             or self._length(text)
+            or self._changed_region(text)
             or self._duplicate(text)
+            or self._injection(text)
             or self._copied_row(text)
         )
 
@@ -111,11 +130,39 @@ class Guards:
 
     def _length(self, text: str) -> Refusal | None:
         size = tokens(text)
-        if size <= self._max_tokens:
+        if size <= self._rules.max_tokens:
             return None
         return Refusal(
             reason=RefusalReason.TOO_LONG,
-            message=f"about {size} tokens long; write at most {self._max_tokens}",
+            message=f"about {size} tokens long; write at most {self._rules.max_tokens}",
+        )
+
+    def _changed_region(self, text: str) -> Refusal | None:
+        flat = _flat(text)
+        changed = [
+            place
+            for place, region in enumerate(self._rules.protected, start=1)
+            if _flat(region) not in flat
+        ]
+        if not changed:
+            return None
+        listed = ", ".join(str(place) for place in changed)
+        noun = "region" if len(changed) == 1 else "regions"
+        return Refusal(
+            reason=RefusalReason.PROTECTED_TEXT,
+            message=(
+                f"protected {noun} {listed} of {len(self._rules.protected)} missing or changed;"
+                " keep each word for word"
+            ),
+        )
+
+    def _injection(self, text: str) -> Refusal | None:
+        found = self._injections.found(text)
+        if not found:
+            return None
+        return Refusal(
+            reason=RefusalReason.INJECTION,
+            message=f"holds {', '.join(found)}; write what the step has to do, and nothing else",
         )
 
     def _duplicate(self, text: str) -> Refusal | None:
@@ -126,22 +173,41 @@ class Guards:
                 reason=RefusalReason.DUPLICATE,
                 message="the same as an instruction that is known; write a different one",
             )
-        if any(_nearly_equal(counts, known) for known in self._known):
+        if any(self._same(counts, known) for known in self._known):
             return Refusal(
                 reason=RefusalReason.DUPLICATE,
                 message="all but the same as an instruction that is known; change what it says",
             )
         return None
 
+    def _same(self, one: Counter[str], other: Counter[str]) -> bool:
+        size = one.total() + other.total()
+        if size == 0:
+            return False
+        shared = (one & other).total()
+        overlap = 2 * shared / size
+        if self._rules.duplicate_overlap is not None:
+            return overlap >= self._rules.duplicate_overlap
+        # In a long instruction one new rule is a small share of the words and yet a real change, so
+        # two texts that differ by several words are never the same.
+        return overlap >= _NEAR and size - 2 * shared < _NEAR_WORDS
+
     def _copied_row(self, text: str) -> Refusal | None:
-        count = self._rows.copied(text)
-        if count == 0:
-            return None
-        rows = "a row" if count == 1 else f"{count} rows"
-        return Refusal(
-            reason=RefusalReason.COPIES_ROW,
-            message=f"copies {rows} of the data whole; use phrases of a few words",
-        )
+        copied, leaked = self._rows.copied(text)
+        if copied:
+            rows = "a row" if copied == 1 else f"{copied} rows"
+            return Refusal(
+                reason=RefusalReason.COPIES_ROW,
+                message=f"copies {rows} of the data whole; use phrases of a few words",
+            )
+        if leaked:
+            runs = "a run" if leaked == 1 else f"{leaked} runs"
+            return Refusal(
+                reason=RefusalReason.LEAKS_TEXT,
+                message=f"holds {runs} of {RUN_WORDS} words or more out of the data's rows;"
+                " use phrases of a few words",
+            )
+        return None
 
 
 def placeholders_of(text: str) -> list[str]:
@@ -150,55 +216,13 @@ def placeholders_of(text: str) -> list[str]:
     return list(dict.fromkeys(name for name in names if name is not None))
 
 
-class _RowIndex:
-    """Finds whole rows in a text by their first words."""
-
-    def __init__(self, rows: Iterable[str], *, exempt: str) -> None:
-        self._rows: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
-        for row in rows:
-            pieces = _pieces(row)
-            if sum(_MARK.fullmatch(piece) is None for piece in pieces) >= _ROW_WORDS:
-                self._rows.setdefault(pieces[:_ROW_WORDS], set()).add(pieces)
-        # What the program's own prompt quotes already, a better one may go on quoting.
-        for pieces in self._found(exempt):
-            self._rows[pieces[:_ROW_WORDS]].discard(pieces)
-
-    def copied(self, text: str) -> int:
-        """Returns how many different rows stand in a text whole."""
-        return len(self._found(text))
-
-    def _found(self, text: str) -> set[tuple[str, ...]]:
-        pieces = _pieces(text)
-        found = set()
-        for start in range(len(pieces) - _ROW_WORDS + 1):
-            for row in self._rows.get(pieces[start : start + _ROW_WORDS], ()):
-                if pieces[start : start + len(row)] == row:
-                    found.add(row)
-        return found
-
-
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _pieces(text: str) -> tuple[str, ...]:
-    # Marks count, so that a list of short phrases is not taken for a row that has the same words;
-    # those at either end do not, since a quotation often drops them.
-    pieces = _PIECE.findall(text.translate(_QUOTES).casefold())
-    start, end = 0, len(pieces)
-    while start < end and _MARK.fullmatch(pieces[start]):
-        start += 1
-    while end > start and _MARK.fullmatch(pieces[end - 1]):
-        end -= 1
-    return tuple(pieces[start:end])
-
-
-def _nearly_equal(one: Counter[str], other: Counter[str]) -> bool:
-    # In a long instruction one new rule is a small share of the words and yet a real change, so
-    # two texts that differ by several words are never the same.
-    size = one.total() + other.total()
-    shared = (one & other).total()
-    return size > 0 and 2 * shared / size >= _NEAR and size - 2 * shared < _NEAR_WORDS
+def _flat(text: str) -> str:
+    # A model breaks lines where it likes; a region is changed when its words or marks are.
+    return " ".join(text.split())
 
 
 def _named(names: Sequence[str]) -> str:

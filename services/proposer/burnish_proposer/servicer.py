@@ -10,10 +10,13 @@ import grpc
 
 from burnish.api.proposer import v1 as proposer_v1
 from burnish_proposer import convert
+from burnish_proposer.batch import Batch
 from burnish_proposer.brief import Effort
-from burnish_proposer.grounded import GroundedProposer
+from burnish_proposer.grounded import NAME as BUILT_IN
+from burnish_proposer.plugins import find_writer
 from burnish_proposer.summary import summarize
 from burnish_proposer.tiers import ModelChoice
+from burnish_proposer.writers import Writer
 from burnish_runtime.llm.accounts import CallDesk, LedgeredModel
 from burnish_runtime.llm.registry import ProviderRegistry
 
@@ -33,7 +36,12 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
     """Writes instructions and summaries; keeps nothing."""
 
     def __init__(
-        self, *, registry: ProviderRegistry, desk: CallDesk, models: Mapping[Effort, ModelChoice]
+        self,
+        *,
+        registry: ProviderRegistry,
+        desk: CallDesk,
+        models: Mapping[Effort, ModelChoice],
+        writers: Mapping[str, Writer],
     ) -> None:
         """Takes what the calls are made with.
 
@@ -41,7 +49,9 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
             registry: Providers.
             desk: Where paid calls are made.
             models: Model of each effort, for requests that name none.
+            writers: Who may write, by name; the built-in writer is among them.
         """
+        self._writers = writers
         self._registry = registry
         self._desk = desk
         self._models = models
@@ -51,17 +61,16 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
     ) -> AsyncIterator[proposer_v1.ProposeInstructionsResponse]:
         """Streams instructions as they are written."""
         payment, brief = convert.proposal(request, models=self._models)
+        name = request.proposer or BUILT_IN
+        writer = find_writer(self._writers, name)
         model = await self._open(payment)
-        proposer = GroundedProposer(brief, model=model, settings=payment.settings)
-        async with aclosing(proposer.run()) as events:
+        batch = Batch(brief, model=model, settings=payment.settings, writer=writer)
+        async with aclosing(batch.run()) as events:
             async for event in events:
-                yield convert.outcome(event, stage_id=brief.stage_id, model=payment.spec.model)
-        text = convert.description(
-            payment, brief, rows=proposer.rows_shown, failures=proposer.failures_shown
-        )
-        yield proposer_v1.ProposeInstructionsResponse(
-            summary=proposer_v1.ProposalSummary(usage=model.spent, description=text)
-        )
+                author = payment.spec.model if name == BUILT_IN else name
+                yield convert.outcome(event, stage_id=brief.stage_id, model=author)
+        written = convert.Written(proposer=name, brief=brief)
+        yield convert.summary(batch, written, payment=payment, usage=model.spent)
 
     async def SummarizeDataset(
         self, request: proposer_v1.SummarizeDatasetRequest, context: SummarizeContext
@@ -81,7 +90,7 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
         self, request: proposer_v1.ListProposersRequest, context: ListContext
     ) -> proposer_v1.ListProposersResponse:
         """Lists the proposers that are installed."""
-        return convert.proposers({})
+        return convert.proposers(self._writers)
 
     async def _open(self, payment: convert.Payment) -> LedgeredModel:
         provider = await asyncio.to_thread(

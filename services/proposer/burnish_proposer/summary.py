@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from burnish_proposer.blocks import prose_block, word_block
 from burnish_proposer.brief import Example
-from burnish_proposer.context import choose_rows, examples_block
-from burnish_proposer.grounded import CallSettings, MetaModel
+from burnish_proposer.evidence import choose_rows, examples_block
 from burnish_proposer.parse import EmptyAnswer, Unparsable, parse_summary
 from burnish_proposer.templates import load
+from burnish_proposer.writers import CallSettings, MetaModel
 from burnish_runtime.llm.base import CompletionRequest
 
 _ENOUGH = 2

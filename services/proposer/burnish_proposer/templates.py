@@ -12,10 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
+from burnish_proposer.blocks import NAMES
 from burnish_runtime.llm.base import ChatMessage
 
 _VERSION = re.compile(r"version: (\d+)")
 _ROLE = re.compile(r"=== (system|user|assistant)")
+# What a meta-prompt may have filled in: the blocks, and a number of the tier's.
+FILLED = frozenset({*NAMES, "max_tokens"})
+_NEEDED = frozenset({"current_instruction", "variant"})
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -32,6 +36,11 @@ class MetaPrompt:
     name: str
     version: int
     messages: tuple[tuple[str, str], ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of its placeholders."""
+        return frozenset(name for _, text in self.messages for name in _PLACEHOLDER.findall(text))
 
     def render(self, values: Mapping[str, str]) -> tuple[ChatMessage, ...]:
         """Fills the placeholders in.
@@ -86,6 +95,24 @@ def parse(name: str, text: str) -> MetaPrompt:
         version=int(version.group(1)),
         messages=tuple((role, "\n".join(lines).strip("\n")) for role, lines in messages),
     )
+
+
+def custom_problems(text: str) -> list[str]:
+    """Returns what is wrong with a meta-prompt that a user wrote, each with its fix."""
+    try:
+        prompt = parse("custom", text)
+    except ValueError as error:
+        return [str(error)]
+    problems = []
+    unknown = sorted(prompt.names - FILLED)
+    if unknown:
+        listed, known = ", ".join(unknown), ", ".join(sorted(FILLED))
+        problems.append(f"nothing fills the placeholders {listed}; use some of {known}")
+    missing = sorted(_NEEDED - prompt.names)
+    if missing:
+        listed = " and ".join(f"`{{{{{name}}}}}`" for name in missing)
+        problems.append(f"it lacks {listed}; without them every call would be the same")
+    return problems
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

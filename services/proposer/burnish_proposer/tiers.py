@@ -29,18 +29,26 @@ class ContextPlan:
     Attributes:
         rows: Most labelled rows.
         failures: Most failed rows.
+        demos: Most rows that went well.
         history: Most earlier instructions.
+        avoid: Most instructions to stay away from.
+        reference_tokens: Most tokens of the reference corpus.
+        specification_tokens: Most tokens of the system specification.
+        program_tokens: Most tokens of the program.
         summary: Whether the summary of the data set is shown.
-        program: Whether the program and the specification are shown.
         prompt_tokens: Most tokens of the whole meta-prompt, as estimated.
         summary_calls: Most calls that a summary of the data set may take.
     """
 
     rows: int
     failures: int
+    demos: int
     history: int
+    avoid: int
+    reference_tokens: int
+    specification_tokens: int
+    program_tokens: int
     summary: bool
-    program: bool
     prompt_tokens: int
     summary_calls: int
 
@@ -49,18 +57,26 @@ CONTEXT_PLANS: Mapping[Effort, ContextPlan] = {
     Effort.LOW_CONTEXT: ContextPlan(
         rows=100,
         failures=0,
+        demos=0,
         history=0,
+        avoid=3,
+        reference_tokens=0,
+        specification_tokens=2_000,
+        program_tokens=0,
         summary=False,
-        program=False,
         prompt_tokens=24_000,
         summary_calls=1,
     ),
     Effort.LOW: ContextPlan(
         rows=300,
         failures=20,
-        history=0,
+        demos=5,
+        history=5,
+        avoid=5,
+        reference_tokens=5_000,
+        specification_tokens=5_000,
+        program_tokens=0,
         summary=True,
-        program=False,
         prompt_tokens=48_000,
         summary_calls=4,
     ),
@@ -68,18 +84,26 @@ CONTEXT_PLANS: Mapping[Effort, ContextPlan] = {
     Effort.MEDIUM: ContextPlan(
         rows=1_000,
         failures=60,
+        demos=20,
         history=10,
+        avoid=10,
+        reference_tokens=20_000,
+        specification_tokens=10_000,
+        program_tokens=8_000,
         summary=True,
-        program=True,
         prompt_tokens=96_000,
         summary_calls=6,
     ),
     Effort.HIGH: ContextPlan(
         rows=3_000,
         failures=200,
+        demos=60,
         history=30,
+        avoid=20,
+        reference_tokens=50_000,
+        specification_tokens=20_000,
+        program_tokens=20_000,
         summary=True,
-        program=True,
         prompt_tokens=200_000,
         summary_calls=10,
     ),

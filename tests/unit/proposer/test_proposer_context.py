@@ -14,15 +14,21 @@ from hypothesis import strategies as st
 from burnish_proposer.blocks import NAMES, json_block, prose_block, tokens
 from burnish_proposer.brief import (
     Brief,
+    Demo,
     Effort,
     Example,
     FailedExample,
+    Merge,
+    MergeParent,
     OutputTier,
     Pattern,
+    Reference,
+    Reflection,
     Tried,
 )
-from burnish_proposer.context import Ask, Shown, choose_rows, examples_block, render
-from burnish_proposer.templates import load, parse
+from burnish_proposer.context import Ask, Shown, render
+from burnish_proposer.evidence import choose_rows, examples_block
+from burnish_proposer.templates import custom_problems, load, parse
 from burnish_proposer.tiers import CONTEXT_PLANS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -50,13 +56,44 @@ BRIEF = Brief(
     history=(Tried(text="Name the intent of {query}.", reward=0.51234567, row_count=40),),
     guidance="Our customers are in a hurry.",
     specification="Never promise a date.",
+    module="The front desk of the shop.",
+    protected=("Say which intent",),
+    demos=(Demo(input="Please pay me back", output="refund", reward=1.0),),
+    references=(
+        Reference(text="Parcels take three days.", source="manual"),
+        Reference(text="Is the van near?", source="row 9", output="delivery"),
+    ),
+    avoid=("Guess the intent of {query}.",),
+)
+PARENT = Tried(text="Name what {query} wants.", reward=0.6, row_count=20)
+OTHER = Tried(text="Give {query} a label: refund, delivery or other.", reward=0.5, row_count=20)
+REFLECTION = replace(
+    BRIEF,
+    mode=Reflection(parent=PARENT),
+    failures=(
+        FailedExample(
+            input="It never came",
+            expected="delivery",
+            actual="refund",
+            feedback="A parcel that is late is no refund.",
+            reward=0.0,
+        ),
+    ),
+)
+MERGE = replace(
+    BRIEF,
+    mode=Merge(
+        first=MergeParent(tried=PARENT, solved=(Example(input="No van yet", output="delivery"),)),
+        second=MergeParent(tried=OTHER),
+    ),
 )
 
 
 def shown(brief: Brief, **options: Any) -> Shown:
     given_ask: dict[str, Any] = {"variant": 0, "tip": "simple", "max_tokens": 9_000}
     ask = Ask(**(given_ask | options))
-    return render(brief, ask, plan=CONTEXT_PLANS[brief.effort], prompt=load("instruction"))
+    name = {Reflection: "reflect", Merge: "merge"}.get(type(brief.mode), "instruction")
+    return render(brief, ask, plan=CONTEXT_PLANS[brief.effort], prompt=load(name))
 
 
 def user_text(brief: Brief, **options: Any) -> str:
@@ -87,6 +124,8 @@ def whole(result: Shown) -> str:
             replace(BRIEF, effort=Effort.LOW_CONTEXT, guidance="", placeholders=()),
             {"tip": "none", "max_tokens": 2_700},
         ),
+        ("reflect_full", REFLECTION, {}),
+        ("merge_full", MERGE, {}),
     ],
 )
 def test_rendering_is_as_it_was_agreed(name, brief, options):
@@ -105,14 +144,14 @@ def test_summary_rendering_is_as_it_was_agreed():
     assert text == (GOLDEN / "summary.txt").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["instruction", "summary"])
+@pytest.mark.parametrize("name", ["instruction", "reflect", "merge", "summary"])
 def test_meta_prompts_carry_a_version(name):
     assert load(name).version >= 1
 
 
 def test_less_effort_leaves_blocks_out():
     least = user_text(replace(BRIEF, effort=Effort.LOW_CONTEXT))
-    for name in ("program", "specification", "dataset_summary", "failures", "history"):
+    for name in ("program", "dataset_summary", "failures", "demos", "history", "references"):
         assert f"<{name}>" not in least
     low = user_text(replace(BRIEF, effort=Effort.LOW))
     assert "<failures>" in low
@@ -148,6 +187,65 @@ def test_rows_that_all_fit_are_the_same_for_every_candidate():
     )
 
 
+def test_what_the_user_gave_is_shown_at_every_effort():
+    for effort in Effort:
+        text = user_text(replace(BRIEF, effort=effort))
+        assert block(text, "specification") == "Never promise a date."
+        assert block(text, "guidance") == "Our customers are in a hurry."
+        assert json.loads(block(text, "protected")) == {"text": "Say which intent"}
+
+
+def test_a_specification_is_cut_to_what_the_effort_allows():
+    long = replace(BRIEF, specification="Nie \u00fcber Preise sprechen.\n" * 20_000)
+    for effort in Effort:
+        text = block(user_text(replace(long, effort=effort)), "specification")
+        assert tokens(text) <= CONTEXT_PLANS[effort].specification_tokens
+        assert text.endswith("[cut]")
+
+
+def test_a_rewrite_starts_from_the_parent_and_shows_what_was_said_of_it():
+    text = user_text(replace(REFLECTION, effort=Effort.LOW_CONTEXT))
+    assert block(text, "current_instruction") == PARENT.text
+    assert block(text, "task") == "reflect"
+    (failure,) = [json.loads(line) for line in block(text, "failures").splitlines()]
+    assert failure["feedback"] == "A parcel that is late is no refund."
+    assert failure["reward"] == 0.0
+
+
+def test_a_merge_shows_both_parents_and_what_only_one_of_them_solved():
+    text = user_text(MERGE)
+    parents = [json.loads(line) for line in block(text, "parents").splitlines()]
+    assert [parent["instruction"] for parent in parents] == [PARENT.text, OTHER.text]
+    assert parents[0]["only_it_solved"] == [{"input": "No van yet", "output": "delivery"}]
+    assert "only_it_solved" not in parents[1]
+
+
+def test_a_parent_that_was_not_measured_has_no_reward():
+    unknown = MergeParent(tried=Tried(text="New {query}.", reward=0.0, row_count=0))
+    brief = replace(MERGE, mode=Merge(first=unknown, second=MergeParent(tried=OTHER)))
+    parents = [json.loads(line) for line in block(user_text(brief), "parents").splitlines()]
+    assert parents[0]["reward"] is None
+    assert parents[1]["reward"] == 0.5
+
+
+def test_a_meta_prompt_of_the_users_own_gets_the_blocks_it_names():
+    own = parse("custom", "version: 1\n=== user\n{{current_instruction}}\n{{variant}}\n{{tip}}")
+    ask = Ask(variant=3, tip="simple", max_tokens=100)
+    result = render(BRIEF, ask, plan=CONTEXT_PLANS[Effort.HIGH], prompt=own)
+    assert "<variant>3</variant>" in result.messages[0].content
+    assert "<examples>" not in result.messages[0].content
+    assert result.counts == {}
+
+
+def test_every_fault_of_a_users_meta_prompt_is_told():
+    assert custom_problems("version: 1\n=== user\n{{current_instruction}} {{variant}}") == []
+    (problem,) = custom_problems("=== user\nhi")
+    assert "version" in problem
+    unknown, missing = custom_problems("version: 1\n=== user\n{{rows}} {{variant}}")
+    assert "placeholders rows" in unknown
+    assert "`{{current_instruction}}`" in missing
+
+
 def many(count: int, labels: int) -> tuple[Example, ...]:
     return tuple(
         Example(input=f"row {number}", output=f"label {number * labels // count}")
@@ -180,6 +278,9 @@ def test_a_prompt_keeps_to_its_size_however_long_the_material_is():
         history=tuple(Tried(text=f"{n} {long}", reward=0.5, row_count=1) for n in range(20)),
         program=long,
         specification=long,
+        demos=tuple(Demo(input=f"{n} {long}", output=long, reward=1.0) for n in range(70)),
+        references=(Reference(text=long),),
+        avoid=tuple(f"{n} {long}" for n in range(30)),
     )
     for effort in Effort:
         result = shown(replace(brief, effort=effort))

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from burnish_proposer.batch import Batch, Proposed, Refused
 from burnish_proposer.brief import Brief, Effort, Example, OutputTier
-from burnish_proposer.grounded import CallSettings, GroundedProposer, Proposed, Refused
 from burnish_proposer.guards import RefusalReason
 from burnish_proposer.summary import SummaryLimits, summarize
 from burnish_proposer.tips import TIPS, draw_tip
+from burnish_proposer.writers import CallSettings
 from burnish_runtime.llm.base import Completion, CompletionRequest
 
 BRIEF = Brief(
@@ -66,7 +67,7 @@ def different(variant: int) -> str:
 
 
 async def outcomes(model: Model, brief: Brief = BRIEF) -> list[Proposed | Refused]:
-    proposer = GroundedProposer(brief, model=model, settings=SETTINGS)
+    proposer = Batch(brief, model=model, settings=SETTINGS)
     async with aclosing(proposer.run()) as events:
         return [event async for event in events]
 
@@ -137,7 +138,7 @@ async def test_an_answer_that_ran_into_the_limit_is_told_so():
 
 async def test_leaving_early_stops_the_calls_that_run():
     model = Model(different, turns=lambda variant: 10 if variant == 0 else 1_000_000)
-    proposer = GroundedProposer(BRIEF, model=model, settings=SETTINGS)
+    proposer = Batch(BRIEF, model=model, settings=SETTINGS)
     async with aclosing(proposer.run()) as events:
         async for event in events:
             if event.index == 1:
@@ -157,9 +158,7 @@ async def test_a_failure_of_one_call_ends_the_batch_after_what_came_before():
     seen: list[int] = []
 
     async def run() -> None:
-        async with aclosing(
-            GroundedProposer(BRIEF, model=Model(answer), settings=SETTINGS).run()
-        ) as events:
+        async with aclosing(Batch(BRIEF, model=Model(answer), settings=SETTINGS).run()) as events:
             async for event in events:
                 seen.append(event.index)
 

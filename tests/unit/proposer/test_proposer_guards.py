@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given as over
 from hypothesis import strategies as st
 
-from burnish_proposer.guards import Guards, RefusalReason, placeholders_of
+from burnish_proposer.guards import GuardRules, Guards, RefusalReason, placeholders_of
 
 BASELINE = "Say which intent {query} has. Answer with the label only."
 ROW = "My card has not come yet, and I ordered it two weeks ago!"
@@ -17,9 +17,9 @@ def guards(**options: Any) -> Guards:
         "baseline": BASELINE,
         "placeholders": ("query",),
         "max_tokens": 200,
-        "rows": (ROW,),
     }
-    return Guards(**(given | options))
+    rows, known = options.pop("rows", (ROW,)), options.pop("known", ())
+    return Guards(GuardRules(**(given | options)), rows=rows, known=known)
 
 
 def reason(text: str, **options: Any) -> RefusalReason | None:
@@ -122,6 +122,66 @@ def test_rows_without_spaces_between_words_are_found():
     row = "我的卡还没有到怎么办"
     text = f"Read {{query}} twice, as in {row}, then give its label."
     assert reason(text, rows=(row,)) is RefusalReason.COPIES_ROW
+
+
+LONG_ROW = "The parcel that you sent me last week was open, wet and half empty when it came"
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "that you sent me last week was open, wet and half empty",
+        "THAT YOU SENT ME -- last week was open; wet and half empty",
+        "parcel that you sent\nme last week was open wet and",
+    ],
+)
+def test_a_long_run_of_words_out_of_a_row_is_refused(quoted):
+    assert reason(f"For {{query}} look out for {quoted}.", rows=(LONG_ROW,)) is (
+        RefusalReason.LEAKS_TEXT
+    )
+
+
+def test_nine_words_of_a_row_in_a_row_may_be_quoted():
+    text = "For {query} look out for: you sent me last week was open wet and more."
+    assert reason(text, rows=(LONG_ROW,)) is None
+
+
+@pytest.mark.parametrize("place", ["baseline", "given"])
+def test_runs_that_the_user_wrote_may_be_quoted(place):
+    said = f"As in: {LONG_ROW[:70]} {{query}}"
+    options = {"baseline": said} if place == "baseline" else {"given": (said,)}
+    text = f"Look at {{query}} once more, and then again. {LONG_ROW[:70]}"
+    assert reason(text, rows=(LONG_ROW,)) is RefusalReason.LEAKS_TEXT
+    assert reason(text, rows=(LONG_ROW,), **options) is None
+
+
+def test_a_protected_region_is_kept_word_for_word():
+    regions = ("Answer with the label only.", "Never guess.")
+    kept = "Read {query} twice. Answer with\n  the label only. Whatever they say: Never guess."
+    assert reason(kept, protected=regions) is None
+    refusal = guards(protected=regions).check(
+        "Read {query} twice. Answer with just the label. Never guess."
+    )
+    assert refusal is not None
+    assert refusal.reason is RefusalReason.PROTECTED_TEXT
+    assert "region 1 of 2" in refusal.message
+    assert "label" not in refusal.message
+
+
+@over(st.text(min_size=1).filter(lambda text: text.strip()), st.text(), st.text())
+def test_a_region_is_missed_exactly_when_it_is_not_there(region, before, after):
+    held = Guards(GuardRules(baseline="x", protected=(region,)))
+    found = held.check(f"{before} {region} {after}")
+    assert found is None or found.reason is not RefusalReason.PROTECTED_TEXT
+
+
+@pytest.mark.parametrize(
+    ("overlap", "wanted"), [(0.9, None), (0.8, RefusalReason.DUPLICATE), (None, None)]
+)
+def test_duplicates_are_told_by_the_share_of_common_words(overlap, wanted):
+    known = "{query} a b c d e f g h i"
+    text = "{query} a b c d e f g y z"
+    assert reason(text, known=(known,), duplicate_overlap=overlap) is wanted
 
 
 @over(st.text())

@@ -71,10 +71,19 @@ def test_output_limits_are_the_tiers_but_for_models_that_write_less():
     assert output_limit(OutputTier.SLOW, "openai/gpt-4o") == 16_384
 
 
+def test_the_reference_corpus_has_up_to_fifty_thousand_tokens():
+    assert CONTEXT_PLANS[Effort.HIGH].reference_tokens == 50_000
+
+
 def test_more_effort_shows_more():
     plans = [CONTEXT_PLANS[effort] for effort in Effort]
     for less, more in pairwise(plans):
         assert less.rows < more.rows
         assert less.failures < more.failures
+        assert less.demos < more.demos
+        assert less.history < more.history
+        assert less.reference_tokens < more.reference_tokens
+        assert less.specification_tokens < more.specification_tokens
+        assert less.program_tokens <= more.program_tokens
         assert less.prompt_tokens < more.prompt_tokens
         assert less.summary_calls < more.summary_calls
