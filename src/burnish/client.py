@@ -9,8 +9,10 @@ import grpc
 
 from burnish import rpc
 from burnish.connection import BackendNotConfigured, Connection, find_connection
+from burnish.graphs import AsyncGraphs
 from burnish.jobs import AsyncJobs
 from burnish.policies import AsyncPolicies
+from burnish.rollouts import AsyncRollouts
 from burnish.traces import AsyncTraces
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
@@ -31,6 +33,8 @@ class AsyncClient:
         jobs: The controller's jobs.
         policies: Its online policies.
         traces: What the calls of rollouts said.
+        rollouts: Finished rollouts of jobs, with the parts of their rewards.
+        graphs: Verifier graphs, and scores of them.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class AsyncClient:
         self.jobs = AsyncJobs(self.channel, timeout=timeout, patience=patience)
         self.policies = AsyncPolicies(self.channel, timeout=timeout)
         self.traces = AsyncTraces(self.channel, timeout=timeout)
+        self.rollouts = AsyncRollouts(self.channel, timeout=timeout)
+        self.graphs = AsyncGraphs(self.channel, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ def render_report(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
         f"# {(snapshot.algorithm or 'job').upper()} job {snapshot.job_id}",
         _verdict(snapshot, outcome),
         _held_out(outcome),
+        _parts(outcome),
         _search(outcome),
         _spend(outcome),
         _prompt(outcome),
@@ -64,6 +65,27 @@ def _row(name: str, estimate: Estimate, *, sign: bool = False) -> str:
         f"| {name} | {estimate.mean:{form}} | [{estimate.lower:{form}}, {estimate.upper:{form}}] "
         f"({estimate.confidence:.0%}) | {estimate.row_count} |"
     )
+
+
+def _parts(outcome: JobOutcome) -> str:
+    """Returns what rewards consist of, when that is more than the app's own."""
+    weights = outcome.reward_weights
+    if not outcome.verifier_graph:
+        return ""
+    rows = ["## What the reward consists of", "", f"Scored by `{outcome.verifier_graph}`.", ""]
+    rows += [f"| prompt | {' | '.join(f'{name} x{weights[name]:g}' for name in weights)} |"]
+    rows.append("|---" * (len(weights) + 1) + "|")
+    for name, one in (("baseline", outcome.baseline), ("winner", outcome.best)):
+        if one is not None:
+            cells = [_cell(one.parts.get(part)) for part in weights]
+            rows.append(f"| {name} | {' | '.join(cells)} |")
+    if outcome.simulated_count:
+        rows += [
+            "",
+            f"A simulated judge had a part in {outcome.simulated_count} rewards: they show that the"
+            " parts work together, and nothing of what a real judge would say.",
+        ]
+    return "\n".join(rows)
 
 
 def _search(outcome: JobOutcome) -> str:

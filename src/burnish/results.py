@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from burnish.api.job.v1 import job_event_pb2, job_result_pb2, job_service_pb2
 from burnish.api.types.v1 import candidate_pb2, rollout_pb2
@@ -112,6 +112,8 @@ class CandidateOutcome:
         validation: Mean reward on the validation pool; None when never fully evaluated.
         test: Mean reward on the held-out rows; None but for baseline and winner.
         test_scores: Reward per held-out seed; None for a seed that was not scored.
+        parts: Mean of each part of the reward, by `environment`, `event` and `outcome`, on the
+            held-out rows, or else on the validation pool; a part that no row has is left out.
     """
 
     rank: int
@@ -121,6 +123,7 @@ class CandidateOutcome:
     validation: Estimate | None
     test: Estimate | None
     test_scores: Mapping[int, float | None]
+    parts: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -165,6 +168,9 @@ class JobOutcome:
         rollouts_by_phase: Rollouts by phase.
         unscored_by_reason: Rollouts without a reward, by reason.
         proposed_by: What wrote the instructions.
+        reward_weights: Weight of each part of the reward, by `environment`, `event` and `outcome`.
+        verifier_graph: Version of the graph that scored; empty without one.
+        simulated_count: Rollouts whose reward a simulated judge had a part in.
         plain: Everything, as plain JSON values.
     """
 
@@ -179,6 +185,9 @@ class JobOutcome:
     unscored_by_reason: Mapping[str, int]
     proposed_by: str
     plain: Plain
+    reward_weights: Mapping[str, float] = field(default_factory=dict)
+    verifier_graph: str = ""
+    simulated_count: int = 0
 
     def ranked(self, rank: int) -> CandidateOutcome | None:
         """Returns the candidate of a rank, 1 being the best; None when there is no such rank."""
@@ -227,7 +236,20 @@ def outcome(result: job_result_pb2.JobResult) -> JobOutcome:
         unscored_by_reason=dict(sorted(result.unscored_by_reason.items())),
         proposed_by=result.proposer_description,
         plain=to_plain(result),
+        reward_weights=weights(result.reward_weights),
+        verifier_graph=result.verifier_graph,
+        simulated_count=result.simulated_count,
     )
+
+
+def weights(message: rollout_pb2.RewardWeights) -> dict[str, float]:
+    """Returns the weights above 0 by part; empty when they are not known."""
+    given = {
+        "environment": message.environment,
+        "event": message.event,
+        "outcome": message.outcome,
+    }
+    return {name: weight for name, weight in given.items() if weight > 0}
 
 
 def usage(message: rollout_pb2.Usage) -> Usage:
@@ -286,6 +308,7 @@ class _PromptReader:
                 score.seed: score.reward if score.HasField("reward") else None
                 for score in message.test_scores
             },
+            parts={name: _estimate(mean) for name, mean in sorted(message.parts.items())},
         )
 
     def _stage(self, stage_id: str, choice: candidate_pb2.StageChoice) -> StagePrompt:

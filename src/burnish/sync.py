@@ -13,6 +13,7 @@ from burnish.client import DEFAULT_TIMEOUT_SECONDS, AsyncClient
 from burnish.jobs import AsyncJob, AsyncJobs, CreateOptions, JobPage
 from burnish.results import JobOutcome, JobSnapshot
 from burnish.sync_policies import Policies, Traces
+from burnish.sync_scoring import Graphs, Rollouts
 
 if TYPE_CHECKING:
     from burnish.config import PromptLearningConfig
@@ -146,6 +147,8 @@ class Client:
         jobs: The controller's jobs.
         policies: Its online policies.
         traces: What the calls of rollouts said.
+        rollouts: Finished rollouts of jobs, with the parts of their rewards.
+        graphs: Verifier graphs, and scores of them.
     """
 
     def __init__(
@@ -166,6 +169,8 @@ class Client:
         self.jobs = Jobs(self._loop, self._client.jobs)
         self.policies = Policies(self._loop, self._client.policies)
         self.traces = Traces(self._loop, self._client.traces)
+        self.rollouts = Rollouts(self._loop, self._client.rollouts)
+        self.graphs = Graphs(self._loop, self._client.graphs)
 
     def __enter__(self) -> Self:
         return self

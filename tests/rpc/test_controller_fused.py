@@ -9,6 +9,8 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import InvalidArgument, NotFound
+from burnish.report import render_report
+from burnish.results import outcome, snapshot
 from burnish_controller.testing import small_job
 from burnish_controller.testing.world import world
 
@@ -59,6 +61,30 @@ async def test_every_rollout_shows_its_parts_their_weights_and_the_version_that_
         assert not one.reward.HasField("event")
 
 
+async def test_the_result_and_the_report_show_the_mean_of_each_part(tmp_path):
+    async with world(tmp_path) as running:
+        running.verifier.outcome = lambda name, one: 0.25
+        running.verifier.simulated = True
+        job = await running.create(fused(graph()))
+        await running.finished()
+        result = await running.result()
+        job = await running.job()
+        rollouts = await running.rollouts()
+    assert result.verifier_graph == job.verifier_graph
+    assert result.reward_weights == HALF
+    assert result.best.parts["outcome"].mean == pytest.approx(0.25)
+    assert result.best.parts["outcome"].row_count == 6
+    expected = (result.best.parts["environment"].mean + 0.25) / 2
+    assert result.best.test.mean == pytest.approx(expected)
+    assert "event" not in result.best.parts
+    assert result.simulated_count == len(rollouts)
+    assert all(one.simulated for one in rollouts)
+    report = render_report(snapshot(job), outcome(result))
+    assert "environment x0.5" in report
+    assert "outcome x0.5" in report
+    assert "simulated judge" in report
+
+
 async def test_a_judge_that_cannot_judge_leaves_a_rollout_unscored_and_never_to_the_app_alone(
     tmp_path,
 ):
@@ -82,12 +108,12 @@ async def test_a_failure_that_may_pass_is_scored_again_and_the_judge_is_paid_onc
     away = types_v1.Failure(reason="JUDGE_AWAY", message="try again", retryable=True)
     tries: Counter[str] = Counter()
 
-    def outcome(name: str, one: types_v1.RolloutResult) -> float | types_v1.Failure:
+    def judged(name: str, one: types_v1.RolloutResult) -> float | types_v1.Failure:
         tries[one.rollout_id] += 1
         return away if tries[one.rollout_id] == 1 and one.cell.seed % 3 == 0 else 1.0
 
     async with world(tmp_path) as running:
-        running.verifier.outcome, running.verifier.judge = outcome, JUDGE
+        running.verifier.outcome, running.verifier.judge = judged, JUDGE
         await running.create(fused(graph()))
         await running.finished()
         found = await running.rollouts()

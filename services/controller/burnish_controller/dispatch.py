@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from google.protobuf import json_format
 
 from burnish.api.types import v1 as types_v1
-from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext
 from burnish_controller.failures import BUDGET_EXHAUSTED, app_failure, attempt_failure
@@ -22,7 +21,13 @@ from burnish_controller.ledger.calls import Call, Scope
 from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
-from burnish_controller.scoring import Scorer, ScoringOrder, calls_of, judgement_scope
+from burnish_controller.scoring import (
+    Scorer,
+    ScoringOrder,
+    calls_of,
+    judgement_scope,
+    with_score,
+)
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.task_apps import UNREACHABLE_SECONDS, AppResult, ModelChoice, RunRequest
 from burnish_controller.waves import ROLES as CAPPED_ROLES
@@ -96,7 +101,7 @@ class Dispatcher:
         cells = [(job.rollout_id(cell), cell) for cell in batch.cells]
         finished = await services.rollouts.by_ids([one for one, _ in cells])
         account = await services.ledger.account(job.job_id)
-        if account.caps.bind(*CAPPED_ROLES):
+        if account.binds(*CAPPED_ROLES):
             await self._in_waves(job, batch, cells, finished)
         else:
             missing = [(one, cell) for one, cell in cells if one not in finished]
@@ -187,7 +192,7 @@ class Dispatcher:
                 rollout = _finished(job, batch, result, attempt=attempt, calls=calls)
                 if not result.HasField("failure"):
                     scoring = await scorer.score(result, closing=batch.closing, before=known)
-                    rollout = _with_score(rollout, scoring.scored)
+                    rollout = with_score(rollout, scoring.scored)
                     calls += scoring.calls
                 saved = final or not _over_budget(rollout)
                 if saved:
@@ -320,16 +325,6 @@ def _finished(
         graph=job.graph,
         weights=job.weights,
     )
-
-
-def _with_score(rollout: FinishedRollout, scored: verifier_v1.ScoredRollout) -> FinishedRollout:
-    """Returns a rollout with its reward; without one, with the reason."""
-    if not scored.HasField("failure"):
-        return replace(rollout, reward=scored.reward)
-    result = types_v1.RolloutResult()
-    result.CopyFrom(rollout.result)
-    result.failure.CopyFrom(scored.failure)
-    return replace(rollout, result=result)
 
 
 def _first_reason(errors: Sequence[Exception]) -> Exception:

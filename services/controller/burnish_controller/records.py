@@ -50,6 +50,7 @@ def record(rollout: FinishedRollout) -> job_v1.RolloutRecord:
         output=result.output,
         reference=result.reference,
         cost_usd=rollout.cost_usd,
+        simulated=rollout.simulated,
     )
     if result.HasField("environment_reward"):
         found.environment_reward = result.environment_reward

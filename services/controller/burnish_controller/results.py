@@ -12,7 +12,7 @@ from burnish.api.types import v1 as types_v1
 from burnish_controller.context import baseline_candidate, stages_of
 from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.phases.base import estimate, message_of, scores
-from burnish_controller.statistics import paired_difference, verdict
+from burnish_controller.statistics import mean_interval, paired_difference, verdict
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
@@ -61,6 +61,9 @@ class ResultBuilder:
             unscored_by_reason=await self.rollouts.unscored(job_id),
             proposer_description=await self._described(job_id),
             templates=[stage.template for stage in stages],
+            reward_weights=job.reward_weights if job.HasField("reward_weights") else None,
+            verifier_graph=job.verifier_graph,
+            simulated_count=sum(one.simulated for one in done),
         )
         _judge(result, done, best_id=best_id, baseline_id=baseline_id)
         return result
@@ -116,7 +119,20 @@ def _candidate_result(
         validation=estimate(rollouts["validation"]),
         test=estimate(test),
         test_scores=[job_v1.SeedScore(seed=one.result.cell.seed, reward=one.fused) for one in test],
+        parts=_parts(test or rollouts["validation"]),
     )
+
+
+def _parts(rollouts: Sequence[FinishedRollout]) -> dict[str, types_v1.Estimate]:
+    """Returns the mean of each part of the reward that any of some rollouts has."""
+    rewards = [one.reward for one in rollouts if one.reward is not None]
+    found = {}
+    for name in ("environment", "event", "outcome"):
+        values = [float(getattr(one, name)) for one in rewards if one.HasField(name)]
+        mean = message_of(mean_interval(values))
+        if mean is not None:
+            found[name] = mean
+    return found
 
 
 def _order(one: job_v1.CandidateResult, best_id: str) -> tuple[bool, float, float, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
@@ -17,6 +17,7 @@ from burnish_controller.ledger.calls import Call, Scope
 from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers, patiently
+from burnish_controller.store.rollouts import FinishedRollout
 
 MAX_TRIES = 8
 SCORE_SECONDS = 900.0
@@ -65,6 +66,16 @@ class _Pending:
 def judgement_scope(job_id: str, rollout_id: str) -> str:
     """Returns the scope that the calls of judges on a rollout belong to."""
     return f"judgements/{job_id}/{rollout_id}"
+
+
+def with_score(rollout: FinishedRollout, scored: verifier_v1.ScoredRollout) -> FinishedRollout:
+    """Returns a rollout with its reward; without one, with the reason."""
+    if not scored.HasField("failure"):
+        return replace(rollout, reward=scored.reward, simulated=scored.simulated)
+    result = types_v1.RolloutResult()
+    result.CopyFrom(rollout.result)
+    result.failure.CopyFrom(scored.failure)
+    return replace(rollout, result=result)
 
 
 async def calls_of(store: CallStore, job: JobContext, ids: Sequence[str]) -> dict[str, list[Call]]:

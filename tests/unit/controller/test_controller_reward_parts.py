@@ -1,5 +1,7 @@
 """The parts of a reward and their weights stand beside it, by rollout and version of the graph."""
 
+from dataclasses import replace
+
 from sqlalchemy import insert, select
 
 from burnish.api.types import v1 as types_v1
@@ -90,3 +92,8 @@ async def test_pages_are_in_order_of_id_and_may_be_narrowed(stores):
     assert await ids(phase="test") == ["r1", "r4"]
     assert await ids(candidate_id="a") == ["r1", "r3"]
     assert await ids(candidate_id="a", phase="search") == ["r3"]
+
+
+async def test_a_simulated_judges_part_in_a_reward_is_kept(stores):
+    await stores.rollouts.save(replace(rollout(), simulated=True))
+    assert (await stores.rollouts.by_ids(["r1"]))["r1"].simulated

@@ -33,6 +33,7 @@ class FinishedRollout:
         cost_usd: Cost of the calls of its program; None when a price is unknown.
         graph: Version of the verifier graph that its job scores with; empty when it has none.
         weights: Weights that the parts were fused with; None when they are not known.
+        simulated: Whether a simulated judge had a part in the reward.
         end_time: When it was stored, in Unix seconds; 0 before.
     """
 
@@ -44,6 +45,7 @@ class FinishedRollout:
     cost_usd: float | None
     graph: str = ""
     weights: types_v1.RewardWeights | None = None
+    simulated: bool = False
     end_time: float = 0.0
 
     @property
@@ -108,6 +110,7 @@ class RolloutStore:
                 "rollout_id": result.rollout_id,
                 "graph": rollout.graph,
                 "data": rollout.reward.SerializeToString(),
+                "simulated": int(rollout.simulated),
                 **_parts(rollout.reward, rollout.weights),
             }
 
@@ -179,7 +182,9 @@ class RolloutStore:
 
     def _query(self) -> Select[tuple[object, ...]]:
         return (
-            select(rollouts, rewards.c.data.label("reward"), *_WEIGHTS.values())
+            select(
+                rollouts, rewards.c.data.label("reward"), rewards.c.simulated, *_WEIGHTS.values()
+            )
             .outerjoin(
                 rewards,
                 (rewards.c.tenant == rollouts.c.tenant)
@@ -205,6 +210,7 @@ def _finished(row: RowMapping) -> FinishedRollout:
         cost_usd=row["cost_usd"],
         graph=row["graph"],
         weights=_weights(row),
+        simulated=bool(row["simulated"]),
         end_time=row["end_time"],
     )
 

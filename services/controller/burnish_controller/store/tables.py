@@ -118,6 +118,7 @@ rewards = Table(
     Column("weight_environment", Float, nullable=True),
     Column("weight_event", Float, nullable=True),
     Column("weight_outcome", Float, nullable=True),
+    Column("simulated", Integer, nullable=False, server_default="0"),
 )
 
 calls = Table(

@@ -25,6 +25,7 @@ class FakeVerifier(verifier_v1.VerifierServiceServicer):
     Attributes:
         outcome: Outcome of a rollout under a graph; a failure leaves it unscored.
         judge: Model that a judgement of each rollout is paid to; None judges without a model.
+        simulated: Whether its judge says that it is simulated.
         judged: How often a judge was really asked, by rollout.
         requests: Requests to score, in order.
         graphs: Versions of each graph, oldest first.
@@ -35,6 +36,7 @@ class FakeVerifier(verifier_v1.VerifierServiceServicer):
             lambda graph, rollout: 1.0
         )
         self.judge: types_v1.ModelSpec | None = None
+        self.simulated = False
         self.judged: Counter[str] = Counter()
         self.requests: list[verifier_v1.ScoreRolloutsRequest] = []
         self.graphs: dict[str, list[verifier_v1.VerifierGraph]] = defaultdict(list)
@@ -109,6 +111,7 @@ class FakeVerifier(verifier_v1.VerifierServiceServicer):
             return found
         total = sum(wanted.values())
         fused = sum(parts[name] * share for name, share in wanted.items()) / total
+        found.simulated = self.simulated
         found.reward.fused = fused
         for name, value in parts.items():
             setattr(found.reward, name, value)

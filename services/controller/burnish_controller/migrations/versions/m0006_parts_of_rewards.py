@@ -22,6 +22,9 @@ def upgrade() -> None:
     """Adds the columns; parts of rewards given before stay unknown beside them."""
     for name in _PARTS:
         op.add_column("rewards", sa.Column(name, sa.Float(), nullable=True))
+    op.add_column(
+        "rewards", sa.Column("simulated", sa.Integer(), nullable=False, server_default="0")
+    )
     op.add_column("rollouts", sa.Column("graph", sa.String(), nullable=False, server_default=""))
     rollouts = sa.table("rollouts", *map(sa.column, ("tenant", "rollout_id", "graph")))
     rewards = sa.table("rewards", *map(sa.column, ("tenant", "rollout_id", "graph")))
@@ -33,5 +36,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drops the columns."""
     op.drop_column("rollouts", "graph")
+    op.drop_column("rewards", "simulated")
     for name in reversed(_PARTS):
         op.drop_column("rewards", name)

@@ -99,10 +99,19 @@ class JobResult(_message.Message):
     UNSCORED_BY_REASON_FIELD_NUMBER: _builtins.int
     PROPOSER_DESCRIPTION_FIELD_NUMBER: _builtins.int
     TEMPLATES_FIELD_NUMBER: _builtins.int
+    REWARD_WEIGHTS_FIELD_NUMBER: _builtins.int
+    VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
+    SIMULATED_COUNT_FIELD_NUMBER: _builtins.int
     verdict: _builtins.str
     """One sentence on whether the prompt got better, for a person to read."""
     proposer_description: _builtins.str
     """What wrote the instructions, such as `local-proposer, mined from 70 rows`."""
+    verifier_graph: _builtins.str
+    """Version of the graph that scored. Format: `verifierGraphs/{verifier_graph}/versions/{version}`;
+    empty when the app's own reward was taken alone.
+    """
+    simulated_count: _builtins.int
+    """Rollouts whose reward a simulated judge had a part in: they say nothing of a real judge."""
     @_builtins.property
     def best(self) -> Global___CandidateResult:
         """The winner, once chosen; the best so far before."""
@@ -143,6 +152,10 @@ class JobResult(_message.Message):
     def templates(self) -> _containers.RepeatedCompositeFieldContainer[_candidate_pb2.PromptTemplate]:
         """The program's templates, given or learnt."""
 
+    @_builtins.property
+    def reward_weights(self) -> _rollout_pb2.RewardWeights:
+        """Weights that rewards were fused with."""
+
     def __init__(
         self,
         *,
@@ -158,10 +171,13 @@ class JobResult(_message.Message):
         unscored_by_reason: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         proposer_description: _builtins.str = ...,
         templates: _abc.Iterable[_candidate_pb2.PromptTemplate] | None = ...,
+        reward_weights: _rollout_pb2.RewardWeights | None = ...,
+        verifier_graph: _builtins.str = ...,
+        simulated_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "test_difference", b"test_difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "reward_weights", b"reward_weights", "test_difference", b"test_difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "candidates", b"candidates", "components", b"components", "history", b"history", "proposer_description", b"proposer_description", "rollouts_by_phase", b"rollouts_by_phase", "templates", b"templates", "test_difference", b"test_difference", "unscored_by_reason", b"unscored_by_reason", "usage_by_role", b"usage_by_role", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "candidates", b"candidates", "components", b"components", "history", b"history", "proposer_description", b"proposer_description", "reward_weights", b"reward_weights", "rollouts_by_phase", b"rollouts_by_phase", "simulated_count", b"simulated_count", "templates", b"templates", "test_difference", b"test_difference", "unscored_by_reason", b"unscored_by_reason", "usage_by_role", b"usage_by_role", "verdict", b"verdict", "verifier_graph", b"verifier_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,6 +189,27 @@ class CandidateResult(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PartsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _rollout_pb2.Estimate: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _rollout_pb2.Estimate | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CANDIDATE_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
@@ -180,6 +217,7 @@ class CandidateResult(_message.Message):
     VALIDATION_FIELD_NUMBER: _builtins.int
     TEST_FIELD_NUMBER: _builtins.int
     TEST_SCORES_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """From 1, best first."""
     baseline: _builtins.bool
@@ -204,6 +242,12 @@ class CandidateResult(_message.Message):
     def test_scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeedScore]:
         """Held-out rows one by one."""
 
+    @_builtins.property
+    def parts(self) -> _containers.MessageMap[_builtins.str, _rollout_pb2.Estimate]:
+        """Mean of each part of the reward by its name, `environment`, `event` or `outcome`, on the rows of
+        `test`, or else of `validation`; a part that no row has is left out.
+        """
+
     def __init__(
         self,
         *,
@@ -214,10 +258,11 @@ class CandidateResult(_message.Message):
         validation: _rollout_pb2.Estimate | None = ...,
         test: _rollout_pb2.Estimate | None = ...,
         test_scores: _abc.Iterable[Global___SeedScore] | None = ...,
+        parts: _abc.Mapping[_builtins.str, _rollout_pb2.Estimate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "search", b"search", "test", b"test", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "rank", b"rank", "search", b"search", "test", b"test", "test_scores", b"test_scores", "validation", b"validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "parts", b"parts", "rank", b"rank", "search", b"search", "test", b"test", "test_scores", b"test_scores", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

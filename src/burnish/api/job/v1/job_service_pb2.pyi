@@ -65,7 +65,8 @@ class Job(_message.Message):
     """Sequence of its last event. Output only."""
     verifier_graph: _builtins.str
     """Version of the graph that scores it, settled when the job was created: a graph registered later
-    under the same name changes nothing. Format: `verifierGraphs/{verifier_graph}`. Output only.
+    under the same name changes nothing. Output only.
+    Format: `verifierGraphs/{verifier_graph}/versions/{version}`.
     """
     @_builtins.property
     def spec(self) -> _job_spec_pb2.JobSpec:

@@ -26,7 +26,7 @@ from burnish.api.types.v1 import rollout_pb2 as burnish_dot_api_dot_types_dot_v1
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'burnish/api/job/v1/rollout_record.proto\x12\x12\x62urnish.api.job.v1\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x03\n\rRolloutRecord\x12\x12\n\nrollout_id\x18\x01 \x01(\t\x12(\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x1a.burnish.api.types.v1.Cell\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12,\n\x06reward\x18\x05 \x01(\x0b\x32\x1c.burnish.api.types.v1.Reward\x12\x34\n\x07weights\x18\x06 \x01(\x0b\x32#.burnish.api.types.v1.RewardWeights\x12\x16\n\x0everifier_graph\x18\x07 \x01(\t\x12.\n\x07\x66\x61ilure\x18\x08 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x1f\n\x12\x65nvironment_reward\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06output\x18\n \x01(\x0c\x12\x11\n\treference\x18\x0b \x01(\x0c\x12\x15\n\x08\x63ost_usd\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x15\n\x13_environment_rewardB\x0b\n\t_cost_usdb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'burnish/api/job/v1/rollout_record.proto\x12\x12\x62urnish.api.job.v1\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x03\n\rRolloutRecord\x12\x12\n\nrollout_id\x18\x01 \x01(\t\x12(\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x1a.burnish.api.types.v1.Cell\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12,\n\x06reward\x18\x05 \x01(\x0b\x32\x1c.burnish.api.types.v1.Reward\x12\x34\n\x07weights\x18\x06 \x01(\x0b\x32#.burnish.api.types.v1.RewardWeights\x12\x16\n\x0everifier_graph\x18\x07 \x01(\t\x12.\n\x07\x66\x61ilure\x18\x08 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x1f\n\x12\x65nvironment_reward\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06output\x18\n \x01(\x0c\x12\x11\n\treference\x18\x0b \x01(\x0c\x12\x15\n\x08\x63ost_usd\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsimulated\x18\x0e \x01(\x08\x42\x15\n\x13_environment_rewardB\x0b\n\t_cost_usdb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'burnish.api.job.v1.rollout_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ROLLOUTRECORD']._serialized_start=133
-  _globals['_ROLLOUTRECORD']._serialized_end=587
+  _globals['_ROLLOUTRECORD']._serialized_end=606
 # @@protoc_insertion_point(module_scope)

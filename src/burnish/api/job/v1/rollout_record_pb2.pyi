@@ -37,6 +37,7 @@ class RolloutRecord(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     COST_USD_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    SIMULATED_FIELD_NUMBER: _builtins.int
     rollout_id: _builtins.str
     """Unique id of the rollout."""
     phase: _builtins.str
@@ -44,8 +45,8 @@ class RolloutRecord(_message.Message):
     attempt: _builtins.int
     """Attempt that gave the result, from 1."""
     verifier_graph: _builtins.str
-    """Version of the graph that scored it. Format: `verifierGraphs/{verifier_graph}`; empty when the
-    app's own reward was taken alone.
+    """Version of the graph that scored it; empty when the app's own reward was taken alone.
+    Format: `verifierGraphs/{verifier_graph}/versions/{version}`.
     """
     environment_reward: _builtins.float
     """The app's own reward, mapped to [0, 1], also when the rollout was not scored; absent when the app
@@ -57,6 +58,8 @@ class RolloutRecord(_message.Message):
     """What was wanted, as JSON (UTF-8); empty when the app does not tell."""
     cost_usd: _builtins.float
     """Cost in US dollars of the calls of the program; absent when a price is unknown."""
+    simulated: _builtins.bool
+    """Whether a simulated judge had a part in the reward, so that it says nothing of a real one."""
     @_builtins.property
     def cell(self) -> _rollout_pb2.Cell:
         """Candidate, pool, seed, repeat and fidelity."""
@@ -93,10 +96,11 @@ class RolloutRecord(_message.Message):
         reference: _builtins.bytes = ...,
         cost_usd: _builtins.float | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        simulated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_environment_reward", b"_environment_reward", "cell", b"cell", "cost_usd", b"cost_usd", "end_time", b"end_time", "environment_reward", b"environment_reward", "failure", b"failure", "reward", b"reward", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_environment_reward", b"_environment_reward", "attempt", b"attempt", "cell", b"cell", "cost_usd", b"cost_usd", "end_time", b"end_time", "environment_reward", b"environment_reward", "failure", b"failure", "output", b"output", "phase", b"phase", "reference", b"reference", "reward", b"reward", "rollout_id", b"rollout_id", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_environment_reward", b"_environment_reward", "attempt", b"attempt", "cell", b"cell", "cost_usd", b"cost_usd", "end_time", b"end_time", "environment_reward", b"environment_reward", "failure", b"failure", "output", b"output", "phase", b"phase", "reference", b"reference", "reward", b"reward", "rollout_id", b"rollout_id", "simulated", b"simulated", "verifier_graph", b"verifier_graph", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_usd: _TypeAlias = _typing.Literal["cost_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_usd: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd"]  # noqa: Y015
