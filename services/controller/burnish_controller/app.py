@@ -18,6 +18,7 @@ from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import FailedPrecondition
 from burnish.prices import PriceTable
 from burnish_controller import task_apps
+from burnish_controller.budget_warnings import BudgetWarnings
 from burnish_controller.creation import JobCreator
 from burnish_controller.dispatch import Dispatcher, DispatchServices
 from burnish_controller.durable import DurableEngine
@@ -25,6 +26,7 @@ from burnish_controller.gateway import ScoringAccounts, ScoringDesk, VerifierGat
 from burnish_controller.job_servicer import JobServicer, JobServices
 from burnish_controller.ledger.budget import Caps
 from burnish_controller.ledger.engine import CallLedger, LedgerOptions
+from burnish_controller.ledger.purse import Purse, TenantCaps
 from burnish_controller.ledger.servicer import CallLedgerServicer
 from burnish_controller.peers import Peers, connect_peers
 from burnish_controller.phases.base import PhaseServices
@@ -91,6 +93,7 @@ class ControllerApp:
         key = _required(settings)
         # The table of prices is large; read on first use it would hold up whatever comes then.
         prices = PriceTable.from_environment(os.environ)
+        money = _Money(prices, Purse(TenantCaps.from_environment(os.environ)))
         warm = asyncio.to_thread(prices.listed, *_ANY_MODEL)
         database, _ = await asyncio.gather(open_database(settings.state_dir), warm)
         self._database = database
@@ -99,7 +102,7 @@ class ControllerApp:
         self._peers = connect_peers(settings)
         self._metrics.expose()
         stores = _Stores(database, writer, self._metrics, ScoringAccounts())
-        phases = _phases(stores, self._peers, prices, settings=settings, key=key)
+        phases = _phases(stores, self._peers, money, settings=settings, key=key)
         self._ledger = phases.ledger
         secrets = SecretBox(key)
         self._registry = registry = JobRegistry(phases, secrets=secrets, connect=self._connect)
@@ -116,6 +119,7 @@ class ControllerApp:
             peers=self._peers,
             secrets=secrets,
             price_of=prices.price_of,
+            tenant_left=phases.ledger.tenant_left,
             connect=self._connect,
         )
         traces = TraceServicer(
@@ -171,8 +175,13 @@ class _Stores(NamedTuple):
     scorings: ScoringAccounts
 
 
+class _Money(NamedTuple):
+    prices: PriceTable
+    purse: Purse
+
+
 def _phases(
-    stores: _Stores, peers: Peers, prices: PriceTable, *, settings: ServiceSettings, key: str
+    stores: _Stores, peers: Peers, money: _Money, *, settings: ServiceSettings, key: str
 ) -> PhaseServices:
     database, writer, metrics, scorings = stores
     jobs = JobStore(database, writer, tenant=TENANT)
@@ -180,7 +189,11 @@ def _phases(
     rollouts = MeteredRolloutStore(database, writer, tenant=TENANT, metrics=metrics)
     calls = MeteredCallStore(database, writer, tenant=TENANT, metrics=metrics)
     caps = partial(_caps, jobs, scorings)
-    ledger = CallLedger(calls, LedgerOptions(price_of=prices.price_of, caps_of=caps))
+    warnings = BudgetWarnings(jobs=jobs, events=events)
+    options = LedgerOptions(
+        price_of=money.prices.price_of, caps_of=caps, purse=money.purse, warn=warnings.tell
+    )
+    ledger = CallLedger(calls, options)
     dispatcher = Dispatcher(
         DispatchServices(
             ledger=ledger,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from burnish import rpc
@@ -40,6 +41,7 @@ class JobCreator:
 
     Attributes:
         price_of: Price of a model, None when unknown.
+        tenant_left: US dollars that the tenant may still spend; None without a cap.
         connect: Opens a client of a task app.
     """
 
@@ -50,6 +52,7 @@ class JobCreator:
     peers: Peers
     secrets: SecretBox
     price_of: Pricer
+    tenant_left: Callable[[], Awaitable[float | None]]
     connect: AppConnector
 
     async def create(self, request: job_v1.CreateJobRequest) -> job_v1.Job:
@@ -109,7 +112,9 @@ class JobCreator:
             )
         if await self.policies.get(job_id) is not None:
             problems.append(f"`job_id` is `{job_id}`, the name of an online policy; use another")
-        problems += spec_problems(spec, price_of=self.price_of)
+        problems += spec_problems(
+            spec, price_of=self.price_of, tenant_left=await self.tenant_left()
+        )
         source = spec.offline.bootstrap.source_job
         if (
             source

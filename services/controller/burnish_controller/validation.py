@@ -24,12 +24,15 @@ class SpecInvalid(InvalidArgument):
     default_reason = "JOB_SPEC_INVALID"
 
 
-def spec_problems(spec: job_v1.JobSpec, *, price_of: Pricer) -> list[str]:
+def spec_problems(
+    spec: job_v1.JobSpec, *, price_of: Pricer, tenant_left: float | None = None
+) -> list[str]:
     """Returns every fault of a spec.
 
     Args:
         spec: The spec.
         price_of: Price of a model for a prompt of so many tokens; None when unknown.
+        tenant_left: US dollars that the tenant may still spend; None without a cap.
     """
     return [
         *_app_problems(spec),
@@ -37,7 +40,7 @@ def spec_problems(spec: job_v1.JobSpec, *, price_of: Pricer) -> list[str]:
         *_stage_problems(spec),
         *_draft_problems(spec),
         *_mode_problems(spec),
-        *budget_problems(spec, price_of=price_of),
+        *budget_problems(spec, price_of=price_of, tenant_left=tenant_left),
     ]
 
 

@@ -11,23 +11,27 @@ from burnish.api.types import v1 as types_v1
 from burnish_controller.context import LEAST_TO_LEARN, pools_of, stages_of
 from burnish_controller.ledger.budget import ROLES
 from burnish_controller.ledger.engine import Pricer
+from burnish_controller.ledger.purse import TENANT_MAX_USD, TENANT_MAX_USD_PER_DAY
 from burnish_controller.pools import pool_problems
 
 _TOKENS_PER_USER_TURN = 512
 
 
-def budget_problems(spec: job_v1.JobSpec, *, price_of: Pricer) -> Iterator[str]:
+def budget_problems(
+    spec: job_v1.JobSpec, *, price_of: Pricer, tenant_left: float | None = None
+) -> Iterator[str]:
     """Yields every fault of a spec's budget.
 
     Args:
         spec: The spec.
         price_of: Price of a model for a prompt of so many tokens; None when unknown.
+        tenant_left: US dollars that the tenant may still spend; None without a cap.
     """
     yield from _cap_problems(spec.budget)
-    yield from _price_problems(spec, price_of)
+    yield from _price_problems(spec, price_of, tenant_capped=tenant_left is not None)
     if spec.HasField("offline") and not pool_problems(spec.offline):
         yield from _rollout_problems(spec)
-        yield from _closing_problems(spec, price_of)
+        yield from _closing_problems(spec, price_of, tenant_left)
 
 
 def _cap_problems(budget: job_v1.Budget) -> Iterator[str]:
@@ -50,7 +54,9 @@ def _cap_problems(budget: job_v1.Budget) -> Iterator[str]:
         yield f"`budget.target_reward` is {budget.target_reward}; use a number in (0, 1]"
 
 
-def _price_problems(spec: job_v1.JobSpec, price_of: Pricer) -> Iterator[str]:
+def _price_problems(
+    spec: job_v1.JobSpec, price_of: Pricer, *, tenant_capped: bool
+) -> Iterator[str]:
     """A money cap cannot be kept for a model whose price nobody knows."""
     named = {
         (model.provider, model.model): ("task", place, model)
@@ -61,6 +67,7 @@ def _price_problems(spec: job_v1.JobSpec, price_of: Pricer) -> Iterator[str]:
         named[meta.provider, meta.model] = ("proposer", "proposer.meta_model", meta)
     for role, place, model in named.values():
         capped = spec.budget.HasField("max_cost_usd") or role in spec.budget.max_cost_usd_by_role
+        capped = capped or tenant_capped
         if capped and model.model and _price(model, price_of) is None:
             yield (
                 f"the price of `{place}` (`{model.provider}/{model.model}`) is unknown, so the"
@@ -83,7 +90,9 @@ def _rollout_problems(spec: job_v1.JobSpec) -> Iterator[str]:
         )
 
 
-def _closing_problems(spec: job_v1.JobSpec, price_of: Pricer) -> Iterator[str]:
+def _closing_problems(
+    spec: job_v1.JobSpec, price_of: Pricer, tenant_left: float | None
+) -> Iterator[str]:
     """The closing test is reserved first; a job that cannot afford it is refused."""
     budget = spec.budget
     rows = 2 * len(pools_of(spec).test)
@@ -101,6 +110,12 @@ def _closing_problems(spec: job_v1.JobSpec, price_of: Pricer) -> Iterator[str]:
             read, written = _least_tokens(stage)
             paid = read * price.input_usd_per_million + written * price.output_usd_per_million
             usd += rows * paid / 1e6
+    if tenant_left is not None and tenant_left < usd:
+        yield (
+            f"the suite's caps (`{TENANT_MAX_USD}` and `{TENANT_MAX_USD_PER_DAY}`) leave"
+            f" {max(0.0, tenant_left):g}, but the closing test can cost {usd:g} US dollars; raise"
+            " them or shrink `test_pool`"
+        )
     caps = {"max_cost_usd_by_role.task": budget.max_cost_usd_by_role.get("task", math.inf)}
     if budget.HasField("max_cost_usd"):
         caps["max_cost_usd"] = budget.max_cost_usd

@@ -15,8 +15,10 @@ PRICES = {
 }
 
 
-def problems(spec: job_v1.JobSpec) -> list[str]:
-    return spec_problems(spec, price_of=lambda model, read: PRICES.get(model.model))
+def problems(spec: job_v1.JobSpec, *, tenant_left: float | None = None) -> list[str]:
+    return spec_problems(
+        spec, price_of=lambda model, read: PRICES.get(model.model), tenant_left=tenant_left
+    )
 
 
 def test_the_usual_spec_has_no_fault(make_spec):
@@ -276,3 +278,20 @@ def test_a_pool_is_expanded_to_what_its_ranges_hold(seeds, ranges):
     for start, size, step in ranges:
         wanted += [k for k in range(start, start + size) if (k - start) % max(1, step) == 0]
     assert found == wanted
+
+
+def test_a_job_whose_test_the_suite_cannot_pay_any_more_is_refused(make_spec):
+    spec = make_spec()
+    both(model("openai", "gpt-known"), written(1000))(spec)
+    (found,) = problems(spec, tenant_left=5.0)
+    for part in ("BURNISH_TENANT_MAX_USD", "leave 5", "closing test", "test_pool"):
+        assert part in found
+    assert problems(spec, tenant_left=1e9) == []
+
+
+def test_under_a_cap_of_the_suite_an_unknown_price_is_refused(make_spec):
+    spec = make_spec()
+    model("openai_compatible", "mine")(spec)
+    (found,) = problems(spec, tenant_left=1e9)
+    assert "policy_model" in found
+    assert "`price`" in found

@@ -67,16 +67,21 @@ class Books:
             return known
         account = Account(await self._options.caps_of(job_id), self._options.purse)
         sums = await self._store.sums(job_id)
-        days = {} if self._loaded else await self._store.days()
-        if not self._loaded:
-            self._loaded = True
-            self._options.purse.load(days)
+        await self._load_purse()
         if job_id in self._accounts:
             return self._accounts[job_id]
         for role, found in sums.items():
             account.load(role, found.booked)
             account.reserve(role, found.open)
         return self._accounts.setdefault(job_id, account)
+
+    async def tenant_left(self) -> float | None:
+        """Returns the US dollars that the tenant has left; None without a cap."""
+        await self._load_purse()
+        left = self._options.purse.left()
+        if left is None:
+            return None
+        return left - sum(one.held.usd or 0.0 for one in self._accounts.values())
 
     def forget(self, job_id: str) -> None:
         """Lets go of the sums of a job that has ended; they are in the rows."""
@@ -197,6 +202,16 @@ class Books:
                 used_tokens=actual.tokens,
             )
         return actual
+
+    async def _load_purse(self) -> None:
+        """Reads what the tenant spent before this process began, on first use."""
+        if self._loaded:
+            return
+        days = await self._store.days()
+        # Another may have read them meanwhile, and calls begun since.
+        if not self._loaded:
+            self._loaded = True
+            self._options.purse.load(days)
 
     def _price(self, model: types_v1.ModelSpec, read: int | None) -> types_v1.Price | None:
         return model.price if model.HasField("price") else self._options.price_of(model, read)

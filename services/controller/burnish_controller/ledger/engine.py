@@ -83,6 +83,10 @@ class CallLedger:
         self._background(self._books.warn(job_id))
         return account
 
+    async def tenant_left(self) -> float | None:
+        """Returns the US dollars that the tenant may still spend; None without a cap."""
+        return await self._books.tenant_left()
+
     async def usage(self, job_id: str) -> Mapping[str, types_v1.Usage]:
         """Returns what a job has used, by role."""
         return {role: sums.usage for role, sums in (await self._store.sums(job_id)).items()}
