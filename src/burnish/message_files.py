@@ -110,9 +110,9 @@ class MessageReader:
         self,
         field: FieldDescriptor,
         item: object,
-        target: Any,
+        target: Any,  # noqa: ANN401 - a repeated or map container
         place: str,
-        found: list[str],  # noqa: ANN401
+        found: list[str],
     ) -> None:
         if field.message_type is not None:
             self._message(item, target.add(), place, found)
@@ -125,9 +125,9 @@ class MessageReader:
         self,
         field: FieldDescriptor,
         value: object,
-        target: Any,
+        target: Any,  # noqa: ANN401 - a repeated or map container
         place: str,
-        found: list[str],  # noqa: ANN401
+        found: list[str],
     ) -> None:
         if not isinstance(value, Mapping):
             found.append(f"`{place}` is {_kind(value)}; give a table")
