@@ -1,194 +1,235 @@
-"""The local judge: checks rubric criteria by what can be seen in the text.
+"""The local judge: a simulated judge that answers what a verifier asks of a judge model.
 
-It can check quoted words that must or must not occur, limits on length, valid JSON, case, emptiness
-and agreement with a reference. Anything else it can only guess from shared words, and then the
-reason says so and the score stays between the extremes. It does not understand: use a real model
-where tone, truth or reasoning is judged.
+It checks what can be seen in a text and guesses the rest from shared words, always the same way.
+It does not understand: use a real model where tone, truth or reasoning is judged. Each of its
+reasons says that it is simulated. Its words can be counted on, and so can its weakness: a text that
+has the right words in it does well.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from burnish.local.chat import BadChatRequest
+from burnish.local.judge_checks import Case, Verdict, content, forbids, quoted_terms, verdict
 from burnish.local.meta import blocks, records, text_of
-from burnish.local.text import STOP_WORDS, stem, words
+from burnish.local.text import words
 
-_QUOTED: Final = re.compile(
-    r"[\"\u201c]([^\"\u201c\u201d]+)[\"\u201d]|(?<!\w)'([^'\n]+)'(?!\w)|`([^`]+)`"
-)
-_NEGATION: Final = re.compile(
-    r"\b(?:no|not|never|without|avoids?|free of|must not|does not|doesn't|don't|excludes?)\b",
+_MARK: Final = "(simulated) "
+_PROCESS: Final = re.compile(
+    r"\b(?:traces?|steps?|calls?|tools?|process|conversation|transcript|along the way)\b",
     re.IGNORECASE,
 )
-_LIMIT: Final = re.compile(
-    r"\b(at most|no more than|up to|under|fewer than|less than|maximum(?: of)?|within|at least|"
-    r"no fewer than|more than|over|minimum(?: of)?|exactly)\s+(\d+)\s+"
-    r"(words?|characters?|sentences?|lines?)",
-    re.IGNORECASE,
-)
-_JSON: Final = re.compile(r"\bjson\b", re.IGNORECASE)
-_REFERENCE: Final = re.compile(
-    r"\b(?:reference|expected|gold|ground truth|correct answer|correct label|correct)\b",
-    re.IGNORECASE,
-)
-_EXACT: Final = re.compile(r"\b(?:exact|exactly|identical|equals?|same)\b", re.IGNORECASE)
-_ONE_WORD: Final = re.compile(r"\b(?:one|single) word\b|\bonly the label\b", re.IGNORECASE)
-_CASE: Final = re.compile(r"\b(lower|upper)[ -]?case\b", re.IGNORECASE)
-_EMPTY: Final = re.compile(r"\b(?:not empty|non-?empty|answers at all)\b", re.IGNORECASE)
-_GUESS_LOW: Final = 0.1
-_GUESS_HIGH: Final = 0.9
+_ANSWER_KEYS: Final = ("answer", "label", "output", "text", "intent", "result")
+_MOST_SEARCHES: Final = 6
+_QUOTE: Final = 60
+_BETTER_BY: Final = 0.05
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    criterion: str
-    output: str
-    reference: str | None
-
-
-_Verdict = tuple[float, str]
+_Parts = Mapping[str, str]
+_Record = Mapping[str, Any]
 
 
 def judge(meta_prompt: str) -> str:
-    """Returns the JSON answer to a judge's meta-prompt: scores in [0, 1] with their reasons.
+    """Returns the JSON answer to a judge's meta-prompt.
 
     Raises:
-        BadChatRequest: The blocks `<criteria>` (JSON lines with `id` and `description`) or
-        `<output>` are missing.
+        BadChatRequest: The blocks `<criteria>` (JSON lines with `id` and `description`) or what is
+        to be judged by them are missing.
     """
     parts = blocks(meta_prompt)
+    task = parts.get("task", "").strip()
     criteria = [each for each in records(parts.get("criteria", "")) if text_of(each, "id")]
-    missing = [
-        name for name, found in (("criteria", criteria), ("output", "output" in parts)) if not found
-    ]
+    answering = _TASKS.get(task)
+    needed = _NEEDED.get(task, ("output",))
+    missing = [] if criteria else ["<criteria>"]
+    if not any(name in parts for name in needed):
+        missing.append(" or ".join(f"<{name}>" for name in needed))
     if missing:
-        raise BadChatRequest(
-            f"the meta-prompt lacks {' and '.join(f'<{name}>' for name in missing)}",
-            param="messages",
-        )
-    verdicts: dict[str, Mapping[str, Any]] = {}
-    for criterion in criteria:
-        case = _Case(
-            criterion=text_of(criterion, "description"),
-            output=parts["output"],
-            reference=parts.get("reference"),
-        )
-        score, reason = _verdict(case)
-        verdicts[text_of(criterion, "id")] = {"score": round(score, 4), "reason": reason}
-    return json.dumps({"criteria": verdicts}, ensure_ascii=False)
+        raise BadChatRequest(f"the meta-prompt lacks {' and '.join(missing)}", param="messages")
+    answer = _plain(parts, criteria) if answering is None else answering(parts, criteria)
+    return json.dumps(answer, ensure_ascii=False)
 
 
-def _verdict(case: _Case) -> _Verdict:
-    found = [verdict for check in _CHECKS if (verdict := check(case)) is not None]
-    if not found:
-        return _guess(case)
-    # A criterion may ask for several things at once; it is met as far as its worst part.
-    return min(score for score, _ in found), "; ".join(reason for _, reason in found)
+def _plain(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
+    return _reviewed(
+        criteria,
+        lambda text: Case(criterion=text, output=parts["output"], reference=parts.get("reference")),
+    )
 
 
-def _quoted(case: _Case) -> _Verdict | None:
-    terms = [match[1] or match[2] or match[3] for match in _QUOTED.finditer(case.criterion)]
-    if not terms:
-        return None
-    spoken = f" {' '.join(words(case.output))} "
-    present = [term for term in terms if f" {' '.join(words(term))} " in spoken]
-    before = case.criterion[: case.criterion.find(terms[0])]
-    if _NEGATION.search(before):
-        return (0.0 if present else 1.0), f"{len(present)} of {len(terms)} forbidden terms occur"
-    share = len(present) / len(terms)
-    any_will_do = re.search(r"\b(?:any|either|one) of\b|\bor\b", case.criterion, re.IGNORECASE)
-    if any_will_do is not None and present:
-        share = 1.0
-    return share, f"{len(present)} of {len(terms)} required terms occur"
+def _review(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
+    return _reviewed(criteria, lambda text: _case(parts, text))
 
 
-def _length(case: _Case) -> _Verdict | None:
-    limit = _LIMIT.search(case.criterion)
-    if limit is None:
-        return None
-    unit = limit[3].lower().rstrip("s")
-    sizes: Mapping[str, int] = {
-        "word": len(case.output.split()),
-        "character": len(case.output),
-        "sentence": len(
-            [part for part in re.split(r"[.!?]+(?:\s|$)", case.output) if part.strip()]
-        ),
-        "line": len(case.output.splitlines()),
+def _conclude(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
+    rows = [row for row in records(parts.get("read", "")) if isinstance(row.get("text"), str)]
+    quotes = []
+    for each in criteria:
+        wanted = set(words(" ".join(quoted_terms(_described(each))) or _described(each)))
+        found = next((row for row in rows if wanted & set(words(row["text"]))), None)
+        if found is not None:
+            shows = f"{_MARK}words of the criterion `{text_of(each, 'id')}`"
+            quotes.append({"entry": found["entry"], "text": found["text"][:_QUOTE], "shows": shows})
+    return {**_review(parts, criteria), "evidence": quotes}
+
+
+def _reduce(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
+    findings = records(parts.get("findings", ""))
+
+    def reduced(each: _Record) -> Verdict:
+        text = _described(each)
+        scores = [row["score"] for row in findings if row.get("id") == text_of(each, "id")]
+        if not scores or ("answer" in parts and _PROCESS.search(text) is None):
+            return verdict(_case(parts, text))
+        if quoted_terms(text):
+            kept = min(scores) if forbids(text) else max(scores)
+            return kept, f"the part that decides, of {len(scores)} that say something"
+        return sum(scores) / len(scores), f"the mean of {len(scores)} parts"
+
+    return {"criteria": {text_of(each, "id"): _written(reduced(each)) for each in criteria}}
+
+
+def _part(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
+    text = _joined(records(parts.get("trace", "")))
+    reviews: dict[str, _Record] = {}
+    for each in criteria:
+        criterion = _described(each)
+        wanted = " ".join(quoted_terms(criterion)) or criterion
+        if content(wanted) & content(text):
+            reviews[text_of(each, "id")] = _written(
+                verdict(Case(criterion=criterion, output=text, reference=_wanted(parts)))
+            )
+        else:
+            reviews[text_of(each, "id")] = {"reason": f"{_MARK}none of its words", "score": None}
+    return {"criteria": reviews}
+
+
+def _events(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
+    told: dict[str, list[_Record]] = {}
+    for row in records(parts.get("events", "")):
+        told.setdefault(str(row.get("event")), []).append(row)
+    return {
+        "events": {
+            number: {
+                text_of(each, "id"): _written(
+                    verdict(
+                        Case(
+                            criterion=_described(each),
+                            output=text_of(rows[-1], "text"),
+                            reference=_wanted(parts),
+                        )
+                    )
+                )
+                for each in criteria
+            }
+            for number, rows in told.items()
+        }
     }
-    size, bound, sense = sizes[unit], int(limit[2]), limit[1].lower()
-    if sense == "exactly":
-        kept = size == bound
-    elif sense in ("under", "fewer than", "less than"):
-        kept = size < bound
-    elif sense in ("more than", "over"):
-        kept = size > bound
-    elif sense.startswith(("at least", "no fewer", "minimum")):
-        kept = size >= bound
-    else:
-        kept = size <= bound
-    return float(kept), f"{size} {unit}s, wanted {sense} {bound}"
 
 
-def _json(case: _Case) -> _Verdict | None:
-    if _JSON.search(case.criterion) is None:
-        return None
+def _compare(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
+    sides = [_joined(records(parts.get(name, ""))) for name in ("first", "second")]
+    compared = {}
+    for each in criteria:
+        one, other = (
+            verdict(Case(criterion=_described(each), output=side, reference=_wanted(parts)))[0]
+            for side in sides
+        )
+        better = "first" if one > other else "second"
+        compared[text_of(each, "id")] = {
+            "reason": f"{_MARK}{one:.2f} against {other:.2f}",
+            "better": better if abs(one - other) > _BETTER_BY else "equal",
+        }
+    return {"criteria": compared}
+
+
+def _explore(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
+    searched = {row["for"] for row in records(parts.get("read", "")) if "for" in row}
+    terms = [
+        term
+        for each in criteria
+        for term in quoted_terms(_described(each)) or _rarest(_described(each))
+    ]
+    left = [term for term in dict.fromkeys(terms) if term not in searched]
+    if not left or len(searched) >= _MOST_SEARCHES:
+        return {"step": "answer", "entry": 0, "start": 0, "text": ""}
+    return {"step": "search", "entry": 0, "start": 0, "text": left[0]}
+
+
+def _rarest(text: str) -> list[str]:
+    """Returns the longest word of a text, which tells most."""
+    found = [word for word in words(text) if content(word)]
+    return [max(found, key=len)] if found else []
+
+
+def _reviewed(criteria: Sequence[_Record], case: Callable[[str], Case]) -> _Record:
+    return {
+        "criteria": {
+            text_of(each, "id"): _written(verdict(case(_described(each)))) for each in criteria
+        }
+    }
+
+
+def _case(parts: _Parts, criterion: str) -> Case:
+    rows = [*records(parts.get("trace", "")), *records(parts.get("read", ""))]
+    output = _value(parts["answer"]) if "answer" in parts else None
+    if rows and (output is None or _PROCESS.search(criterion) is not None):
+        output = _joined(rows) if _PROCESS.search(criterion) else text_of(rows[-1], "text")
+    examples = [
+        (text_of(row, "trace"), float(row["outcome_reward"]))
+        for row in records(parts.get("examples", ""))
+        if isinstance(row.get("outcome_reward"), int | float)
+    ]
+    return Case(
+        criterion=criterion, output=output or "", reference=_wanted(parts), examples=examples
+    )
+
+
+def _wanted(parts: _Parts) -> str | None:
+    return _value(parts["wanted"]) if "wanted" in parts else None
+
+
+def _value(line: str) -> str:
+    """Returns the text of a JSON line: a text as it is, of an object what answers."""
     try:
-        json.loads(case.output)
+        value = json.loads(line)
     except ValueError:
-        return 0.0, "not valid JSON"
-    return 1.0, "valid JSON"
+        return line
+    if isinstance(value, dict):
+        key = next((name for name in _ANSWER_KEYS if name in value), None)
+        value = value if key is None else value[key]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _shape(case: _Case) -> _Verdict | None:
-    text = case.output.strip()
-    if _ONE_WORD.search(case.criterion):
-        return float(len(text.split()) == 1), f"{len(text.split())} words"
-    cased = _CASE.search(case.criterion)
-    if cased is not None:
-        wanted = text.lower() if cased[1].lower() == "lower" else text.upper()
-        return float(bool(text) and text == wanted), f"checked for {cased[1].lower()} case"
-    if _EMPTY.search(case.criterion):
-        return float(bool(text)), "empty" if not text else "not empty"
-    return None
+def _joined(rows: Sequence[_Record]) -> str:
+    texts = [text_of(row, key) for row in rows for key in ("answer", "text", "trace") if key in row]
+    return "\n".join(texts)
 
 
-def _agreement(case: _Case) -> _Verdict | None:
-    if case.reference is None or _REFERENCE.search(case.criterion) is None:
-        return None
-    if _EXACT.search(case.criterion):
-        return float(
-            case.output.strip() == case.reference.strip()
-        ), "compared exactly with the reference"
-    return _shared(case.output, case.reference), "words shared with the reference (F1)"
+def _described(criterion: _Record) -> str:
+    return text_of(criterion, "description") or text_of(criterion, "id")
 
 
-def _guess(case: _Case) -> _Verdict:
-    if not case.output.strip():
-        return 0.0, "the output is empty"
-    against = case.criterion if case.reference is None else case.reference
-    wanted = _content(against)
-    share = len(wanted & _content(case.output)) / len(wanted) if wanted else 0.0
-    score = _GUESS_LOW + (_GUESS_HIGH - _GUESS_LOW) * share
-    return score, "a guess from shared words: this criterion has no lexical check"
+def _written(found: Verdict) -> _Record:
+    return {"reason": _MARK + found[1], "score": round(found[0], 4)}
 
 
-def _content(text: str) -> set[str]:
-    return {stem(word) for word in words(text) if word not in STOP_WORDS}
-
-
-def _shared(one: str, other: str) -> float:
-    left, right = set(words(one)), set(words(other))
-    both = len(left & right)
-    return 2.0 * both / (len(left) + len(right)) if left or right else 1.0
-
-
-_CHECKS: Final[tuple[Callable[[_Case], _Verdict | None], ...]] = (
-    _quoted,
-    _length,
-    _json,
-    _shape,
-    _agreement,
-)
+_TASKS: Final[Mapping[str, Callable[[_Parts, Sequence[_Record]], _Record]]] = {
+    "review": _review,
+    "reduce": _reduce,
+    "part": _part,
+    "events": _events,
+    "compare": _compare,
+    "explore": _explore,
+    "conclude": _conclude,
+}
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "review": ("answer", "trace"),
+    "reduce": ("findings", "answer"),
+    "part": ("trace",),
+    "events": ("events",),
+    "compare": ("first", "second"),
+    "explore": ("overview",),
+    "conclude": ("read", "answer", "overview"),
+}
