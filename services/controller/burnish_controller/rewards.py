@@ -70,13 +70,29 @@ def reward_plan(scoring: job_v1.ScoringSpec, graph: verifier_v1.VerifierGraph | 
 
 
 def inheriting_judges(graph: verifier_v1.VerifierGraph) -> list[str]:
-    """Returns the judges whose rubric, or how it is summed up, comes from elsewhere."""
+    """Returns the judges whose rubric is another's, or is laid over another's."""
     inherit = verifier_v1.AGGREGATION_INHERIT
     return [
         node.node_id
         for node in graph.nodes
         if node.HasField("rubric")
         and (not node.rubric.HasField("rubric") or node.rubric.rubric.aggregation == inherit)
+    ]
+
+
+def rubricless_judges(graph: verifier_v1.VerifierGraph) -> list[str]:
+    """Returns the judges that cannot judge without a rubric from elsewhere.
+
+    Shipped judges have one for any task.
+    """
+    if graph.shipped:
+        return []
+    return [
+        node.node_id
+        for node in graph.nodes
+        if node.HasField("rubric")
+        and not node.rubric.rubric.criteria
+        and not node.rubric.rubric.event_criteria
     ]
 
 

@@ -7,6 +7,7 @@ rubric that the app changes meanwhile, are for later jobs.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from burnish import rpc
@@ -18,8 +19,15 @@ from burnish.models import ModelRole, check_model
 from burnish.rubric_forms import read_rubric
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.peers import CALL_SECONDS, Peers
-from burnish_controller.rewards import RewardPlan, inheriting_judges, modelless_judges, reward_plan
+from burnish_controller.rewards import (
+    RewardPlan,
+    inheriting_judges,
+    modelless_judges,
+    reward_plan,
+    rubricless_judges,
+)
 
+LOCAL_JUDGE = "local-judge"
 _PLACE = "scoring.verifier_graph"
 
 
@@ -31,11 +39,13 @@ class Draft:
         graph: The graph, whole; None when there is none or it could not be had.
         plan: The weights in force.
         problems: What is wrong, with a fix each.
+        judge: Model of judges that name none, in a job whose every model is local.
     """
 
     graph: verifier_v1.VerifierGraph | None
     plan: RewardPlan
     problems: tuple[str, ...]
+    judge: types_v1.ModelSpec | None = None
 
 
 async def draft(spec: job_v1.JobSpec, peers: Peers, *, price_of: Pricer) -> Draft:
@@ -55,8 +65,9 @@ async def draft(spec: job_v1.JobSpec, peers: Peers, *, price_of: Pricer) -> Draf
         plan = RewardPlan(weights=scoring.weights)
         return Draft(graph=None, plan=plan, problems=(f"`{_PLACE}`: {error.message}",))
     plan = reward_plan(scoring, graph)
-    problems = (*plan.problems, *_judge_problems(spec, graph, price_of))
-    return Draft(graph=graph, plan=plan, problems=problems)
+    judge = _local_judge(spec, graph)
+    problems = (*plan.problems, *_judge_problems(spec, graph, judge, price_of))
+    return Draft(graph=graph, plan=plan, problems=problems, judge=judge)
 
 
 def settle(job: job_v1.Job, drafted: Draft, *, rubrics: object) -> list[str]:
@@ -73,11 +84,12 @@ def settle(job: job_v1.Job, drafted: Draft, *, rubrics: object) -> list[str]:
         return []
     options = verifier_v1.JudgeOptions()
     options.CopyFrom(job.spec.scoring.judge_options)
-    inheriting = inheriting_judges(drafted.graph)
-    if inheriting and not options.rubric_source and not options.HasField("rubric"):
-        problem = _inherit(options, rubrics, inheriting)
+    if inheriting_judges(drafted.graph) and not _has_rubric(options):
+        problem = _inherit(options, rubrics, rubricless_judges(drafted.graph))
         if problem:
             return [problem]
+    if not options.HasField("model") and drafted.judge is not None:
+        options.model.CopyFrom(drafted.judge)
     job.judge_options.CopyFrom(options)
     job.verifier_graph = drafted.graph.name
     return []
@@ -92,18 +104,24 @@ async def register(job: job_v1.Job, drafted: Draft, peers: Peers) -> None:
         job.verifier_graph = response.verifier_graph.name
 
 
-def _inherit(options: verifier_v1.JudgeOptions, rubrics: object, inheriting: list[str]) -> str:
+def _has_rubric(options: verifier_v1.JudgeOptions) -> bool:
+    return bool(options.rubric_source) or options.HasField("rubric")
+
+
+def _inherit(options: verifier_v1.JudgeOptions, rubrics: object, rubricless: Sequence[str]) -> str:
     """Takes the task app's rubric over; returns why that cannot be, or nothing."""
-    named = ", ".join(f"`{node}`" for node in inheriting)
     if not rubrics:
+        if not rubricless:
+            return ""
+        named = ", ".join(f"`{node}`" for node in rubricless)
         return (
-            f"`{_PLACE}`: judge {named} inherits its rubric, but neither the job nor the task app"
-            " has one; give `judge_options.rubric_source`, or let the app tell its rubrics"
+            f"`{_PLACE}`: judge {named} has no rubric, and neither the job nor the task app gives"
+            " one; give `judge_options.rubric_source`, or let the app tell its rubrics"
         )
     try:
         read_rubric(rubrics)
     except InvalidArgument as error:
-        return f"the task app's rubric, which judge {named} inherits: {error.message}"
+        return f"the task app's rubric, which a judge of the graph inherits: {error.message}"
     options.rubric_source = json.dumps(rubrics, sort_keys=True).encode()
     return ""
 
@@ -129,8 +147,25 @@ def _unversioned(graph: verifier_v1.VerifierGraph) -> verifier_v1.VerifierGraph:
     return own
 
 
+def _local_judge(
+    spec: job_v1.JobSpec, graph: verifier_v1.VerifierGraph
+) -> types_v1.ModelSpec | None:
+    """Returns the simulated judge, where every model is local and no judge names its own."""
+    judges = [node.node_id for node in graph.nodes if node.HasField("rubric")]
+    models = [stage.model for stage in spec.stages if stage.HasField("model")]
+    if spec.HasField("policy_model"):
+        models.append(spec.policy_model)
+    local = bool(models) and all(model.provider == "local" for model in models)
+    if not local or not judges or modelless_judges(graph) != judges:
+        return None
+    return types_v1.ModelSpec(provider="local", model=LOCAL_JUDGE)
+
+
 def _judge_problems(
-    spec: job_v1.JobSpec, graph: verifier_v1.VerifierGraph, price_of: Pricer
+    spec: job_v1.JobSpec,
+    graph: verifier_v1.VerifierGraph,
+    judge: types_v1.ModelSpec | None,
+    price_of: Pricer,
 ) -> list[str]:
     options = spec.scoring.judge_options
     judges = [node for node in graph.nodes if node.HasField("rubric")]
@@ -140,7 +175,7 @@ def _judge_problems(
     else:
         models = {f"{_PLACE}.{node.node_id}.model": node.rubric.model for node in judges}
         without = modelless_judges(graph)
-        if without:
+        if without and judge is None:
             named = ", ".join(f"`{node}`" for node in without)
             problems.append(f"judge {named} has no model; give `scoring.judge_options.model`")
     for place, model in models.items():

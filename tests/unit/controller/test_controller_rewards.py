@@ -215,6 +215,29 @@ async def test_a_rubric_that_is_missing_or_wrong_is_told_at_creation(rubrics):
     assert "rubric" in problem
 
 
+async def test_a_shipped_judge_needs_no_rubric_of_the_task():
+    verifier = Verifier()
+    shipped = judge_graph(model="local/local-judge")
+    shipped.name, shipped.shipped = "verifierGraphs/any/versions/1", True
+    verifier.known["verifierGraphs/any"] = shipped
+    asked = verifier_v1.VerifierGraph(name="verifierGraphs/any")
+    problems, job = await settled(verifier, job_of(asked))
+    assert problems == []
+    assert job.judge_options.rubric_source == b""
+
+
+async def test_where_every_model_is_local_so_is_the_judge():
+    job = job_of(judge_graph(rubric=True))
+    job.spec.policy_model.provider = "local"
+    problems, settled_job = await settled(Verifier(), job)
+    assert problems == []
+    assert settled_job.judge_options.model.model == "local-judge"
+    own = job_of(judge_graph(model="openai/gpt-4o-mini", rubric=True))
+    own.spec.policy_model.provider = "local"
+    _, with_own = await settled(Verifier(), own)
+    assert not with_own.judge_options.HasField("model")
+
+
 async def test_a_judge_with_a_rubric_of_its_own_asks_the_app_for_none():
     graph = judge_graph(model="local/local-judge", rubric=True)
     problems, job = await settled(Verifier(), job_of(graph), rubrics={"outcome": RUBRIC})
