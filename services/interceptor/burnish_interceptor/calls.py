@@ -19,6 +19,7 @@ class Call:
         attempt: Attempt of the rollout, from 1.
         body: What the provider would be sent.
         retry: Whether the app repeats an earlier call.
+        client_key: Hash of the key that the app gave the call; empty when it gave none.
         model: Model that would be called.
         max_output_tokens: Most tokens that the answer can have.
     """
@@ -30,6 +31,7 @@ class Call:
     retry: bool
     model: Model
     max_output_tokens: int
+    client_key: str = ""
 
     @property
     def body_hash(self) -> str:

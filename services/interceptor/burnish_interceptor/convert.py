@@ -22,6 +22,7 @@ from burnish_interceptor.calls import (
     Problem,
     StoredReply,
 )
+from burnish_interceptor.counted import Details, details
 from burnish_interceptor.policies.policy import (
     Arm,
     Change,
@@ -152,6 +153,7 @@ def begin_call(call: Call) -> ledger_v1.BeginCall:
         attempt=call.attempt,
         request_hash=call.body_hash,
         client_retry=call.retry,
+        client_key=call.client_key,
         role=ledger_v1.CALL_ROLE_TASK,
         model=_model_spec(call.model),
         worst_case=ledger_v1.WorstCase(
@@ -192,6 +194,8 @@ def finish_call(call_id: str, outcome: Outcome) -> ledger_v1.FinishCall:
     if outcome.usage is not None:
         message.usage.input_tokens, message.usage.output_tokens = outcome.usage
         message.usage.call_count = 1
+        if outcome.reply is not None:
+            _add_details(message.usage, details(outcome.reply.body))
     if outcome.problem is not None:
         message.failure.CopyFrom(
             rollout_pb2.Failure(
@@ -201,6 +205,15 @@ def finish_call(call_id: str, outcome: Outcome) -> ledger_v1.FinishCall:
             )
         )
     return message
+
+
+def _add_details(usage: rollout_pb2.Usage, found: Details) -> None:
+    if found.cached is not None:
+        usage.cached_input_tokens = found.cached
+    if found.cache_write is not None:
+        usage.cache_write_tokens = found.cache_write
+    if found.reasoning is not None:
+        usage.reasoning_tokens = found.reasoning
 
 
 def status_response(status: Status) -> interceptor_v1.GetInterceptorResponse:
@@ -256,6 +269,7 @@ def _model(message: model_pb2.ModelSpec) -> Model:
         price=(message.price.input_usd_per_million, message.price.output_usd_per_million)
         if message.HasField("price")
         else None,
+        whole_price=message.price.SerializeToString(),
     )
 
 
@@ -270,6 +284,7 @@ def _model_spec(model: Model) -> model_pb2.ModelSpec:
         message.temperature = model.temperature
     if model.price is not None:
         message.price.input_usd_per_million, message.price.output_usd_per_million = model.price
+        message.price.MergeFromString(model.whole_price)
     return message
 
 

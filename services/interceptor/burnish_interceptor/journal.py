@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from burnish_runtime.ledger_client import LedgerClient, LedgerMessageTooLarge
 # A decision may wait for an identical call in flight elsewhere, and for a controller that is away.
 _BEGIN_SECONDS = 600.0
 _REMEMBERED_KEYS = 100_000
+_KEY = "idempotency-key"
 
 
 class Journal:
@@ -46,6 +48,16 @@ class Journal:
             await self._ledger.finish(convert.finish_call(call_id, replace(outcome, record=record)))
 
 
+def key_of(headers: Mapping[str, str]) -> str:
+    """Returns the hash of the key that an app gave a call; empty when it gave none.
+
+    Args:
+        headers: The app's, by lower-case name.
+    """
+    name = headers.get(_KEY, "")
+    return hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest() if name else ""
+
+
 class Retries:
     """Tells whether an app repeats a call: it says so, or names a key that it has used before."""
 
@@ -61,7 +73,7 @@ class Retries:
         """
         count = headers.get("x-stainless-retry-count", "")
         counted = count.isascii() and count.isdigit() and int(count) > 0
-        name = headers.get("idempotency-key", "")
+        name = headers.get(_KEY, "")
         if not name:
             return counted
         key = (*attempt, name)

@@ -17,7 +17,7 @@ from burnish_interceptor.asked import Asked, lines_of
 from burnish_interceptor.calls import Call, CallRecord, Outcome, Problem
 from burnish_interceptor.dialects import Outgoing
 from burnish_interceptor.ended import Ended
-from burnish_interceptor.journal import Journal, Retries
+from burnish_interceptor.journal import Journal, Retries, key_of
 from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.policy import Policy, Stage
 from burnish_interceptor.prompts import substitute
@@ -155,6 +155,7 @@ class OfflineCalls:
             retry=site.retry,
             model=prepared.outgoing.model,
             max_output_tokens=prepared.outgoing.max_output_tokens,
+            client_key=key_of(incoming.headers),
         )
         asked = incoming.asked
         asked.wait()

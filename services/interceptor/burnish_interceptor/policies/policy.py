@@ -27,6 +27,8 @@ class Model:
         max_output_tokens: Forced on every call; 0 leaves what the app sent.
         base_url: Base URL ending in `/v1`; empty means the provider's own.
         price: US dollars per million tokens in and out, when the job gives it.
+        whole_price: That price with the rates of cached and other tokens, as the ledger is told it;
+            opaque here.
     """
 
     provider: str
@@ -35,6 +37,7 @@ class Model:
     max_output_tokens: int = 0
     base_url: str = ""
     price: tuple[float, float] | None = None
+    whole_price: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
