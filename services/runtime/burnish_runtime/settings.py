@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,8 @@ _T = TypeVar("_T")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_HOSTED = ("openai", "groq", "google", "anthropic")
+_OPENAI_APIS = ("AUTO", "CHAT", "RESPONSES")
 _MEBIBYTE = 1024 * 1024
 
 
@@ -62,6 +64,9 @@ class ServiceSettings:
         openai_api_key: Key for provider `openai`.
         groq_api_key: Key for provider `groq`.
         google_api_key: Key for provider `google`.
+        anthropic_api_key: Key for provider `anthropic`.
+        moved_base_urls: Hosted providers that the operator has moved, by name; their keys go along.
+        openai_api: Which of OpenAI's APIs is asked: `AUTO`, `CHAT` or `RESPONSES`.
         openai_compatible_api_key: Key for provider `openai_compatible`; goes to its address only.
         openai_compatible_base_url: The operator's own address of that provider, or empty.
         proposer_models: Overrides of the proposer's table of models, as text.
@@ -93,6 +98,9 @@ class ServiceSettings:
     openai_api_key: Secret | None = None
     groq_api_key: Secret | None = None
     google_api_key: Secret | None = None
+    anthropic_api_key: Secret | None = None
+    moved_base_urls: Mapping[str, str] = field(default_factory=dict)
+    openai_api: str = "AUTO"
     openai_compatible_api_key: Secret | None = None
     openai_compatible_base_url: str = ""
     proposer_models: str = ""
@@ -141,6 +149,13 @@ class ServiceSettings:
                 "GOOGLE_API_KEY",
                 "GEMINI_API_KEY",
             ),
+            anthropic_api_key=reader.secret("BURNISH_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
+            moved_base_urls={
+                provider: url
+                for provider in _HOSTED
+                if (url := reader.text(f"BURNISH_{provider.upper()}_BASE_URL").rstrip("/"))
+            },
+            openai_api=reader.choice("BURNISH_OPENAI_API", default="AUTO", choices=_OPENAI_APIS),
             openai_compatible_api_key=reader.secret("BURNISH_OPENAI_COMPATIBLE_API_KEY"),
             openai_compatible_base_url=reader.text("BURNISH_OPENAI_COMPATIBLE_BASE_URL"),
             proposer_models=reader.text("BURNISH_PROPOSER_MODELS"),

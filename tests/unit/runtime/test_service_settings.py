@@ -101,6 +101,14 @@ def test_our_provider_key_wins_over_the_common_one():
     assert read(GROQ_API_KEY="common").groq_api_key == "common"
 
 
+def test_hosted_providers_are_moved_by_the_interceptor_s_variables():
+    settings = read(BURNISH_GROQ_BASE_URL="http://h/openai/v1/", BURNISH_OPENAI_API="responses")
+    assert settings.moved_base_urls == {"groq": "http://h/openai/v1"}
+    assert settings.openai_api == "RESPONSES"
+    with pytest.raises(SettingsInvalid, match="AUTO, CHAT, RESPONSES"):
+        read(BURNISH_OPENAI_API="soap")
+
+
 def test_no_secret_shows_in_a_repr_or_an_error():
     settings = read(
         BURNISH_AUTH_TOKEN="canary-1",
@@ -109,6 +117,7 @@ def test_no_secret_shows_in_a_repr_or_an_error():
         BURNISH_GROQ_API_KEY="canary-4",
         BURNISH_GOOGLE_API_KEY="canary-5",
         BURNISH_OPENAI_COMPATIBLE_API_KEY="canary-6",
+        BURNISH_ANTHROPIC_API_KEY="canary-7",
     )
     assert "canary" not in repr(settings)
     with pytest.raises(SettingsInvalid) as caught:

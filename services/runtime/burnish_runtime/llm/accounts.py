@@ -1,9 +1,9 @@
 """Calls of a model that are asked for, booked and kept by the call ledger, and so paid for once.
 
 Each try of a call is one BeginCall and one FinishCall. The key of a call is its scope, the hash of
-its body and ordinal 0: the same request in the same scope means the same call, whoever asks again.
-So a repeat replays, and a retry after a failure takes the place of the failed try, while the ledger
-keeps what that try may have cost booked.
+its body and an ordinal, 0 unless the asker says otherwise: the same request in the same scope means
+the same call, whoever asks again. So a repeat replays, and a retry after a failure takes the place
+of the failed try, while the ledger keeps what that try may have cost booked.
 
 A call that was begun is finished even when whoever asked for it goes away: it is paid for anyway,
 and its reply is then in the ledger for the next one who asks.
@@ -210,8 +210,13 @@ class LedgeredModel:
         usage.CopyFrom(self._spent)
         return usage
 
-    async def complete(self, request: CompletionRequest) -> Completion:
+    async def complete(self, request: CompletionRequest, *, ordinal: int = 0) -> Completion:
         """Asks the model, or takes the reply that was paid for before.
+
+        Args:
+            request: What is asked.
+            ordinal: Tells equal requests of one scope apart that are to be calls of their own, such
+                as several samples of a model whose provider takes no seed.
 
         Raises:
             ResourceExhausted: The job's budget refuses the call. Do not retry.
@@ -230,14 +235,16 @@ class LedgeredModel:
             wait_jitter=policy.jitter,
         ):
             with attempt:
-                completion = await self._once(request, body, retry=tries > 0)
+                begin = self._begin(request, body, ordinal=ordinal, retry=tries > 0)
+                completion = await self._once(request, begin, body)
             tries += 1
         return completion
 
-    async def _once(self, request: CompletionRequest, body: bytes, *, retry: bool) -> Completion:
+    async def _once(
+        self, request: CompletionRequest, begin: ledger_v1.BeginCall, body: bytes
+    ) -> Completion:
         decision = await self._desk.ledger.begin(
-            self._begin(request, body, retry=retry),
-            timeout=request.timeout_seconds + _BEGIN_MARGIN_SECONDS,
+            begin, timeout=request.timeout_seconds + _BEGIN_MARGIN_SECONDS
         )
         kind = decision.WhichOneof("decision")
         if kind == "refused":
@@ -256,7 +263,7 @@ class LedgeredModel:
         return completion
 
     def _begin(
-        self, request: CompletionRequest, body: bytes, *, retry: bool
+        self, request: CompletionRequest, body: bytes, *, ordinal: int, retry: bool
     ) -> ledger_v1.BeginCall:
         return ledger_v1.BeginCall(
             job=self._account.job,
@@ -269,7 +276,7 @@ class LedgeredModel:
             worst_case=ledger_v1.WorstCase(
                 input_tokens=len(body), output_tokens=request.max_output_tokens
             ),
-            ordinal=0,
+            ordinal=ordinal,
         )
 
     def _replayed(self, reply: ledger_v1.CallReply, body: bytes) -> Completion:

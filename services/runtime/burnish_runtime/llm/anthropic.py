@@ -1,7 +1,8 @@
 """Anthropic's models, through the official `anthropic` package, which is an extra of its own.
 
-The Messages API takes no seed, and no temperature above 1. What was read from a cache and written
-to it stands beside the tokens read, and is counted in here, as it is everywhere else.
+The Messages API takes neither a seed nor, from its version 2026-10-21 on, a temperature: a request
+with one is refused. What was read from a cache and written to it stands beside the tokens read, and
+is counted in here, as it is everywhere else.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from burnish_runtime.llm.reading import (
 
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 _JSON_ALONE = "Reply with one JSON object and nothing else."
-_HOTTEST = 1.0
 
 
 class AnthropicProvider:
@@ -137,8 +137,6 @@ def _fields(request: CompletionRequest) -> dict[str, Any]:
     }
     if system:
         fields["system"] = "\n\n".join(system)
-    if request.temperature is not None:
-        fields["temperature"] = min(request.temperature, _HOTTEST)
     if request.json_schema is not None:
         shape = {"type": "json_schema", "schema": dict(request.json_schema.schema)}
         fields["output_config"] = {"format": shape}

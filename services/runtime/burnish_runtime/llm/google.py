@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from google.genai import Client
 
 _NAME = "google"
+# The one with JSON schemas, which the interceptor's address of Google names too.
+_API_VERSION = "v1beta"
 
 
 class GoogleProvider:
@@ -75,9 +77,10 @@ class GoogleProvider:
             should_return_http_response=True,
             http_options=types.HttpOptions(timeout=max(int(seconds * 1000), 1)),
         )
+        models = self._opened().aio.models
         try:
             async with asyncio.timeout(seconds):
-                reply = await self._opened().aio.models.generate_content(
+                reply = await models.generate_content(
                     model=request.model, contents=_signed(fields["contents"]), config=config
                 )
         except self._errors.APIError as error:
@@ -123,6 +126,7 @@ class GoogleProvider:
             # breaks: a second payment that no ledger knows of.
             options = self._types.HttpOptions(
                 base_url=self._access.base_url or None,
+                api_version=_API_VERSION,
                 retry_options=self._types.HttpRetryOptions(attempts=1),
                 aiohttp_client=self._session,
             )

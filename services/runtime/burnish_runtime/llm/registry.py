@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 from burnish.errors import FailedPrecondition, InvalidArgument
 from burnish_runtime.egress import refused_host
+from burnish_runtime.llm.anthropic import AnthropicProvider
 from burnish_runtime.llm.base import LlmProvider, ProviderAccess
 from burnish_runtime.llm.google import GoogleProvider
 from burnish_runtime.llm.groq import GroqProvider
-from burnish_runtime.llm.openai import OpenAiProvider
+from burnish_runtime.llm.openai import OpenAiApi, OpenAiProvider
 from burnish_runtime.settings import ServiceSettings
 
 PLUGIN_GROUP = "burnish.llm_providers"
@@ -49,6 +50,7 @@ BUILT_IN: Mapping[str, ProviderFactory] = {
     "openai": OpenAiProvider,
     "groq": GroqProvider,
     "google": GoogleProvider,
+    "anthropic": AnthropicProvider,
     "openai_compatible": _openai_compatible,
     "local": _local,
 }
@@ -56,16 +58,26 @@ BUILT_IN: Mapping[str, ProviderFactory] = {
 
 @dataclass(frozen=True, slots=True)
 class _Hosted:
-    """Where the key of a hosted provider comes from."""
+    """Where the key of a hosted provider comes from, and what its package adds to a base URL.
+
+    Attributes:
+        variable: Names the key.
+        key: Returns the key.
+        added: Ends of a base URL, one of which the package adds itself; none keeps it whole.
+    """
 
     variable: str
     key: Callable[[ServiceSettings], str | None]
+    added: tuple[str, ...] = ()
 
 
 _HOSTED: Mapping[str, _Hosted] = {
     "openai": _Hosted("BURNISH_OPENAI_API_KEY", lambda s: s.openai_api_key),
-    "groq": _Hosted("BURNISH_GROQ_API_KEY", lambda s: s.groq_api_key),
-    "google": _Hosted("BURNISH_GOOGLE_API_KEY", lambda s: s.google_api_key),
+    "groq": _Hosted("BURNISH_GROQ_API_KEY", lambda s: s.groq_api_key, ("/openai/v1",)),
+    "google": _Hosted(
+        "BURNISH_GOOGLE_API_KEY", lambda s: s.google_api_key, ("/v1beta/openai", "/v1beta")
+    ),
+    "anthropic": _Hosted("BURNISH_ANTHROPIC_API_KEY", lambda s: s.anthropic_api_key, ("/v1",)),
 }
 
 
@@ -93,7 +105,12 @@ class ProviderRegistry:
                 metadata={"names": ", ".join(taken)},
             )
         self._settings = settings
-        self._factories = {**BUILT_IN, **(plugins or {})}
+        api = OpenAiApi[settings.openai_api]
+        self._factories: dict[str, ProviderFactory] = {
+            **BUILT_IN,
+            "openai": lambda access: OpenAiProvider(access, api=api),
+            **(plugins or {}),
+        }
         self._open: dict[tuple[str, str], LlmProvider] = {}
         self._opening = threading.Lock()
 
@@ -157,7 +174,26 @@ def _hosted_access(
             f"{hosted.variable}_FILE, or use provider `local`",
             metadata={"provider": provider, "variable": hosted.variable},
         )
-    return ProviderAccess(api_key=key)
+    return ProviderAccess(api_key=key, base_url=_moved_url(provider, hosted, settings))
+
+
+def _moved_url(provider: str, hosted: _Hosted, settings: ServiceSettings) -> str:
+    """Returns where the operator has moved a provider, as its package wants that; mostly empty.
+
+    The variable is the interceptor's too, which wants the whole of the URL.
+    """
+    url = settings.moved_base_urls.get(provider, "")
+    if not url or not hosted.added:
+        return url
+    for end in hosted.added:
+        if url.endswith(end):
+            return url.removesuffix(end)
+    variable = f"BURNISH_{provider.upper()}_BASE_URL"
+    raise ProviderNotConfigured(
+        f"{variable} is `{url}`; end it in {' or '.join(f'`{end}`' for end in hosted.added)}, "
+        "which the provider's package adds itself",
+        metadata={"provider": provider, "variable": variable},
+    )
 
 
 def _compatible_access(base_url: str, settings: ServiceSettings) -> ProviderAccess:

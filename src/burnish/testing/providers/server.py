@@ -40,6 +40,7 @@ class FakeProvider:
         self.heard: list[Heard] = []
         self.bill = Bill()
         self.open = 0
+        self._serving: set[asyncio.Task[None]] = set()
         self._answer = _in_order(script) if answer is None else answer
         self._reply = next((line for line in script if isinstance(line, FakeReply)), FakeReply())
 
@@ -51,16 +52,34 @@ class FakeProvider:
         """
         return f"{self.root}/v1" if provider in _VERSIONED else self.root
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begins to serve a connection."""
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        # Here, because a task that is cancelled before its first step does nothing at all.
+        task.add_done_callback(lambda _: writer.transport.abort())
+        task.add_done_callback(self._serving.discard)
+
+    async def hang_up(self) -> None:
+        """Ends every connection."""
+        while self._serving:
+            for task in self._serving:
+                task.cancel()
+            await asyncio.wait(set(self._serving))
+            # A transport that was aborted is closed in the loop's next round.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection; whoever hangs up ends the answer."""
         self.open += 1
-        playing: asyncio.Future[None] | None = None
+        playing: asyncio.Task[None] | None = None
         try:
             while not writer.is_closing():
                 heard = await _request(reader, writer)
                 self.heard.append(heard)
-                playing = asyncio.ensure_future(self._play(heard, len(self.heard) - 1))
-                gone = asyncio.ensure_future(_gone(reader))
+                playing = asyncio.create_task(self._play(heard, len(self.heard) - 1))
+                gone = asyncio.create_task(_gone(reader))
                 await asyncio.wait([playing, gone], return_when=asyncio.FIRST_COMPLETED)
                 gone.cancel()
                 if not playing.done():
@@ -69,11 +88,10 @@ class FakeProvider:
         except (OSError, asyncio.IncompleteReadError):
             return  # The other side hung up, which is its way to end an answer.
         finally:
-            self.open -= 1
             if playing is not None:
                 playing.cancel()
                 await asyncio.wait([playing])
-            writer.transport.abort()
+            self.open -= 1
 
     async def _play(self, heard: Heard, number: int) -> None:
         if heard.method != "POST":
@@ -113,13 +131,14 @@ async def fake_provider(*script: Line, answer: Answer | None = None) -> AsyncIte
         answer: Decides on each request instead of a script.
     """
     running = FakeProvider(*script, answer=answer)
-    server = await asyncio.start_server(running.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(running.connected, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
     running.root = f"http://{host}:{port}"
     try:
         yield running
     finally:
         server.close()
+        await running.hang_up()
 
 
 def at_random(
