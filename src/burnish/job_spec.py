@@ -10,17 +10,16 @@ from google.protobuf.json_format import ParseDict
 from burnish import templates
 from burnish.api.job.v1 import job_spec_pb2
 from burnish.api.proposer.v1 import proposer_service_pb2
-from burnish.api.types.v1 import candidate_pb2, model_pb2, rollout_pb2
-from burnish.api.verifier.v1 import verifier_service_pb2
+from burnish.api.types.v1 import candidate_pb2, model_pb2
 from burnish.config.resolved import (
     ResolvedBudget,
     ResolvedJob,
     ResolvedModel,
     ResolvedProposer,
     ResolvedStage,
-    ResolvedVerifier,
 )
 from burnish.errors import InvalidArgument
+from burnish.scoring_spec import model_spec, scoring_spec
 from burnish.search_settings import algorithm_settings
 
 LOCAL_META_MODEL = "local-proposer"
@@ -42,7 +41,7 @@ def to_job_spec(job: ResolvedJob) -> job_spec_pb2.JobSpec:
         display_name=job.task_app_id or job.env_name or "",
         task_app=job_spec_pb2.TaskAppRef(uri=job.task_app_url or "", env_name=job.env_name or ""),
         stages=[_stage(stage) for stage in job.stages],
-        scoring=_scoring(job.verifier),
+        scoring=scoring_spec(job.verifier),
         algorithm=job.algorithm,
         proposer=_proposer(job),
         budget=_budget(job.budget),
@@ -53,7 +52,7 @@ def to_job_spec(job: ResolvedJob) -> job_spec_pb2.JobSpec:
         ParseDict(job.env_config, spec.task_app.env_config)
     first = next((stage.model for stage in job.stages if stage.model is not None), None)
     if first is not None:
-        spec.policy_model.CopyFrom(_model(first))
+        spec.policy_model.CopyFrom(model_spec(first))
     ParseDict(algorithm_settings(job), spec.algorithm_settings)
     if job.online is not None:
         spec.online.min_rewards_to_promote = job.online.min_rollouts
@@ -102,54 +101,8 @@ def _stage(stage: ResolvedStage) -> job_spec_pb2.StageSpec:
         optimise_demos=stage.optimize_demos,
     )
     if stage.model is not None:
-        spec.model.CopyFrom(_model(stage.model))
+        spec.model.CopyFrom(model_spec(stage.model))
     return spec
-
-
-def _model(model: ResolvedModel) -> model_pb2.ModelSpec:
-    return model_pb2.ModelSpec(
-        provider=model.provider,
-        model=model.model or "",
-        temperature=model.temperature,
-        max_output_tokens=model.max_output_tokens or 0,
-        base_url=model.base_url or "",
-    )
-
-
-def _scoring(verifier: ResolvedVerifier) -> job_spec_pb2.ScoringSpec | None:
-    spec = job_spec_pb2.ScoringSpec(
-        weights=rollout_pb2.RewardWeights(
-            environment=verifier.weight_env,
-            event=verifier.weight_event,
-            outcome=verifier.weight_outcome,
-        )
-    )
-    if verifier.graph_id is not None:
-        name = verifier.graph_id
-        spec.verifier_graph.name = name if "/" in name else f"verifierGraphs/{name}"
-    elif verifier.checks:
-        spec.verifier_graph.CopyFrom(_check_graph(verifier))
-    elif verifier.weight_event == 0 and verifier.weight_outcome == 0:
-        return None
-    return spec
-
-
-def _check_graph(verifier: ResolvedVerifier) -> verifier_service_pb2.VerifierGraph:
-    graph = verifier_service_pb2.VerifierGraph()
-    weights: dict[str, float] = {}
-    for index, check in enumerate(verifier.checks):
-        node = graph.nodes.add(node_id=f"{check.check}_{index}")
-        node.scope = verifier_service_pb2.NODE_SCOPE_OUTPUT
-        node.builtin.check = check.check
-        ParseDict(check.settings, node.builtin.settings)
-        weights[node.node_id] = check.weight
-    if len(weights) == 1:
-        graph.output_node = next(iter(weights))
-        return graph
-    mean = graph.nodes.add(node_id="outcome", inputs=list(weights))
-    mean.weighted_mean.weights.update(weights)
-    graph.output_node = "outcome"
-    return graph
 
 
 def _proposer(job: ResolvedJob) -> job_spec_pb2.ProposerSpec:
@@ -173,7 +126,7 @@ def _proposer(job: ResolvedJob) -> job_spec_pb2.ProposerSpec:
     ):
         meta = ResolvedModel(provider="local", model=LOCAL_META_MODEL)
     if meta is not None:
-        spec.meta_model.CopyFrom(_model(meta))
+        spec.meta_model.CopyFrom(model_spec(meta))
     return spec
 
 

@@ -191,6 +191,8 @@ class CheckName(_Choice):
     NUMERIC = "numeric"
     JSON_SCHEMA = "json_schema"
     F1 = "f1"
+    SQL_RESULT = "sql_result"
+    PYTHON_TESTS = "python_tests"
 
     @classmethod
     def _missing_(cls, value: object) -> _Choice | None:

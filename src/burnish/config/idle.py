@@ -15,8 +15,7 @@ _EVERYWHERE: Final = {
     "proxy_models": "every rollout runs on the policy's own model",
     "judge.backend_base": "the suite's own verifier scores",
     "judge.backend_api_key_env": "keys belong to the services",
-    "judge.concurrency": "the verifier has a limit of its own",
-    "judge.timeout": "the verifier has a limit of its own",
+    "judge.backend_options": "the graph's own settings count",
     "termination_config.max_error_rate": "a rollout that fails is repeated, then left unscored",
     "termination_config.max_consecutive_errors": (
         "a rollout that fails is repeated, then left unscored"

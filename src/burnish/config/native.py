@@ -60,7 +60,7 @@ STAGE: Final = _names(
     " description"
 )
 VERIFIER: Final = _names(
-    "reward_source graph=synth_verifier_id provider=backend_provider model=backend_model"
+    "reward_source graph=synth_verifier_id rubric provider=backend_provider model=backend_model"
     " concurrency timeout_seconds=timeout checks spec_path spec_max_tokens options=backend_options"
 )
 WEIGHTS: Final = _names("env=weight_env event=weight_event outcome=weight_outcome")
@@ -260,7 +260,8 @@ def _verifier(work: _Translation, verifier: Raw) -> None:
     work.put("judge.enabled", True, "verifier")
     if "reward_source" not in verifier:
         work.put("judge.reward_source", "fused", "verifier")
-    if "checks" in verifier and "outcome" not in weights:
+    scored = {"checks", "graph", "rubric"} & verifier.keys()
+    if scored and not {"outcome", "event"} & weights.keys():
         work.put("judge.weight_outcome", 1.0, "verifier.weights.outcome")
         if "env" not in weights:
             work.put("judge.weight_env", 0.0, "verifier.weights.env")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from burnish.config.adaptive import AdaptivePoolConfig
-from burnish.config.enums import JobMode, RewardSource
+from burnish.config.enums import JobMode
 from burnish.config.gepa import GEPAConfig
 from burnish.config.mipro import MIPROConfig
 from burnish.config.pools import derive_pools, fit_to_pools
@@ -13,20 +11,17 @@ from burnish.config.problems import ConfigError, Findings, PathNames
 from burnish.config.prompt_learning import PromptLearningConfig
 from burnish.config.resolve_search import resolve_gepa, resolve_mipro
 from burnish.config.resolve_stages import resolve_edges, resolve_stages
+from burnish.config.resolve_verifier import resolve_spec, resolve_verifier
 from burnish.config.resolved import (
     ResolvedBudget,
-    ResolvedCheck,
     ResolvedJob,
     ResolvedModel,
     ResolvedOnline,
     ResolvedPools,
     ResolvedProposer,
     ResolvedStage,
-    ResolvedVerifier,
 )
-from burnish.config.rules import judges
-from burnish.config.spec import SpecView, load_spec, render_spec
-from burnish.config.verifier import PromptLearningJudgeConfig
+from burnish.config.spec import SpecView
 
 _ROLE_OF_CATEGORY = {"rollout": "task", "proposal": "proposer"}
 
@@ -74,7 +69,7 @@ def resolve_job(
         gepa=resolve_gepa(gepa) if gepa is not None else None,
         online=_online(mipro),
         proposer=_proposer(config, section, findings),
-        verifier=_verifier(config, findings),
+        verifier=resolve_verifier(config, findings),
         budget=_budget(config, mipro, gepa),
         max_concurrent=gepa.rollout.max_concurrent if gepa else _concurrency(mipro),
         adaptive_pool=_adaptive(section.adaptive_pool),
@@ -169,73 +164,8 @@ def _proposer(
         mode=kind.value,
         model=model,
         metaprompt=section.metaprompt,
-        spec_text=_spec(section.spec_path, view, config.base_dir, findings),
+        spec_text=resolve_spec(section.spec_path, view, config.base_dir, findings),
     )
-
-
-def _spec(
-    path: str | None, view: SpecView, base_dir: Path | None, findings: Findings
-) -> str | None:
-    if path is None:
-        return None
-    if base_dir is None:
-        findings.problem(
-            "spec_path", path, "is a file, and there is no folder to find it in", "give base_dir"
-        )
-        return None
-    try:
-        spec, warnings = load_spec(base_dir / path)
-    except ConfigError as error:
-        findings.problems.extend(error.problems)
-        return None
-    findings.warnings.extend(warnings)
-    return render_spec(spec, view)
-
-
-def _verifier(config: PromptLearningConfig, findings: Findings) -> ResolvedVerifier:
-    judge = next((judge for _, judge in judges(config)), None)
-    if judge is None or not judge.enabled:
-        return ResolvedVerifier()
-    env, event, outcome = _weights(judge)
-    model = None
-    if judge.backend_provider and judge.backend_model:
-        model = ResolvedModel(
-            provider=judge.backend_provider.strip().lower(), model=judge.backend_model
-        )
-    spec_text = _spec(
-        judge.spec_path, SpecView(max_tokens=judge.spec_max_tokens), config.base_dir, findings
-    )
-    texts = [text for text in (judge.spec_context, spec_text) if text]
-    return ResolvedVerifier(
-        reward_source=judge.reward_source.value,
-        weight_env=env,
-        weight_event=event,
-        weight_outcome=outcome,
-        graph_id=judge.synth_verifier_id or None,
-        model=model,
-        checks=tuple(
-            ResolvedCheck(
-                check=check.check.value,
-                weight=check.weight,
-                settings=dict(check.model_extra or {}),
-            )
-            for check in judge.checks
-        ),
-        concurrency=judge.concurrency,
-        timeout_seconds=judge.timeout,
-        options=dict(judge.backend_options),
-        spec_text="\n\n".join(texts) or None,
-    )
-
-
-def _weights(judge: PromptLearningJudgeConfig) -> tuple[float, float, float]:
-    event = judge.weight_event if judge.backend_event_enabled else 0.0
-    outcome = judge.weight_outcome if judge.backend_outcome_enabled else 0.0
-    if judge.reward_source is RewardSource.TASK_APP:
-        return 1.0, 0.0, 0.0
-    if judge.reward_source is RewardSource.FUSED:
-        return judge.weight_env, event, outcome
-    return (0.0, event, outcome) if event or outcome else (0.0, 0.0, 1.0)
 
 
 def _budget(

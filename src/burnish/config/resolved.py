@@ -132,12 +132,14 @@ class ResolvedVerifier:
         weight_env: Of the app's own reward.
         weight_event: Of the mean over events.
         weight_outcome: Of the outcome.
-        graph_id: Verifier graph; None uses the checks alone.
+        graph_id: Verifier graph that is registered; None uses `graph`, or else the checks alone.
+        graph: A graph of the job's own, in the form that graph files have.
+        rubric: What judges go by, in the form that rubric files have; None leaves it to the graph
+            and the task app.
         model: The judge's.
         checks: They make up the outcome.
-        concurrency: Most verifications in flight.
-        timeout_seconds: Per verification.
-        options: Passed to the graph.
+        concurrency: Most judgements of one request in flight.
+        timeout_seconds: Per judgement.
         spec_text: The system spec that the judge reads.
     """
 
@@ -146,11 +148,12 @@ class ResolvedVerifier:
     weight_event: float = 0.0
     weight_outcome: float = 0.0
     graph_id: str | None = None
+    graph: dict[str, object] | None = None
+    rubric: dict[str, object] | None = None
     model: ResolvedModel | None = None
     checks: tuple[ResolvedCheck, ...] = ()
     concurrency: int = 8
     timeout_seconds: float = 60.0
-    options: dict[str, object] = field(default_factory=dict)
     spec_text: str | None = None
 
 

@@ -195,6 +195,14 @@ def _check_judge(path: str, judge: PromptLearningJudgeConfig, findings: Findings
             f"is off, but reward_source is {judge.reward_source.value}",
             'set enabled = true, or reward_source = "task_app"',
         )
+    beside = [key for key in ("synth_verifier_id", "rubric") if getattr(judge, key)]
+    if judge.checks and beside:
+        findings.problem(
+            join(path, "checks"),
+            judge.checks,
+            f"stand beside {beside[0]}",
+            "keep one of the two, or put the checks into a graph file",
+        )
     if judge.checks and not any(check.weight > 0 for check in judge.checks):
         findings.problem(
             join(path, "checks"), judge.checks, "have no weight", "give one a weight above 0"

@@ -35,13 +35,16 @@ class PromptLearningJudgeConfig(ConfigModel):
         backend_base: URL of a verifier service; empty for the suite's own.
         backend_api_key_env: Name of the environment variable with its key.
         backend_provider: Provider of the judge's model.
-        backend_model: The judge's model.
-        synth_verifier_id: Id of a registered verifier graph or rubric.
+        backend_model: The judge's model; in a graph with several judges that of each.
+        synth_verifier_id: Id of a verifier graph, `id@version` for one of its versions, or a file
+            with one; `zero_shot_verifier` when there are neither a graph nor checks.
+        rubric: What judges go by: a table, or a YAML, JSON or TOML file; without it the graph's
+            own, or else the task app's.
         backend_event_enabled: Whether events are scored.
         backend_outcome_enabled: Whether outcomes are scored.
-        backend_options: Passed to the verifier.
-        concurrency: Most verifications in flight.
-        timeout: Seconds per verification.
+        backend_options: Read for the sake of older files.
+        concurrency: Most judgements of one request in flight.
+        timeout: Seconds per judgement.
         weight_env: Weight of the app's own reward.
         weight_event: Weight of the mean over event rewards.
         weight_outcome: Weight of the outcome reward.
@@ -63,10 +66,11 @@ class PromptLearningJudgeConfig(ConfigModel):
             "synth_verifier_id", "verifier_graph_id", "backend_rubric_id"
         ),
     )
+    rubric: str | dict[str, object] | None = None
     backend_event_enabled: bool = True
     backend_outcome_enabled: bool = True
     backend_options: dict[str, object] = Field(default_factory=dict)
-    concurrency: PosInt = 8
+    concurrency: Annotated[PosInt, Field(le=256)] = 8
     timeout: Annotated[Number, Field(gt=0)] = 60.0
     weight_env: NonNegFloat = 1.0
     weight_event: NonNegFloat = 0.0
