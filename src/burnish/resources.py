@@ -14,6 +14,9 @@ from typing import ClassVar, Self
 from burnish.errors import InvalidArgument
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}", re.ASCII)
+_VERSION = re.compile(
+    rf"verifierGraphs/(?P<graph>{_ID.pattern})/versions/(?P<version>[1-9][0-9]{{0,8}})", re.ASCII
+)
 _MAX_SHOWN_CHARACTERS = 200
 
 
@@ -60,7 +63,10 @@ class _ResourceName:
 
 
 def _invalid(kind: type[_ResourceName], name: str) -> ResourceNameInvalid:
-    form = f"{kind.collection}/{{{kind.placeholder}}}"
+    return _malformed(name, f"{kind.collection}/{{{kind.placeholder}}}")
+
+
+def _malformed(name: str, form: str) -> ResourceNameInvalid:
     shown = name[:_MAX_SHOWN_CHARACTERS]
     return ResourceNameInvalid(
         f"`{shown}` is not a name of the form `{form}`; the id may hold ASCII letters, digits and "
@@ -99,3 +105,40 @@ class VerifierGraphName(_ResourceName):
 
     collection = "verifierGraphs"
     placeholder = "verifier_graph"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VerifierGraphVersionName:
+    """Name of a version of a graph: `verifierGraphs/{verifier_graph}/versions/{version}`.
+
+    Attributes:
+        graph: Id of the graph.
+        version: From 1.
+    """
+
+    form: ClassVar[str] = "verifierGraphs/{verifier_graph}/versions/{version}"
+
+    graph: str
+    version: int
+
+    def __post_init__(self) -> None:
+        if _ID.fullmatch(self.graph) is None or self.version < 1:
+            raise _malformed(f"verifierGraphs/{self.graph}/versions/{self.version}", self.form)
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Takes a name apart.
+
+        Args:
+            name: Whole name, such as `verifierGraphs/a/versions/1`.
+
+        Raises:
+            ResourceNameInvalid: The text has another form.
+        """
+        found = _VERSION.fullmatch(name)
+        if found is None:
+            raise _malformed(name, cls.form)
+        return cls(found["graph"], int(found["version"]))
+
+    def __str__(self) -> str:
+        return f"verifierGraphs/{self.graph}/versions/{self.version}"

@@ -16,7 +16,6 @@ from burnish.errors import (
     AlreadyExists,
     InvalidArgument,
     NotFound,
-    Unimplemented,
 )
 from burnish_runtime.settings import ServiceSettings
 from burnish_runtime.testing import running
@@ -149,15 +148,58 @@ async def test_a_graph_outlives_the_service_and_is_created_once(tmp_path):
             )
     assert again == first == kept.verifier_graph
     assert first.name.startswith("verifierGraphs/")
+    assert first.name.endswith("/versions/1")
 
 
-async def test_a_name_stands_for_one_graph_only(tmp_path):
+async def test_a_changed_graph_is_the_next_version_and_the_first_stays_what_it_was(tmp_path):
+    name = "verifierGraphs/mine"
     async with served(tmp_path) as stub:
-        name = "verifierGraphs/mine"
-        await created(stub, graph(check("exact_match"), name=name))
-        await created(stub, graph(check("exact_match"), name=name))
-        with pytest.raises(AlreadyExists, match="verifierGraphs/mine"):
-            await created(stub, graph(check("f1"), name=name))
+        first = await created(stub, graph(check("exact_match"), name=name))
+        same = await created(stub, graph(check("exact_match"), name=name))
+        second = await created(stub, graph(check("f1"), name=name))
+    assert first == same
+    assert [first.name, second.name] == [f"{name}/versions/1", f"{name}/versions/2"]
+    half = rollout("a", output="red car", wanted="car")
+    async with served(tmp_path) as stub:
+        (by_first,) = await score(stub, half, graph_name=first.name)
+        (by_second,) = await score(stub, half, graph_name=second.name)
+        (by_latest,) = await score(stub, half, graph_name=name)
+        again = await created(stub, graph(check("exact_match"), name=name))
+        (by_third,) = await score(stub, half, graph_name=name)
+        async with rpc.translated():
+            listed = await stub.ListVerifierGraphs(
+                verifier_v1.ListVerifierGraphsRequest(verifier_graph=name), timeout=SECONDS
+            )
+    assert by_first.reward.fused == by_third.reward.fused == 0.0
+    assert by_second.reward.fused == by_latest.reward.fused == pytest.approx(2 / 3)
+    assert again.version == 3
+    assert [each.version for each in listed.verifier_graphs] == [1, 2, 3]
+
+
+async def test_a_version_is_found_again_and_never_another_graph(tmp_path):
+    async with served(tmp_path) as stub:
+        first = await created(stub, graph(check("exact_match"), name="verifierGraphs/mine"))
+        assert await created(stub, graph(check("exact_match"), name=first.name)) == first
+        with pytest.raises(AlreadyExists, match="verifierGraphs/mine/versions/1"):
+            await created(stub, graph(check("f1"), name=first.name))
+        with pytest.raises(NotFound):
+            await created(stub, graph(check("f1"), name="verifierGraphs/mine/versions/2"))
+
+
+async def test_a_graph_that_is_only_checked_is_not_stored(tmp_path):
+    request = graph(check("exact_match"), name="verifierGraphs/mine")
+    request.validate_only = True
+    broken = graph(check("nope"), output="x")
+    broken.validate_only = True
+    async with served(tmp_path) as stub:
+        checked = await created(stub, request)
+        with pytest.raises(InvalidArgument, match="`output_node`") as caught:
+            await created(stub, broken)
+        with pytest.raises(NotFound):
+            await score(stub, rollout("a", output="x"), graph_name="verifierGraphs/mine")
+    assert (checked.name, checked.version) == ("", 0)
+    assert "`nope` is not known" in caught.value.message
+    assert checked.nodes[0].builtin.check == "exact_match"
 
 
 async def test_every_fault_of_a_graph_is_named_at_once(tmp_path):
@@ -181,35 +223,6 @@ async def test_every_fault_of_a_graph_is_named_at_once(tmp_path):
         assert words in caught.value.message
 
 
-@pytest.mark.parametrize(
-    ("node", "words"),
-    [
-        (
-            verifier_v1.VerifierNode(node_id="judge", rubric=verifier_v1.RubricJudge()),
-            "`judge` is of kind rubric",
-        ),
-        (
-            verifier_v1.VerifierNode(node_id="far", remote=verifier_v1.RemoteNode(target="x:1")),
-            "`far` is of kind remote",
-        ),
-        (
-            verifier_v1.VerifierNode(
-                node_id="deep",
-                scope=verifier_v1.NODE_SCOPE_TRANSCRIPT,
-                builtin=verifier_v1.BuiltinCheck(check="exact_match"),
-            ),
-            "`deep` reads the transcript",
-        ),
-    ],
-)
-async def test_a_node_this_build_cannot_evaluate_is_named_with_what_it_can(tmp_path, node, words):
-    async with served(tmp_path) as stub:
-        with pytest.raises(Unimplemented) as caught:
-            await created(stub, graph(node, output=node.node_id))
-    assert words in caught.value.message
-    assert "exact_match" in caught.value.message
-
-
 async def test_graphs_are_listed_page_by_page(tmp_path):
     async with served(tmp_path) as stub:
         for name in "cab":
@@ -221,7 +234,7 @@ async def test_graphs_are_listed_page_by_page(tmp_path):
                     verifier_v1.ListVerifierGraphsRequest(page_size=2, page_token=token),
                     timeout=SECONDS,
                 )
-            names.append([made.name for made in page.verifier_graphs])
+            names.append([made.name for made in page.verifier_graphs if not made.shipped])
             token = page.next_page_token
             if not token:
                 break
@@ -230,7 +243,9 @@ async def test_graphs_are_listed_page_by_page(tmp_path):
                 await stub.ListVerifierGraphs(
                     verifier_v1.ListVerifierGraphsRequest(page_size=-1), timeout=SECONDS
                 )
-    assert names == [["verifierGraphs/a", "verifierGraphs/b"], ["verifierGraphs/c"]]
+    listed = [name for page in names for name in page]
+    assert listed == [f"verifierGraphs/{name}/versions/1" for name in "abc"]
+    assert all(len(page) <= 2 for page in names)
 
 
 @pytest.mark.parametrize(

@@ -1,37 +1,24 @@
-"""The verifier: keeps graphs, and scores rollouts with them."""
+"""The verifier: scores rollouts with versions of graphs, and fuses the parts of their rewards."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from burnish.errors import AlreadyExists, InvalidArgument, NotFound
-from burnish.resources import VerifierGraphName
-from burnish_verifier.checks.base import CheckKind
-from burnish_verifier.evaluate import Compiled, Evidence, Judgement
+from burnish.errors import BurnishError, InvalidArgument
 from burnish_verifier.fuse import Failed, Parts, Weights, fuse
-from burnish_verifier.graph import Graph, from_json, graph_id, to_json, validate
-from burnish_verifier.guarded import GuardedRunner
-from burnish_verifier.store import GraphStore
+from burnish_verifier.graphs import Graphs
+from burnish_verifier.guarded import Answers
+from burnish_verifier.nodes.base import NOTHING, Evidence, NodeFailed, NodeResult, Spending
+from burnish_verifier.plan import Plan
+from burnish_verifier.runner import Asking, GraphRunner
+from burnish_verifier.sources import TraceSource
+from burnish_verifier.steps import BuiltinCheck
 
 MAX_ROLLOUTS = 256
-_DEFAULT_PAGE = 50
-_MAX_PAGE = 1000
-_ROLLOUTS_PER_TURN = 8
-_MAX_COMPILED = 128
-
-
-class GraphExists(AlreadyExists):
-    """Another graph has the name. Do not retry."""
-
-    default_reason = "VERIFIER_GRAPH_EXISTS"
-
-
-class GraphNotFound(NotFound):
-    """No graph has the name."""
-
-    default_reason = "VERIFIER_GRAPH_NOT_FOUND"
+_TRACES_AT_ONCE = 16
+_NO_ANSWERS: Answers = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +28,7 @@ class Rollout:
     Attributes:
         rollout_id: Which one.
         environment: The app's own reward, in [0, 1]; None when it gave none.
-        evidence: Output and reference.
+        evidence: Output and reference, and the trace when the request gave it.
         failure: Why it has no result; None when it has one.
     """
 
@@ -52,157 +39,197 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """The reward of one rollout, with its parts."""
+class Reward:
+    """The reward of one rollout, with its parts.
+
+    Attributes:
+        criteria: Score of each check by node, and of each criterion as `node.criterion`.
+        feedback: Why, a line per node that has something to say.
+    """
 
     fused: float
     environment: float | None = None
+    event: float | None = None
     outcome: float | None = None
-    criteria: Mapping[str, float]
+    criteria: Mapping[str, float] = field(default_factory=dict)
     feedback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What one rollout came to.
+
+    Attributes:
+        result: Its reward, or why there is none.
+        nodes: Results of single nodes, in the order they were asked.
+        spent: What judges spent on it.
+        simulated: Whether a simulated judge had a part in it.
+    """
+
+    result: Reward | Failed
+    nodes: Mapping[str, NodeResult | Failed] = field(default_factory=dict)
+    spent: Spending = NOTHING
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """A request to score rollouts.
+
+    Attributes:
+        rollouts: At most 256.
+        graph: Resource name of a graph or of a version; empty scores by the app's reward alone.
+        weights: How the parts are fused.
+        asking: What judges are told, and who pays.
+        every_node: Whether the graph is evaluated even when no weight asks for it.
+    """
+
+    rollouts: Sequence[Rollout]
+    graph: str = ""
+    weights: Weights = field(default_factory=Weights)
+    asking: Asking = field(default_factory=Asking)
+    every_node: bool = False
 
 
 class Verifier:
     """Scores rollouts."""
 
-    def __init__(
-        self, *, store: GraphStore, kinds: Mapping[str, CheckKind], guarded: GuardedRunner
-    ) -> None:
-        self._store = store
-        self._kinds = kinds
-        self._guarded = guarded
-        self._compiled: dict[str, tuple[Graph, Compiled]] = {}
+    def __init__(self, *, graphs: Graphs, runner: GraphRunner, traces: TraceSource) -> None:
+        """Takes where graphs are, who evaluates them, and where traces are."""
+        self._graphs = graphs
+        self._runner = runner
+        self._traces = traces
 
-    async def create(self, graph: Graph, *, name: str) -> tuple[str, Graph]:
-        """Registers a graph, or returns it when it is registered already.
-
-        Args:
-            graph: The graph.
-            name: Resource name; empty takes a hash of the graph for its id.
-
-        Returns:
-            Resource name and graph.
-
-        Raises:
-            GraphInvalid: The graph has faults.
-            NodeUnavailable: The graph needs what this build does not evaluate.
-            GraphExists: Another graph has the name.
-        """
-        validate(graph, self._kinds)
-        key = VerifierGraphName.parse(name) if name else VerifierGraphName(graph_id(graph))
-        kept = from_json(await asyncio.to_thread(self._store.put, key.id, to_json(graph)))
-        if graph_id(kept) != graph_id(graph):
-            raise GraphExists(
-                f"`{key}` is another graph, and graphs never change; choose another name",
-                metadata={"name": str(key)},
-            )
-        return str(key), kept
-
-    async def get(self, name: str) -> Graph:
-        """Returns a graph.
-
-        Raises:
-            GraphNotFound: No graph has the name.
-        """
-        return (await self._load(name))[0]
-
-    async def page(self, *, size: int, token: str) -> tuple[list[tuple[str, Graph]], str]:
-        """Returns a page of graphs in order of name, and the token of the next page.
-
-        Args:
-            size: Most graphs; 0 means 50, and at most 1,000 are returned.
-            token: From the previous page; empty for the first one.
-
-        Raises:
-            InvalidArgument: The size is negative.
-        """
-        if size < 0:
-            raise InvalidArgument(
-                f"`page_size` is {size}; give a number from 0",
-                reason="PAGE_SIZE_INVALID",
-                metadata={"page_size": str(size)},
-            )
-        count = min(size or _DEFAULT_PAGE, _MAX_PAGE)
-        rows = await asyncio.to_thread(self._store.page, after=token, count=count + 1)
-        page = [(str(VerifierGraphName(key)), from_json(body)) for key, body in rows[:count]]
-        return page, rows[count - 1][0] if len(rows) > count else ""
-
-    async def score(
-        self, rollouts: Sequence[Rollout], *, graph: str, weights: Weights
-    ) -> list[Scored | Failed]:
+    async def score(self, request: ScoreRequest) -> tuple[list[Scored], str]:
         """Scores rollouts, in order. One bad rollout fails only itself.
 
-        Args:
-            rollouts: At most 256.
-            graph: Resource name of the graph; empty scores by the app's own reward alone.
-            weights: How the parts are fused.
+        Returns:
+            What each came to, and the resource name of the version that scored.
 
         Raises:
             InvalidArgument: There are too many rollouts.
             GraphNotFound: No graph has the name.
         """
+        rollouts = request.rollouts
         if len(rollouts) > MAX_ROLLOUTS:
             raise InvalidArgument(
                 f"{len(rollouts)} rollouts in one call; send at most {MAX_ROLLOUTS}",
                 reason="TOO_MANY_ROLLOUTS",
                 metadata={"rollouts": str(len(rollouts)), "limit": str(MAX_ROLLOUTS)},
             )
-        weights = weights.resolved(has_graph=bool(graph))
-        judgements: dict[int, Judgement | Failed] = {}
-        if graph and weights.outcome > 0:
-            places = [place for place, rollout in enumerate(rollouts) if rollout.failure is None]
-            evidence = [rollouts[place].evidence for place in places]
-            judged = await self._judged(evidence, *await self._load(graph))
-            judgements = dict(zip(places, judged, strict=True))
-        return [
-            _scored(rollout, judgement=judgements.get(place), weights=weights)
+        weights = request.weights.resolved(has_graph=bool(request.graph))
+        if not request.graph:
+            return [_scored(each, None, _NO_ANSWERS, weights) for each in rollouts], ""
+        plan = await self._graphs.load(request.graph)
+        answers: dict[int, Answers | Failed] = {}
+        if request.every_node or weights.outcome > 0 or weights.event > 0:
+            answers = await self._evaluated(plan, rollouts, request.asking)
+        scored = [
+            _scored(rollout, plan, answers.get(place, _NO_ANSWERS), weights)
             for place, rollout in enumerate(rollouts)
         ]
+        return scored, plan.name
 
-    async def _judged(
-        self, evidence: Sequence[Evidence], graph: Graph, compiled: Compiled
-    ) -> list[Judgement | Failed]:
-        if compiled.guarded:
-            return await self._guarded.evaluate(graph, evidence) if evidence else []
-        found = []
-        for place, item in enumerate(evidence):
-            if place % _ROLLOUTS_PER_TURN == _ROLLOUTS_PER_TURN - 1:
-                await asyncio.sleep(0)
-            found.append(compiled.evaluate(item))
+    async def _evaluated(
+        self, plan: Plan, rollouts: Sequence[Rollout], asking: Asking
+    ) -> dict[int, Answers | Failed]:
+        limit = asyncio.Semaphore(_TRACES_AT_ONCE)
+        given = await asyncio.gather(*(self._evidence(each, plan, limit) for each in rollouts))
+        found: dict[int, Answers | Failed] = {
+            place: item for place, item in enumerate(given) if isinstance(item, Failed)
+        }
+        evidence = {place: item for place, item in enumerate(given) if isinstance(item, Evidence)}
+        named = [(rollouts[place].rollout_id, item) for place, item in evidence.items()]
+        found.update(zip(evidence, await self._runner.run(plan, named, asking), strict=True))
         return found
 
-    async def _load(self, name: str) -> tuple[Graph, Compiled]:
-        key = VerifierGraphName.parse(name)
-        if key.id in self._compiled:
-            return self._compiled[key.id]
-        body = await asyncio.to_thread(self._store.get, key.id)
-        if body is None:
-            raise GraphNotFound(
-                f"there is no `{key}`; create it first", metadata={"name": str(key)}
+    async def _evidence(
+        self, rollout: Rollout, plan: Plan, limit: asyncio.Semaphore
+    ) -> Evidence | Failed:
+        given = rollout.evidence
+        if rollout.failure is not None:
+            return rollout.failure
+        if not plan.reads_trace or given.session_trace:
+            return given
+        try:
+            async with limit:
+                trace = await self._traces.trace(rollout.rollout_id)
+        except BurnishError as error:
+            return Failed(
+                reason=error.reason,
+                message=error.message,
+                retryable=error.retryable,
+                metadata=error.metadata,
             )
-        graph = from_json(body)
-        validate(graph, self._kinds)
-        if len(self._compiled) >= _MAX_COMPILED:
-            self._compiled.pop(next(iter(self._compiled)))
-        self._compiled[key.id] = (graph, Compiled.of(graph, self._kinds))
-        return self._compiled[key.id]
+        return replace(given, session_trace=trace)
 
 
 def _scored(
-    rollout: Rollout, *, judgement: Judgement | Failed | None, weights: Weights
-) -> Scored | Failed:
+    rollout: Rollout, plan: Plan | None, answers: Answers | Failed, weights: Weights
+) -> Scored:
     if rollout.failure is not None:
-        return rollout.failure
-    if isinstance(judgement, Failed):
-        return judgement
-    outcome = None if judgement is None else judgement.outcome
-    fused = fuse(Parts(environment=rollout.environment, outcome=outcome), weights)
+        return Scored(result=rollout.failure)
+    if isinstance(answers, Failed):
+        return Scored(result=answers)
+    failed = next((found for found in answers.values() if isinstance(found, Failed)), None)
+    results = {name: found for name, found in answers.items() if isinstance(found, NodeResult)}
+    result = _reward(rollout, plan, results, weights) if failed is None else failed
+    return Scored(
+        result=result,
+        nodes=answers,
+        spent=_spent(answers),
+        simulated=any(found.simulated for found in results.values()),
+    )
+
+
+def _reward(
+    rollout: Rollout, plan: Plan | None, results: Mapping[str, NodeResult], weights: Weights
+) -> Reward | Failed:
+    outcome, event = None, None
+    if plan is not None and results:
+        output = results.get(plan.graph.output_node)
+        events = results.get(plan.graph.event_node)
+        outcome = None if output is None else output.score
+        event = None if events is None else events.event_score
+    parts = Parts(environment=rollout.environment, event=event, outcome=outcome)
+    fused = fuse(parts, weights)
     if isinstance(fused, Failed):
         return fused
-    return Scored(
+    return Reward(
         fused=fused,
         environment=rollout.environment,
+        event=event,
         outcome=outcome,
-        criteria={} if judgement is None else judgement.criteria,
-        feedback="" if judgement is None else judgement.feedback,
+        criteria={} if plan is None else _criteria(plan, results),
+        feedback="" if plan is None else _feedback(plan, results),
     )
+
+
+def _criteria(plan: Plan, results: Mapping[str, NodeResult]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for node in plan.order:
+        result = results.get(node.node_id)
+        if result is None:
+            continue
+        if isinstance(node.step, BuiltinCheck) and result.score is not None:
+            found[node.node_id] = result.score
+        for criterion in result.criteria:
+            found[f"{node.node_id}.{criterion.criterion_id}"] = criterion.score
+    return found
+
+
+def _feedback(plan: Plan, results: Mapping[str, NodeResult]) -> str:
+    lines = [
+        f"{node.node_id}: {results[node.node_id].reason}"
+        for node in plan.order
+        if node.node_id in results and results[node.node_id].reason
+    ]
+    return "\n".join(lines)
+
+
+def _spent(answers: Answers) -> Spending:
+    spent = NOTHING
+    for found in answers.values():
+        if isinstance(found, NodeResult | NodeFailed) and found.spent is not NOTHING:
+            spent = spent.plus(found.spent)
+    return spent

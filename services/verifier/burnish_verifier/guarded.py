@@ -20,9 +20,10 @@ from typing import Any
 import structlog
 
 from burnish_verifier.checks.registry import with_plugins
-from burnish_verifier.evaluate import Compiled, Evidence, Judgement
+from burnish_verifier.evaluate import CheckSet
 from burnish_verifier.fuse import Failed
-from burnish_verifier.graph import Graph, from_json, to_json
+from burnish_verifier.graph import Graph, Node, from_json, to_json
+from burnish_verifier.nodes.base import Evidence, NodeResult
 
 _log = structlog.get_logger("burnish.verifier")
 _CPU_SECONDS = 0.5
@@ -32,21 +33,31 @@ _LINE_LIMIT = 64 * 1024 * 1024
 _KEPT_VARIABLES = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
+Answers = dict[str, NodeResult | Failed]
+
+
 class GuardedRunner:
-    """Runs guarded graphs in a child process, which it starts when first needed."""
+    """Runs guarded checks in a child process, which it starts when first needed."""
 
     def __init__(self) -> None:
         self._child: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
-    async def evaluate(
-        self, graph: Graph, evidence: Sequence[Evidence]
-    ) -> list[Judgement | Failed]:
-        """Judges rollouts, in order. A child that dies is a failure that may be retried."""
+    async def evaluate(self, nodes: Sequence[Node], evidence: Sequence[Evidence]) -> list[Answers]:
+        """Asks checks about rollouts, in order. A child that dies is a failure to retry."""
+        checks = Graph(nodes=tuple(nodes), output_node="")
+        final = any(node.scope == "final" for node in nodes)
         request = json.dumps(
             {
-                "graph": to_json(graph),
-                "evidence": [[_text(item.output), _text(item.reference)] for item in evidence],
+                "checks": to_json(checks),
+                "evidence": [
+                    [
+                        _text(item.output),
+                        _text(item.reference),
+                        _text(item.session_trace) if final else "",
+                    ]
+                    for item in evidence
+                ],
             }
         )
         async with self._turn:
@@ -57,8 +68,11 @@ class GuardedRunner:
                 message="the process that evaluates guarded checks died; try again",
                 retryable=True,
             )
-            return [lost for _ in evidence]
-        return [_read(item) for item in json.loads(line)]
+            return [{node.node_id: lost for node in nodes} for _ in evidence]
+        return [
+            {node_id: _read(item) for node_id, item in answers.items()}
+            for answers in json.loads(line)
+        ]
 
     async def close(self) -> None:
         """Ends the child."""
@@ -126,34 +140,34 @@ def serve_stdin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGVTALRM, _stop)
     kinds = with_plugins()
-    compiled: dict[str, Compiled] = {}
+    made: dict[str, CheckSet] = {}
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        key = json.dumps(request["graph"], sort_keys=True)
-        if key not in compiled:
-            compiled.clear()
-            compiled[key] = Compiled.of(from_json(request["graph"]), kinds)
-        answers = [
-            _timed(compiled[key], Evidence(output=_bytes(output), reference=_bytes(reference)))
-            for output, reference in request["evidence"]
-        ]
+        key = json.dumps(request["checks"], sort_keys=True)
+        if key not in made:
+            made.clear()
+            made[key] = CheckSet.of(from_json(request["checks"]).nodes, kinds)
+        answers = [_timed(made[key], *map(_bytes, texts)) for texts in request["evidence"]]
         sys.stdout.buffer.write(json.dumps(answers).encode() + b"\n")
         sys.stdout.buffer.flush()
 
 
-def _timed(compiled: Compiled, evidence: Evidence) -> dict[str, Any]:
+def _timed(checks: CheckSet, output: bytes, reference: bytes, trace: bytes) -> dict[str, Any]:
+    evidence = Evidence(output=output, reference=reference, session_trace=trace)
+    found: Answers
     try:
         signal.setitimer(signal.ITIMER_VIRTUAL, _CPU_SECONDS)
         try:
-            found = compiled.evaluate(evidence)
+            found = checks.evaluate(evidence)
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     except _OutOfTime:
-        found = Failed(
+        late = Failed(
             reason="CHECK_TIMEOUT",
             message=f"the checks took over {_CPU_SECONDS} s of CPU time; simplify the pattern",
         )
-    return _written(found)
+        found = {node.node_id: late for node in checks.nodes}
+    return {node_id: _written(item) for node_id, item in found.items()}
 
 
 def _text(data: bytes) -> str:
@@ -168,19 +182,19 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise _OutOfTime
 
 
-def _written(found: Judgement | Failed) -> dict[str, Any]:
+def _written(found: NodeResult | Failed) -> dict[str, Any]:
     if isinstance(found, Failed):
         failure = [found.reason, found.message, found.retryable, dict(found.metadata)]
         return {"failure": failure}
-    return {"judgement": [found.outcome, dict(found.criteria), found.feedback]}
+    return {"result": [found.score, found.reason]}
 
 
-def _read(item: Mapping[str, Any]) -> Judgement | Failed:
+def _read(item: Mapping[str, Any]) -> NodeResult | Failed:
     if "failure" in item:
         reason, message, retryable, metadata = item["failure"]
         return Failed(reason=reason, message=message, retryable=retryable, metadata=metadata)
-    outcome, criteria, feedback = item["judgement"]
-    return Judgement(outcome=outcome, criteria=criteria, feedback=feedback)
+    score, reason = item["result"]
+    return NodeResult(score=score, reason=reason)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from burnish.resources import (
     ResourceNameInvalid,
     StudyName,
     VerifierGraphName,
+    VerifierGraphVersionName,
 )
 
 KINDS = (JobName, StudyName, PolicyName, VerifierGraphName)
@@ -66,3 +67,20 @@ def test_a_refusal_names_the_text_and_the_form():
     assert caught.value.metadata == {"name": "studies/a", "format": "jobs/{job}"}
     assert "`studies/a`" in caught.value.message
     assert "`jobs/{job}`" in caught.value.message
+
+
+@given(identifier=ids, version=st.integers(1, 999_999_999))
+def test_a_version_of_a_graph_parses_to_itself(identifier, version):
+    name = VerifierGraphVersionName(identifier, version)
+    assert VerifierGraphVersionName.parse(str(name)) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["verifierGraphs/a", "verifierGraphs/a/versions/0", "verifierGraphs/a/versions/01",
+     "verifierGraphs/a/versions/-1", "verifierGraphs/a/versions/1/", "graphs/a/versions/1",
+     "verifierGraphs//versions/1", "verifierGraphs/a b/versions/1"],
+)  # fmt: skip
+def test_what_is_no_version_of_a_graph_is_refused(text):
+    with pytest.raises(ResourceNameInvalid, match="versions"):
+        VerifierGraphVersionName.parse(text)

@@ -35,6 +35,8 @@ def test_the_checks_of_the_contract_are_built_in():
         "numeric",
         "json_schema",
         "f1",
+        "sql_result",
+        "python_tests",
     }
 
 

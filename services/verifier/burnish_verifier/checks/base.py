@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from burnish.errors import BurnishError, Code
+from burnish_verifier.sandbox.work import Outcome, Work
 
 _MAX_SHOWN = 200
 _MISSING = object()
@@ -69,6 +70,24 @@ class Check(Protocol):
         """
 
 
+class SandboxedCheck(Protocol):
+    """A check that has what the rollout gave run in the sandbox, and judges what came of it."""
+
+    def work(self, subject: Subject) -> Work:
+        """Returns what is to be run.
+
+        Raises:
+            CannotJudge: There is nothing to judge by.
+        """
+
+    def verdict(self, subject: Subject, found: Outcome) -> Verdict:
+        """Judges what came of it.
+
+        Raises:
+            CannotJudge: It tells nothing of the answer.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckKind:
     """A named kind of check.
@@ -82,6 +101,22 @@ class CheckKind:
     name: str
     build: Callable[[Settings], Check]
     guarded: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxedKind:
+    """A named kind of check that runs what the rollout gave.
+
+    Attributes:
+        name: Name that graphs use.
+        build: Makes the check from its settings, and tells the reader of every problem.
+    """
+
+    name: str
+    build: Callable[[Settings], SandboxedCheck]
+
+
+Kinds = Mapping[str, CheckKind | SandboxedKind]
 
 
 @dataclass(slots=True)
@@ -188,7 +223,7 @@ class Sources:
             raise CannotJudge(
                 "the rollout has no output; let the task app return one", reason="OUTPUT_MISSING"
             )
-        return _at(subject.output, self.answer_path, what="output")
+        return at(subject.output, self.answer_path, what="output")
 
     def wanted(self, subject: Subject) -> list[Any]:
         """Returns the answers that will do, at least one.
@@ -199,7 +234,7 @@ class Sources:
         if self.constant:
             value = self.constant[0]
         elif subject.has_reference:
-            value = _at(subject.reference, self.wanted_path, what="reference")
+            value = at(subject.reference, self.wanted_path, what="reference")
         else:
             raise CannotJudge(
                 "the rollout has no reference; let the task app return one, or set `expected`",
@@ -236,7 +271,12 @@ def compared(score: float, *, answer: object, wanted: Sequence[object]) -> Verdi
     return Verdict(score=score, feedback=f"wanted {options}, got `{shown(answer)}`")
 
 
-def _at(value: Any, path: str, *, what: str) -> Any:  # noqa: ANN401
+def at(value: Any, path: str, *, what: str) -> Any:  # noqa: ANN401
+    """Returns what a dotted path leads to; without one, `answer` of an object, else the whole.
+
+    Raises:
+        CannotJudge: There is no such field.
+    """
     if not path:
         return value["answer"] if isinstance(value, dict) and "answer" in value else value
     found = value

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from burnish.errors import AlreadyExists
 from burnish_runtime.plugins import load
-from burnish_verifier.checks import json_schema, numeric, regex, text
-from burnish_verifier.checks.base import CheckKind
+from burnish_verifier.checks import json_schema, numeric, python_tests, regex, sql_result, text
+from burnish_verifier.checks.base import CheckKind, SandboxedKind
 
 GROUP = "burnish.verifier_checks"
-_BUILT_IN = (*text.KINDS, *regex.KINDS, *numeric.KINDS, *json_schema.KINDS)
+_BUILT_IN: tuple[CheckKind | SandboxedKind, ...] = (
+    *text.KINDS,
+    *regex.KINDS,
+    *numeric.KINDS,
+    *json_schema.KINDS,
+    *sql_result.KINDS,
+    *python_tests.KINDS,
+)
 
 
 class CheckNameTaken(AlreadyExists):
@@ -19,12 +27,14 @@ class CheckNameTaken(AlreadyExists):
     default_reason = "CHECK_NAME_TAKEN"
 
 
-def built_in() -> dict[str, CheckKind]:
+def built_in() -> dict[str, CheckKind | SandboxedKind]:
     """Returns the checks that come with the verifier, by name."""
     return {kind.name: kind for kind in _BUILT_IN}
 
 
-def with_plugins(found: Mapping[str, object] | None = None) -> dict[str, CheckKind]:
+def with_plugins(
+    found: Mapping[str, object] | None = None,
+) -> dict[str, CheckKind | SandboxedKind]:
     """Returns every check, by name.
 
     Args:
@@ -42,8 +52,8 @@ def with_plugins(found: Mapping[str, object] | None = None) -> dict[str, CheckKi
             f"plug-in checks {', '.join(taken)} have names of built-in checks; rename them",
             metadata={"names": ", ".join(taken)},
         )
-    return kinds | {name: kind for name, kind in plugins.items() if isinstance(kind, CheckKind)}
+    return kinds | {name: kind for name, kind in plugins.items() if _is_kind(kind)}
 
 
-def _is_kind(plugin: object) -> bool:
-    return isinstance(plugin, CheckKind)
+def _is_kind(plugin: object) -> TypeGuard[CheckKind | SandboxedKind]:
+    return isinstance(plugin, CheckKind | SandboxedKind)

@@ -1,0 +1,159 @@
+"""Keeps results of nodes that cost time or money, and asks for each of them once at a time.
+
+The key of a result is a hash of all that it depends on: the graph, the node, what the rollout gave,
+what the request told judges, and which repeat it is. So an entry never goes stale, and the file may
+be deleted at any time. Failures are not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from burnish_verifier.fuse import Failed
+from burnish_verifier.nodes.base import (
+    NOTHING,
+    CriterionScore,
+    EventReview,
+    EvidenceSnippet,
+    NodeResult,
+)
+from burnish_verifier.store import open_database
+
+_IN_MEMORY = 4096
+_IN_FILE = 200_000
+_PRUNE_EVERY = 1024
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS node_results (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    body TEXT NOT NULL
+)
+"""
+
+
+class ResultCache:
+    """Results by key, in memory and in a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Opens the cache.
+
+        Args:
+            path: The file; None keeps results in memory only.
+        """
+        self._recent: OrderedDict[str, NodeResult] = OrderedDict()
+        self._running: dict[str, asyncio.Task[NodeResult | Failed]] = {}
+        self._lock = threading.Lock()
+        self._written = 0
+        self._database: sqlite3.Connection | None = None
+        if path is not None:
+            self._database = open_database(path)
+            # What a power cut takes is asked for again, and the ledger then replays it.
+            self._database.execute("PRAGMA synchronous = OFF")
+            self._database.execute(_SCHEMA)
+
+    async def get_or_ask(
+        self, key: str, ask: Callable[[], Awaitable[NodeResult | Failed]]
+    ) -> NodeResult | Failed:
+        """Returns the result kept under a key, or asks for it; whoever waits for it shares it.
+
+        An asker that goes away does not end the asking: it may be paid for already.
+        """
+        kept = self._recent.get(key)
+        if kept is not None:
+            self._recent.move_to_end(key)
+            return replace(kept, cached=True, spent=NOTHING)
+        task = self._running.get(key)
+        shared = task is not None
+        if task is None:
+            task = asyncio.create_task(self._found(key, ask))
+            self._running[key] = task
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        found = await asyncio.shield(task)
+        if shared and isinstance(found, NodeResult):
+            return replace(found, cached=True, spent=NOTHING)
+        return found
+
+    async def drain(self) -> None:
+        """Waits for what is still asked."""
+        while self._running:
+            await asyncio.wait(set(self._running.values()))
+
+    def close(self) -> None:
+        """Closes the file. Blocks."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    async def _found(
+        self, key: str, ask: Callable[[], Awaitable[NodeResult | Failed]]
+    ) -> NodeResult | Failed:
+        if self._database is not None:
+            body = await asyncio.to_thread(self._read, key)
+            if body is not None:
+                kept = _result(json.loads(body))
+                self._remember(key, kept)
+                return replace(kept, cached=True, spent=NOTHING)
+        found = await ask()
+        if isinstance(found, NodeResult):
+            self._remember(key, found)
+            if self._database is not None:
+                await asyncio.to_thread(self._write, key, json.dumps(asdict(found)))
+        return found
+
+    def _remember(self, key: str, result: NodeResult) -> None:
+        self._recent[key] = result
+        if len(self._recent) > _IN_MEMORY:
+            self._recent.popitem(last=False)
+
+    def _read(self, key: str) -> str | None:
+        with self._lock:
+            if self._database is None:
+                return None
+            row = self._database.execute(
+                "SELECT body FROM node_results WHERE key = ?", (key,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _write(self, key: str, body: str) -> None:
+        with self._lock:
+            if self._database is None:
+                return
+            self._database.execute(
+                "INSERT INTO node_results (key, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (key, body),
+            )
+            self._written += 1
+            if self._written % _PRUNE_EVERY == 0:
+                self._database.execute(
+                    "DELETE FROM node_results WHERE number <="
+                    " (SELECT MAX(number) FROM node_results) - ?",
+                    (_IN_FILE,),
+                )
+
+
+def _result(value: Mapping[str, Any]) -> NodeResult:
+    return NodeResult(
+        score=value["score"],
+        reason=value["reason"],
+        criteria=_criteria(value["criteria"]),
+        event_reviews=tuple(
+            EventReview(**{**review, "criteria": _criteria(review["criteria"])})
+            for review in value["event_reviews"]
+        ),
+        simulated=value["simulated"],
+        evidence=tuple(EvidenceSnippet(**snippet) for snippet in value["evidence"]),
+        seconds=value["seconds"],
+    )
+
+
+def _criteria(values: list[Mapping[str, Any]]) -> tuple[CriterionScore, ...]:
+    return tuple(CriterionScore(**value) for value in values)

@@ -1,0 +1,1 @@
+"""What the nodes of a verifier graph do, a module per kind."""
