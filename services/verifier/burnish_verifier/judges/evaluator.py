@@ -1,0 +1,193 @@
+"""Evaluates judge nodes: turns what the graph engine hands over into a judgement, or a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from burnish.errors import BurnishError, FailedPrecondition, InvalidArgument
+from burnish.rubrics import Rubric, blend, rubric_problems
+from burnish_runtime.llm.accounts import CallDesk
+from burnish_runtime.llm.base import ProviderError
+from burnish_runtime.llm.registry import ProviderRegistry
+from burnish_verifier.fuse import Failed
+from burnish_verifier.judges.brief import PART_TOKENS, Brief
+from burnish_verifier.judges.judge import Judgement, Plan, judge
+from burnish_verifier.judges.paying import Bank, Opened, Payer
+from burnish_verifier.judges.problems import example_problems
+from burnish_verifier.judges.trace import Material, read_material
+from burnish_verifier.nodes.base import (
+    NOTHING,
+    JudgeOptions,
+    NodeFailed,
+    NodeResult,
+    NodeTask,
+    Spending,
+)
+from burnish_verifier.steps import ModelRef, RubricJudge
+
+SIMULATED_PROVIDER = "local"
+
+
+class JudgeIncomplete(FailedPrecondition):
+    """Neither the graph nor the request says all that a judge needs. Do not retry."""
+
+    default_reason = "JUDGE_INCOMPLETE"
+
+
+@dataclass(slots=True)
+class _Ledge:
+    """What is known of a judgement when it breaks off."""
+
+    opened: Opened | None = None
+    ref: ModelRef | None = None
+
+    @property
+    def spent(self) -> Spending:
+        return NOTHING if self.opened is None else self.opened.spent
+
+
+class JudgeEvaluator:
+    """Evaluates judge nodes."""
+
+    def __init__(self, registry: ProviderRegistry, desk: CallDesk | None) -> None:
+        """Takes what the judges' calls are made with.
+
+        Args:
+            registry: Providers.
+            desk: Where paid calls are made; None where there is no ledger, and then only models
+                that cost nothing judge.
+        """
+        self._bank = Bank(registry, desk)
+
+    async def evaluate(self, task: NodeTask) -> NodeResult | Failed:
+        """Judges one rollout."""
+        step = task.node.step
+        if not isinstance(step, RubricJudge):
+            raise TypeError(f"a judge is asked for a {type(step).__name__}")
+        seen = _Ledge()
+        try:
+            async with asyncio.timeout(task.options.timeout):
+                judgement = await self._judged(task, step, seen)
+        except TimeoutError:
+            return NodeFailed(
+                reason="JUDGE_TIMEOUT",
+                message=f"there was no judgement within {task.options.timeout:g} s; try again, or "
+                "give more time",
+                retryable=True,
+                metadata={"timeout_seconds": f"{task.options.timeout:g}"},
+                spent=seen.spent,
+            )
+        except BurnishError as error:
+            return NodeFailed(
+                reason=error.reason,
+                message=error.message,
+                retryable=error.can_retry if isinstance(error, ProviderError) else error.retryable,
+                metadata=error.metadata,
+                spent=seen.spent,
+            )
+        return NodeResult(
+            score=judgement.score,
+            reason=judgement.reason,
+            criteria=judgement.criteria,
+            event_reviews=judgement.event_reviews,
+            evidence=judgement.evidence,
+            spent=seen.spent,
+            simulated=seen.ref is not None and seen.ref.provider == SIMULATED_PROVIDER,
+        )
+
+    async def close(self) -> None:
+        """Has nothing of its own: providers and the ledger are closed by who opened them."""
+
+    async def _judged(self, task: NodeTask, step: RubricJudge, seen: _Ledge) -> Judgement:
+        evidence, options = task.evidence, task.options
+        ref = options.model if options.model is not None else step.model
+        rubric = ruling(step, options)
+        if ref is None or not ref.model:
+            raise JudgeIncomplete(
+                f"judge `{task.node.node_id}` has no model; name one in the graph, or for the job",
+                reason="JUDGE_MODEL_MISSING",
+                metadata={"node": task.node.node_id},
+            )
+        material = await asyncio.to_thread(
+            read_material,
+            output=evidence.output,
+            reference=evidence.reference,
+            session_trace=evidence.session_trace,
+        )
+        brief = _brief(step, options, rubric=rubric, material=material)
+        seen.ref = ref
+        seen.opened = await self._bank.open(
+            ref,
+            Payer(job=task.job, rollout_id=task.rollout_id, timeout=options.timeout),
+        )
+        return await judge(
+            replace(brief, max_output_tokens=ref.max_output_tokens),
+            seen.opened.model,
+            Plan(
+                mode=step.mode,
+                votes=step.votes,
+                token_budget=step.token_budget,
+                seed=step.seed,
+                repeat=task.repeat,
+            ),
+        )
+
+
+def ruling(step: RubricJudge, options: JudgeOptions) -> Rubric:
+    """Returns the rubric that holds: the graph's, the request's, or the one over the other.
+
+    Raises:
+        JudgeIncomplete: There is none.
+        InvalidArgument: It has faults.
+    """
+    own, given = step.rubric, options.rubric
+    if own is None:
+        rubric = given
+    elif own.aggregation == "inherit":
+        rubric = blend(given if given is not None else Rubric(), own)
+    else:
+        rubric = own
+    if rubric is None:
+        raise JudgeIncomplete(
+            "the judge has no rubric; put one into the graph, or let the task app or the request "
+            "give one",
+            reason="JUDGE_RUBRIC_MISSING",
+        )
+    problems = rubric_problems(rubric)
+    if problems:
+        raise InvalidArgument("rubric: " + "; ".join(problems), reason="RUBRIC_INVALID")
+    return rubric
+
+
+def _brief(
+    step: RubricJudge, options: JudgeOptions, *, rubric: Rubric, material: Material
+) -> Brief:
+    """Returns what the judgement is made from; examples are those of the graph, or the request's.
+
+    Raises:
+        JudgeIncomplete: The mode needs examples, and there are none.
+        InvalidArgument: Examples that the request gives have faults.
+    """
+    calibration = step.calibration_examples or options.calibration_examples
+    gold = step.gold_examples or options.gold_examples
+    needed = {"few_shot": calibration, "contrastive": gold}.get(step.mode)
+    if needed is not None and not needed:
+        what = "calibration_examples" if step.mode == "few_shot" else "gold_examples"
+        raise JudgeIncomplete(
+            f"mode {step.mode} needs `{what}`; put them into the graph or the request",
+            reason="JUDGE_EXAMPLES_MISSING",
+            metadata={"mode": step.mode},
+        )
+    problems = example_problems(calibration, gold)
+    if problems:
+        raise InvalidArgument("; ".join(problems), reason="JUDGE_EXAMPLES_INVALID")
+    return Brief(
+        material=material,
+        rubric=rubric,
+        instructions=step.instructions,
+        context=options.context,
+        calibration_examples=calibration if step.mode == "few_shot" else step.calibration_examples,
+        gold_examples=gold if step.mode == "contrastive" else (),
+        part_tokens=step.part_tokens or PART_TOKENS,
+    )
