@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,6 +18,7 @@ _BILLION = 1_000_000_000
 _MILLION = 1e6
 _EVENTS = "text/event-stream"
 _JSON = "application/json"
+_JOINED = ("app_requests", "provider_requests", "replies", "bindings")
 
 
 class ColumnsUneven(InvalidArgument):
@@ -31,10 +34,26 @@ def traces(columns: trace_v1.TraceColumns) -> list[trace_v1.Trace]:
         ColumnsUneven: A column has another length, or a position leads nowhere.
     """
     _check(columns)
-    return [_trace(columns, position) for position in range(len(columns.call_ids))]
+    bodies = _Bodies(
+        app_requests=_parts(columns.app_requests),
+        provider_requests=_parts(columns.provider_requests),
+        replies=_parts(columns.replies),
+        bindings=_parts(columns.bindings),
+    )
+    return [_trace(columns, bodies, position) for position in range(len(columns.call_ids))]
 
 
-def _trace(columns: trace_v1.TraceColumns, position: int) -> trace_v1.Trace:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bodies:
+    """The bodies of all calls, each by itself."""
+
+    app_requests: Sequence[bytes]
+    provider_requests: Sequence[bytes]
+    replies: Sequence[bytes]
+    bindings: Sequence[bytes]
+
+
+def _trace(columns: trace_v1.TraceColumns, bodies: _Bodies, position: int) -> trace_v1.Trace:
     shared = columns.shared[columns.shared_indexes[position]]
     found = trace_v1.Trace()
     found.CopyFrom(shared.trace)
@@ -48,25 +67,27 @@ def _trace(columns: trace_v1.TraceColumns, position: int) -> trace_v1.Trace:
         found.provider_request_hash = columns.provider_request_hashes[position]
     if position in columns.failures:
         found.failure.CopyFrom(columns.failures[position])
-    _fill_call(found, columns, position)
+    _fill_call(found, columns, bodies, position)
     _fill_usage(found, shared, columns, position)
     return found
 
 
-def _fill_call(found: trace_v1.Trace, columns: trace_v1.TraceColumns, position: int) -> None:
+def _fill_call(
+    found: trace_v1.Trace, columns: trace_v1.TraceColumns, bodies: _Bodies, position: int
+) -> None:
     call = found.call
-    call.app_request = columns.app_requests[position]
-    if columns.provider_requests:
-        call.provider_request = columns.provider_requests[position]
+    call.app_request = bodies.app_requests[position]
+    if bodies.provider_requests:
+        call.provider_request = bodies.provider_requests[position]
     _set(call.start_time, columns.start_times[position])
     _set(call.latency, columns.latencies[position])
     _set(call.first_byte_latency, columns.first_byte_latencies[position])
-    for name, value in _bindings(columns.bindings[position]).items():
+    for name, value in _bindings(bodies.bindings[position]).items():
         call.bindings[name] = value
     if columns.reply_statuses[position]:
         found.reply.status = columns.reply_statuses[position]
         found.reply.content_type = _EVENTS if columns.streams[position] else _JSON
-        found.reply.body = columns.replies[position]
+        found.reply.body = bodies.replies[position]
 
 
 def _fill_usage(
@@ -92,8 +113,8 @@ def _check(columns: trace_v1.TraceColumns) -> None:
     whole: dict[str, Sized] = {
         "shared_indexes": columns.shared_indexes,
         "rollout_ids": columns.rollout_ids,
-        "app_requests": columns.app_requests,
-        "replies": columns.replies,
+        "app_requests": columns.app_requests.lengths,
+        "replies": columns.replies.lengths,
         "reply_statuses": columns.reply_statuses,
         "streams": columns.streams,
         "start_times": columns.start_times,
@@ -104,23 +125,33 @@ def _check(columns: trace_v1.TraceColumns) -> None:
         "output_tokens": columns.output_tokens,
         "match_ratios": columns.match_ratios,
         "trace_ids": columns.trace_ids,
-        "bindings": columns.bindings,
+        "bindings": columns.bindings.lengths,
     }
     optional: dict[str, Sized] = {
-        "provider_requests": columns.provider_requests,
+        "provider_requests": columns.provider_requests.lengths,
         "provider_request_hashes": columns.provider_request_hashes,
     }
     uneven = [name for name, column in whole.items() if len(column) != count]
     uneven += [name for name, column in optional.items() if len(column) not in (0, count)]
+    uneven += [name for name in _JOINED if not _fits(getattr(columns, name))]
     places = len(columns.shared)
     if not all(0 <= index < places for index in columns.shared_indexes):
         uneven.append("shared")
     if uneven:
         raise ColumnsUneven(
             f"`columns` tells {count} calls by `call_ids`, and another number by "
-            f"{', '.join(uneven)}; give one value per call",
+            f"{', '.join(uneven)}; give one value per call, and the length of each joined body",
             metadata={"columns": ", ".join(uneven)},
         )
+
+
+def _fits(bodies: trace_v1.JoinedBodies) -> bool:
+    return min(bodies.lengths, default=0) >= 0 and sum(bodies.lengths) == len(bodies.joined)
+
+
+def _parts(bodies: trace_v1.JoinedBodies) -> list[bytes]:
+    joined, ends = bodies.joined, list(accumulate(bodies.lengths, initial=0))
+    return [joined[start:end] for start, end in pairwise(ends)]
 
 
 def _bindings(body: bytes) -> dict[str, str]:

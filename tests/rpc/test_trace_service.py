@@ -124,8 +124,13 @@ def columns(*calls):
         found.shared_indexes.append(0)
         found.call_ids.append(call_id)
         found.rollout_ids.append("roll-1")
-        found.app_requests.append(json.dumps(REQUEST).encode())
-        found.replies.append(json.dumps(REPLY).encode())
+        for column, body in (
+            (found.app_requests, json.dumps(REQUEST).encode()),
+            (found.replies, json.dumps(REPLY).encode()),
+            (found.bindings, b""),
+        ):
+            column.joined += body
+            column.lengths.append(len(body))
         found.reply_statuses.append(200)
         found.streams.append(False)
         found.start_times.append(1_700_000_000 + position)
@@ -135,7 +140,6 @@ def columns(*calls):
         found.output_tokens.append(3)
         found.match_ratios.append(-1)
         found.trace_ids.append("")
-        found.bindings.append(b"")
     return found
 
 
@@ -153,9 +157,15 @@ async def test_traces_in_columns_are_stored_like_any_other(traces):
 @pytest.mark.parametrize("column", ["replies", "shared_indexes", "bindings", "input_tokens"])
 async def test_columns_that_do_not_tell_the_same_calls_are_refused(traces, column):
     broken = columns("a", "b")
-    del getattr(broken, column)[1:]
+    values = getattr(broken, column)
+    del getattr(values, "lengths", values)[1:]
     with pytest.raises(InvalidArgument, match=column):
         await write(traces, columns=broken)
+    broken = columns("a", "b")
+    for lengths in ((1, 1), (-1, len(broken.replies.joined) + 1)):
+        broken.replies.lengths[:] = lengths
+        with pytest.raises(InvalidArgument, match="replies"):
+            await write(traces, columns=broken)
     astray = columns("a")
     astray.shared_indexes[0] = 7
     with pytest.raises(InvalidArgument, match="shared"):

@@ -100,11 +100,10 @@ class InterceptorApp:
         self._client = Client(
             timeouts=self._options.timeouts, tls=upstream_context(self._options.ca_file)
         )
-        traces = TraceSettings.from_environment(os.environ)
-        sink = TraceClient(
-            self._channel, node_id=settings.node_id, provider_request=traces.provider_request
+        self._traces = TraceQueue(
+            TraceClient(self._channel, node_id=settings.node_id),
+            settings=TraceSettings.from_environment(os.environ),
         )
-        self._traces = TraceQueue(sink, max_bytes=traces.max_bytes)
         self._spans = spans_from_environment(os.environ, node_id=settings.node_id)
         self._recorder = Recorder(self._traces, spans=self._spans)
         plane = self._plane(providers)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from grpc import aio
 
 from burnish import rpc
 from burnish.api.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from burnish_interceptor import convert_trace
-from burnish_interceptor.seen import SeenCall
+from burnish_interceptor.trace_batch import TraceBatch
 
 _WRITE_SECONDS = 10.0
 
@@ -17,24 +15,19 @@ _WRITE_SECONDS = 10.0
 class TraceClient:
     """The trace sink over gRPC; its errors are those of `burnish.errors`."""
 
-    def __init__(self, channel: aio.Channel, *, node_id: str, provider_request: str) -> None:
+    def __init__(self, channel: aio.Channel, *, node_id: str) -> None:
         """Takes a channel to the controller, which stays the caller's to close.
 
         Args:
             channel: Channel to the controller.
             node_id: Stable id of the replica.
-            provider_request: What is kept of the body that the provider was sent: `hash`, `full`
-                or `off`.
         """
         self._stub = TraceServiceStub(channel)
         self._node_id = node_id
-        self._provider_request = provider_request
 
-    async def write(self, calls: Sequence[SeenCall], *, dropped: int) -> int:
+    async def write(self, batch: TraceBatch, *, dropped: int) -> int:
         """Stores a batch; durable on return. Returns how many calls were refused for good."""
-        request = convert_trace.traces_request(
-            self._node_id, calls, dropped=dropped, provider_request=self._provider_request
-        )
+        request = convert_trace.traces_request(self._node_id, batch, dropped=dropped)
         async with rpc.translated():
             response = await self._stub.WriteTraces(
                 request, timeout=_WRITE_SECONDS, wait_for_ready=True

@@ -1,15 +1,14 @@
 """Keeps the traces of online calls until the controller has them, within a bound of bytes.
 
-Putting one in costs a size check and an append. Messages are built by the flusher, a few at a time,
-so that the data plane's loop is never held up. While the controller is away the queue fills to its
-bound; what comes then is counted and told with the next batch that arrives.
+While the controller is away the queue fills to its bound; what comes then is counted and told with
+the next batch that arrives.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,11 +16,14 @@ import structlog
 
 from burnish.errors import BurnishError, Code, InvalidArgument
 from burnish_interceptor.seen import SeenCall
+from burnish_interceptor.trace_batch import TraceBatch
 
 _log = structlog.get_logger("burnish.interceptor.traces")
 _MEBIBYTE = 1024 * 1024
-_BATCH_CALLS = 512
-_BATCH_BYTES = _MEBIBYTE
+_BATCH_CALLS = 256
+# Taken into a batch together; a divisor of the calls of a batch.
+_FRESH_CALLS = 32
+_BATCH_BYTES = _MEBIBYTE // 2
 # Above this a trace is sent without bodies, so that every batch fits a message.
 _LARGEST_BODIES = 2 * _MEBIBYTE
 _OVERHEAD_BYTES = 1024
@@ -77,15 +79,15 @@ class TraceSettings:
 class TraceSink(Protocol):
     """Where traces go."""
 
-    async def write(self, calls: Sequence[SeenCall], *, dropped: int) -> int:
+    async def write(self, batch: TraceBatch, *, dropped: int) -> int:
         """Stores a batch; durable on return.
 
         Args:
-            calls: The calls.
+            batch: The traces.
             dropped: Traces lost since the last batch that was stored.
 
         Returns:
-            How many of the calls were refused for good.
+            How many of the traces were refused for good.
 
         Raises:
             BurnishError: Nothing was stored; `InvalidArgument` will never be.
@@ -93,18 +95,27 @@ class TraceSink(Protocol):
 
 
 class TraceQueue:
-    """Traces on their way to the controller."""
+    """Traces on their way to the controller.
 
-    def __init__(self, sink: TraceSink, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    Attributes:
+        byte_count: Bytes that wait, a fixed overhead for each trace included.
+        dropped_count: Traces lost so far.
+    """
+
+    def __init__(self, sink: TraceSink, *, settings: TraceSettings | None = None) -> None:
         """Starts empty; nothing is sent before `start`.
 
         Args:
             sink: Where traces go.
-            max_bytes: Most bytes that wait.
+            settings: How traces are kept.
         """
+        settings = settings if settings is not None else TraceSettings()
         self._sink = sink
-        self._max_bytes = max_bytes
-        self._calls: deque[tuple[int, SeenCall]] = deque()
+        self._max_bytes = settings.max_bytes
+        self._kept = settings.provider_request
+        self._full: deque[TraceBatch] = deque()
+        self._open = TraceBatch(self._kept)
+        self._fresh: list[SeenCall] = []
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -116,20 +127,28 @@ class TraceQueue:
 
     def __len__(self) -> int:
         """Returns how many traces wait, those on their way included."""
-        return len(self._calls)
+        return len(self._fresh) + len(self._open) + sum(map(len, self._full))
 
     def put(self, call: SeenCall) -> None:
         """Takes a trace, or counts it as lost when the bound is reached; never waits."""
-        size = (
-            len(call.app_request) + len(call.provider_request) + len(call.reply) + _OVERHEAD_BYTES
-        )
+        size = len(call.app_request) + len(call.reply) + _OVERHEAD_BYTES
+        if self._kept == "full":
+            size += len(call.provider_request)
         if size > _LARGEST_BODIES:
             call, size = call.without_bodies(), _OVERHEAD_BYTES
         if self.byte_count + size > self._max_bytes:
             self.dropped_count += 1
             return
         self.byte_count += size
-        self._calls.append((size, call))
+        if self._open.size + size > _BATCH_BYTES:
+            self._seal()
+        self._open.size += size
+        self._fresh.append(call)
+        if len(self._fresh) >= _FRESH_CALLS:
+            self._open.extend(self._fresh)
+            self._fresh.clear()
+            if len(self._open) >= _BATCH_CALLS:
+                self._seal()
         if self._idle:
             self._idle = False
             self._empty.clear()
@@ -149,30 +168,30 @@ class TraceQueue:
             self._flusher.cancel()
             await asyncio.wait([self._flusher])
             self._flusher = None
-        if self._calls:
-            _log.warning("traces_lost", count=len(self._calls), reason="stopped")
+        if len(self):
+            _log.warning("traces_lost", count=len(self), reason="stopped")
+
+    def _seal(self) -> None:
+        """Opens another batch behind the one that is open."""
+        self._open.extend(self._fresh)
+        self._fresh.clear()
+        if len(self._open):
+            self._full.append(self._open)
+            self._open = TraceBatch(self._kept)
 
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             await asyncio.sleep(_LINGER_SECONDS)
-            while self._calls or self._told < self.dropped_count:
-                await self._send(self._batch())
+            while len(self) or self._told < self.dropped_count:
+                if not self._full:
+                    self._seal()
+                await self._send(self._full[0] if self._full else TraceBatch())
             self._idle = True
             self._empty.set()
 
-    def _batch(self) -> list[SeenCall]:
-        batch: list[SeenCall] = []
-        size = 0
-        for bytes_of_one, call in self._calls:
-            size += bytes_of_one
-            if batch and (len(batch) == _BATCH_CALLS or size > _BATCH_BYTES):
-                break
-            batch.append(call)
-        return batch
-
-    async def _send(self, batch: list[SeenCall]) -> None:
+    async def _send(self, batch: TraceBatch) -> None:
         """Sends one batch, for as long as it takes; only then does it leave the queue."""
         wait, longest = _WAIT_SECONDS
         lost = 0
@@ -185,7 +204,7 @@ class TraceQueue:
                     _log.error("traces_refused", count=len(batch), error=error.message)
                     lost = len(batch)
                     break
-                _log.info("traces_wait", reason=error.reason, count=len(self._calls))
+                _log.info("traces_wait", reason=error.reason, count=len(self))
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, longest)
                 continue
@@ -193,6 +212,7 @@ class TraceQueue:
             if refused:
                 _log.error("traces_refused", count=refused)
             break
-        for _ in batch:
-            self.byte_count -= self._calls.popleft()[0]
+        if self._full and self._full[0] is batch:
+            self._full.popleft()
+        self.byte_count -= batch.size
         self.dropped_count += lost

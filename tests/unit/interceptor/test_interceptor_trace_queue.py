@@ -11,6 +11,7 @@ from burnish.errors import InvalidArgument, Unavailable
 from burnish_interceptor import convert_trace, testing
 from burnish_interceptor.calls import Problem
 from burnish_interceptor.seen import SeenCall, Served, trace_context
+from burnish_interceptor.trace_batch import TraceBatch
 from burnish_interceptor.trace_queue import TraceQueue, TraceSettings, TraceSettingsInvalid
 
 SERVED = Served(
@@ -41,9 +42,15 @@ def call(number=0, size=0, **more):
 
 
 def written(seen, kept):
-    request = convert_trace.traces_request("n", [seen], dropped=0, provider_request=kept)
-    (found,) = trace_columns.traces(request.columns)
+    (found,) = trace_columns.traces(columns([seen], kept))
     return found
+
+
+def columns(calls, kept="off"):
+    batch = TraceBatch(kept)
+    batch.extend(calls[:1])
+    batch.extend(calls[1:])
+    return convert_trace.traces_request("n", batch, dropped=0).columns
 
 
 class Sink:
@@ -56,14 +63,14 @@ class Sink:
         self.dropped = 0
         self.tries = 0
 
-    async def write(self, calls, *, dropped):
+    async def write(self, batch, *, dropped):
         self.tries += 1
         await asyncio.sleep(0)
         if self.away:
             raise Unavailable("gone")
         if self.refusing:
             raise InvalidArgument("never")
-        self.batches.append([one.call_id for one in calls])
+        self.batches.append(list(batch.call_ids))
         self.dropped += dropped
         return 0
 
@@ -84,7 +91,7 @@ async def test_everything_put_arrives_in_order_in_batches_that_fit_a_message(sin
         queue.put(call(number))
     await queue.drain()
     assert sink.written == [f"call-{number}" for number in range(1_200)]
-    assert [len(batch) for batch in sink.batches] == [512, 512, 176]
+    assert [len(batch) for batch in sink.batches] == [256, 256, 256, 256, 176]
     assert (queue.byte_count, len(queue), queue.dropped_count) == (0, 0, 0)
     sink.batches.clear()
     for number in range(4):
@@ -102,7 +109,7 @@ async def test_a_body_too_large_for_a_message_is_left_out(sink):
 
 async def test_a_controller_that_is_away_loses_nothing_within_the_bound(sink):
     sink.away = True
-    queue = TraceQueue(sink, max_bytes=1_000_000)
+    queue = TraceQueue(sink, settings=TraceSettings(max_bytes=1_000_000))
     queue.start()
     for number in range(50):
         queue.put(call(number, size=1_000))
@@ -117,7 +124,7 @@ async def test_a_controller_that_is_away_loses_nothing_within_the_bound(sink):
 
 async def test_what_is_beyond_the_bound_is_counted_and_told_once_the_controller_is_back(sink):
     sink.away = True
-    queue = TraceQueue(sink, max_bytes=50_000)
+    queue = TraceQueue(sink, settings=TraceSettings(max_bytes=50_000))
     queue.start()
     for number in range(100):
         queue.put(call(number, size=1_000))
@@ -132,15 +139,15 @@ async def test_what_is_beyond_the_bound_is_counted_and_told_once_the_controller_
 
 
 async def test_drops_during_the_last_batch_are_told_though_nothing_follows(sink):
-    queue = TraceQueue(sink, max_bytes=3_000)
+    queue = TraceQueue(sink, settings=TraceSettings(max_bytes=3_000))
     writing = asyncio.Event()
     gate = asyncio.Event()
     write = sink.write
 
-    async def held(calls, *, dropped):
+    async def held(batch, *, dropped):
         writing.set()
         await gate.wait()
-        return await write(calls, dropped=dropped)
+        return await write(batch, dropped=dropped)
 
     sink.write = held
     queue.start()
@@ -213,9 +220,9 @@ def test_calls_of_one_batch_keep_what_is_their_own_and_share_the_rest():
         call(2, problem=Problem(reason="GONE", message="gone", retryable=True)),
         call(3, reply=b"data: x", reply_status=200, stream=True),
     ]
-    request = convert_trace.traces_request("n", calls, dropped=0, provider_request="off")
-    assert len(request.columns.shared) == 2
-    found = trace_columns.traces(request.columns)
+    told = columns(calls)
+    assert len(told.shared) == 2
+    found = trace_columns.traces(told)
     assert [one.call_id for one in found] == [f"call-{number}" for number in range(4)]
     assert [one.arm for one in found] == ["winner", "baseline", "winner", "winner"]
     assert [one.usage.HasField("cost_usd") for one in found] == [True, False, False, False]

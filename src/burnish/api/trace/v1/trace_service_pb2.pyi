@@ -275,11 +275,11 @@ class TraceColumns(_message.Message):
         """Their rollouts."""
 
     @_builtins.property
-    def app_requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+    def app_requests(self) -> Global___JoinedBodies:
         """Bodies that the app sent (JSON)."""
 
     @_builtins.property
-    def provider_requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+    def provider_requests(self) -> Global___JoinedBodies:
         """Bodies that the provider was sent (JSON); no column when they are not kept."""
 
     @_builtins.property
@@ -287,7 +287,7 @@ class TraceColumns(_message.Message):
         """SHA-256 of the bodies that the provider was sent; no column when they are not kept."""
 
     @_builtins.property
-    def replies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+    def replies(self) -> Global___JoinedBodies:
         """Bodies that the provider answered: JSON, or the whole event stream."""
 
     @_builtins.property
@@ -331,7 +331,7 @@ class TraceColumns(_message.Message):
         """W3C trace ids."""
 
     @_builtins.property
-    def bindings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+    def bindings(self) -> Global___JoinedBodies:
         """Values bound to the template's wildcards: a JSON object, or empty."""
 
     @_builtins.property
@@ -345,10 +345,10 @@ class TraceColumns(_message.Message):
         shared_indexes: _abc.Iterable[_builtins.int] | None = ...,
         call_ids: _abc.Iterable[_builtins.str] | None = ...,
         rollout_ids: _abc.Iterable[_builtins.str] | None = ...,
-        app_requests: _abc.Iterable[_builtins.bytes] | None = ...,
-        provider_requests: _abc.Iterable[_builtins.bytes] | None = ...,
+        app_requests: Global___JoinedBodies | None = ...,
+        provider_requests: Global___JoinedBodies | None = ...,
         provider_request_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
-        replies: _abc.Iterable[_builtins.bytes] | None = ...,
+        replies: Global___JoinedBodies | None = ...,
         reply_statuses: _abc.Iterable[_builtins.int] | None = ...,
         streams: _abc.Iterable[_builtins.bool] | None = ...,
         start_times: _abc.Iterable[_builtins.float] | None = ...,
@@ -359,16 +359,44 @@ class TraceColumns(_message.Message):
         output_tokens: _abc.Iterable[_builtins.int] | None = ...,
         match_ratios: _abc.Iterable[_builtins.float] | None = ...,
         trace_ids: _abc.Iterable[_builtins.str] | None = ...,
-        bindings: _abc.Iterable[_builtins.bytes] | None = ...,
+        bindings: Global___JoinedBodies | None = ...,
         failures: _abc.Mapping[_builtins.int, _rollout_pb2.Failure] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["app_requests", b"app_requests", "bindings", b"bindings", "provider_requests", b"provider_requests", "replies", b"replies"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["app_requests", b"app_requests", "bindings", b"bindings", "call_ids", b"call_ids", "failures", b"failures", "first_byte_latencies", b"first_byte_latencies", "input_tokens", b"input_tokens", "latencies", b"latencies", "match_ratios", b"match_ratios", "output_tokens", b"output_tokens", "overheads", b"overheads", "provider_request_hashes", b"provider_request_hashes", "provider_requests", b"provider_requests", "replies", b"replies", "reply_statuses", b"reply_statuses", "rollout_ids", b"rollout_ids", "shared", b"shared", "shared_indexes", b"shared_indexes", "start_times", b"start_times", "streams", b"streams", "trace_ids", b"trace_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TraceColumns: _TypeAlias = TraceColumns  # noqa: Y015
+
+@_typing.final
+class JoinedBodies(_message.Message):
+    """A column of bodies, as one piece: so a writer need not keep each until the batch leaves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOINED_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    joined: _builtins.bytes
+    """The bodies, one after another with nothing between."""
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Length of each in bytes; together that of `joined`."""
+
+    def __init__(
+        self,
+        *,
+        joined: _builtins.bytes = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["joined", b"joined", "lengths", b"lengths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinedBodies: _TypeAlias = JoinedBodies  # noqa: Y015
 
 @_typing.final
 class SharedTrace(_message.Message):

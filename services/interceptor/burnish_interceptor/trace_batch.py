@@ -1,0 +1,150 @@
+"""Traces column by column, as they are put in: what leaves in one message.
+
+A body is copied behind the others and let go of. Kept as they came, the bodies of a quarter of a
+second would be spread over more memory than a core keeps close, and every call would feel it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+
+import orjson
+
+from burnish_interceptor.calls import Problem
+from burnish_interceptor.seen import SeenCall, Served
+
+_NO_USAGE = (-1, -1)
+_NOT_COMPARED = -1.0
+
+
+class Joined:
+    """Bodies one after another.
+
+    Attributes:
+        parts: All of them, many to a part.
+        lengths: Bytes of each.
+    """
+
+    __slots__ = ("lengths", "parts")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.lengths = array("i")
+
+    def extend(self, bodies: Sequence[bytes]) -> None:
+        """Takes more of them."""
+        self.parts.append(b"".join(bodies))
+        self.lengths.extend(map(len, bodies))
+
+
+class TraceBatch:
+    """The traces of some calls, in the order in which they were put in.
+
+    Attributes:
+        size: Bytes that it stands for in the queue; the queue's to set.
+        served: What calls have in common, with its position in `shared_indexes`.
+        problems: Why there is no usable answer, by position of the call.
+    """
+
+    __slots__ = (
+        "_kept",
+        "app_requests",
+        "bindings",
+        "call_ids",
+        "first_byte_latencies",
+        "input_tokens",
+        "latencies",
+        "match_ratios",
+        "output_tokens",
+        "overheads",
+        "problems",
+        "provider_request_hashes",
+        "provider_requests",
+        "replies",
+        "reply_statuses",
+        "rollout_ids",
+        "served",
+        "shared_indexes",
+        "size",
+        "start_times",
+        "streams",
+        "trace_ids",
+    )
+
+    def __init__(self, provider_request: str = "off") -> None:
+        """Starts empty.
+
+        Args:
+            provider_request: What is kept of the bodies that providers were sent: their `hash`,
+                `full` or `off`.
+        """
+        self._kept = provider_request
+        self.size = 0
+        self.served: dict[Served, int] = {}
+        self.shared_indexes = array("i")
+        self.call_ids: list[str] = []
+        self.rollout_ids: list[str] = []
+        self.trace_ids: list[str] = []
+        self.app_requests, self.provider_requests = Joined(), Joined()
+        self.replies, self.bindings = Joined(), Joined()
+        self.provider_request_hashes: list[bytes] = []
+        self.reply_statuses = array("i")
+        self.streams: list[bool] = []
+        self.start_times, self.latencies = array("d"), array("d")
+        self.first_byte_latencies, self.overheads = array("d"), array("d")
+        self.input_tokens, self.output_tokens = array("q"), array("q")
+        self.match_ratios = array("d")
+        self.problems: dict[int, Problem] = {}
+
+    def __len__(self) -> int:
+        """Returns how many calls it holds."""
+        return len(self.call_ids)
+
+    def extend(self, calls: Sequence[SeenCall]) -> None:
+        """Takes more calls; column by column, which costs a third of one by one."""
+        if not calls:
+            return
+        before = len(self.call_ids)
+        (
+            served, call_ids, rollout_ids, _, start_times, latencies, first_byte_latencies,
+            overheads, app_requests, provider_requests, replies, reply_statuses, streams, usages,
+            problems, match_ratios, traceparents, bindings,
+        ) = zip(*calls, strict=True)  # fmt: skip
+        places = self.served
+        self.shared_indexes.extend([places.setdefault(one, len(places)) for one in served])
+        self.call_ids.extend(call_ids)
+        self.rollout_ids.extend(rollout_ids)
+        self.trace_ids.extend([call_id[-32:] for call_id in call_ids])
+        self.start_times.extend(start_times)
+        self.latencies.extend(latencies)
+        self.first_byte_latencies.extend(first_byte_latencies)
+        self.overheads.extend(overheads)
+        self.app_requests.extend(app_requests)
+        if self._kept == "full":
+            self.provider_requests.extend(provider_requests)
+        elif self._kept == "hash":
+            self.provider_request_hashes.extend(map(_hash, provider_requests))
+        self.replies.extend(replies)
+        self.reply_statuses.extend(reply_statuses)
+        self.streams.extend(streams)
+        read, written = zip(*[usage or _NO_USAGE for usage in usages], strict=True)
+        self.input_tokens.extend(read)
+        self.output_tokens.extend(written)
+        self.match_ratios.extend([_NOT_COMPARED if one is None else one for one in match_ratios])
+        self.bindings.extend([orjson.dumps(one) if one else b"" for one in bindings])
+        if any(traceparents) or any(problems):
+            self._note(before, calls)
+
+    def _note(self, before: int, calls: Sequence[SeenCall]) -> None:
+        """Takes what few calls have."""
+        for position, call in enumerate(calls, before):
+            if call.problem is not None:
+                self.problems[position] = call.problem
+            if call.traceparent:
+                self.trace_ids[position] = call.trace.trace_id
+
+
+def _hash(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest() if body else b""
