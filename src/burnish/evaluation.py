@@ -50,6 +50,8 @@ def evaluation_spec(
     own.ClearField("budget")
     if spec.budget.HasField("max_cost_usd"):
         own.budget.max_cost_usd = spec.budget.max_cost_usd
+    own.budget.max_tokens = spec.budget.max_tokens
+    own.budget.max_cost_usd_by_role.update(spec.budget.max_cost_usd_by_role)
     own.offline.Clear()
     own.offline.validation_pool.CopyFrom(seed_pool(seeds))
     own.offline.online_pool.CopyFrom(seed_pool(seeds))

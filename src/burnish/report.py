@@ -109,13 +109,20 @@ def _cell(estimate: Estimate | None) -> str:
 
 
 def _spend(outcome: JobOutcome) -> str:
-    rows = ["## Spend", "", "| role | calls | tokens in | tokens out | US dollars |"]
-    rows.append("|---|---|---|---|---|")
+    rows = ["## Spend", ""]
+    rows.append("| role | calls | possibly paid | tokens in | tokens out | US dollars |")
+    rows.append("|---|---|---|---|---|---|")
     for role, spent in outcome.usage_by_role.items():
         rows.append(
-            f"| {role} | {spent.call_count} | {spent.input_tokens} | {spent.output_tokens} | "
-            f"{_dollars(spent)} |"
+            f"| {role} | {spent.call_count} | {spent.possibly_paid_call_count} | "
+            f"{spent.input_tokens} | {spent.output_tokens} | {_dollars(spent)} |"
         )
+    if any(spent.possibly_paid_call_count for spent in outcome.usage_by_role.values()):
+        rows += [
+            "",
+            "Possibly paid: a try whose answer never came; it is in the dollars at the most"
+            " that it can have cost.",
+        ]
     phases = ", ".join(f"{name} {count}" for name, count in outcome.rollouts_by_phase.items())
     if phases:
         rows += ["", f"Rollouts: {phases}."]

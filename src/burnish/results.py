@@ -46,13 +46,21 @@ class Usage:
         input_tokens: Tokens read.
         output_tokens: Tokens written.
         call_count: Calls made.
-        cost_usd: US dollars; None when a price is unknown.
+        cost_usd: US dollars, possibly paid calls at their worst case; None when a price is unknown.
+        possibly_paid_call_count: Tries that may have been paid without an answer that reached us.
+        estimated: Whether some tokens are a guess, because a provider did not count them.
+        cached_input_tokens: Of those read, from a provider's cache; None when nobody said.
+        reasoning_tokens: Of those written, what models wrote for themselves; None when nobody said.
     """
 
     input_tokens: int
     output_tokens: int
     call_count: int
     cost_usd: float | None
+    possibly_paid_call_count: int = 0
+    estimated: bool = False
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +267,12 @@ def usage(message: rollout_pb2.Usage) -> Usage:
         output_tokens=message.output_tokens,
         call_count=message.call_count,
         cost_usd=message.cost_usd if message.HasField("cost_usd") else None,
+        possibly_paid_call_count=message.possibly_paid_call_count,
+        estimated=message.estimated,
+        cached_input_tokens=(
+            message.cached_input_tokens if message.HasField("cached_input_tokens") else None
+        ),
+        reasoning_tokens=message.reasoning_tokens if message.HasField("reasoning_tokens") else None,
     )
 
 

@@ -11,6 +11,7 @@ from google.protobuf import json_format
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.resources import JobName
+from burnish.usages import total_usage
 from burnish_controller.context import JobContext
 from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.store.events import EventLog
@@ -89,7 +90,7 @@ class ProgressReporter:
 
     async def usage(self, job: JobContext) -> types_v1.Usage:
         """Returns what the job has used over every role."""
-        return total_usage(list((await self.ledger.usage(job.job_id)).values()))
+        return total_usage((await self.ledger.usage(job.job_id)).values())
 
     def _planned(self, job: JobContext) -> int:
         pools = job.pools
@@ -106,7 +107,7 @@ class ProgressReporter:
         job_id = JobName.parse(job.name).id
         by_role = await self.ledger.usage(job_id)
         account = await self.ledger.account(job_id)
-        total = total_usage(list(by_role.values()))
+        total = total_usage(by_role.values())
         budget = job.spec.budget
         updated = job_v1.BudgetUpdated(total=total, by_role=by_role, max_tokens=budget.max_tokens)
         reserved = account.reserved() + account.held
@@ -155,19 +156,3 @@ def search_plan(job: JobContext) -> SearchPlan:
         trials=trials,
         batch_size=int(settings.get("batch_size", 32)),
     )
-
-
-def total_usage(usages: list[types_v1.Usage]) -> types_v1.Usage:
-    """Returns the sum of usages; its cost is absent when one of theirs is."""
-    total = types_v1.Usage(cost_usd=0.0)
-    for usage in usages:
-        total.input_tokens += usage.input_tokens
-        total.output_tokens += usage.output_tokens
-        total.call_count += usage.call_count
-        total.possibly_paid_call_count += usage.possibly_paid_call_count
-        total.estimated = total.estimated or usage.estimated
-        if total.HasField("cost_usd") and usage.HasField("cost_usd"):
-            total.cost_usd += usage.cost_usd
-        else:
-            total.ClearField("cost_usd")
-    return total

@@ -116,7 +116,7 @@ def test_the_report_compares_baseline_and_winner_on_the_same_rows_with_interval_
     assert "| winner | 0.6400 | [0.5400, 0.7400] (95%) | 100 |" in report
     assert "| difference (paired) | +0.2000 | [+0.1000, +0.3000] (95%) | 100 |" in report
     assert "**The prompt got better: +0.20 on 100 held-out rows.**" in report
-    assert "| task | 40 | 900 | 100 | 0.0125 |" in report
+    assert "| task | 40 | 0 | 900 | 100 | 0.0125 |" in report
     assert "| proposer | 2 | 300 | 80 | unknown |" in report
     assert WINNER_TEXT in report
     assert "- small" in report

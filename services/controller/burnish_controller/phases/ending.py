@@ -5,8 +5,8 @@ from __future__ import annotations
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.resources import JobName
+from burnish.usages import total_usage
 from burnish_controller.phases.base import PhaseServices
-from burnish_controller.progress import total_usage
 from burnish_controller.states import name_of
 
 
@@ -67,7 +67,7 @@ async def _bill(services: PhaseServices, job: job_v1.Job) -> None:
     summary = await services.progress.budget(job)
     summary.budget_updated.final = True
     await services.events.append(job_id, "budget/final", summary)
-    total = total_usage(list((await services.ledger.usage(job_id)).values()))
+    total = total_usage((await services.ledger.usage(job_id)).values())
     ended = job_v1.BillingEnded(total=total)
     elapsed = await services.progress.elapsed_of(job)
     ended.elapsed.FromNanoseconds(int(elapsed * 1e9))

@@ -48,6 +48,7 @@ class FakeProgram:
         reward: Reward by instruction and seed.
         usage: Tokens in and out of an answered call, by seed.
         delay: Seconds that an answered call takes, by seed.
+        price: Price that its calls state; None states none.
         opened: How many clients were opened, and how many closed.
     """
 
@@ -61,6 +62,7 @@ class FakeProgram:
         self.reward: Callable[[str, int], float] = _usual_reward
         self.usage: Callable[[int], tuple[int, int]] = lambda seed: (30, 20)
         self.delay: Callable[[int], float] = lambda seed: 0.0
+        self.price: types_v1.Price | None = PRICE
         self.opened: Counter[str] = Counter()
         self.running = 0
         self._sealer = sealer
@@ -135,7 +137,9 @@ class FakeProgram:
                 attempt=grant.attempt,
                 request_hash=hashlib.sha256(body).hexdigest(),
                 role=ledger_v1.CALL_ROLE_TASK,
-                model=types_v1.ModelSpec(provider="openai_compatible", model="fake", price=PRICE),
+                model=types_v1.ModelSpec(
+                    provider="openai_compatible", model="fake", price=self.price
+                ),
                 worst_case=ledger_v1.WorstCase(input_tokens=60, output_tokens=40),
             ),
             timeout=_SECONDS,

@@ -22,6 +22,7 @@ import stamina
 
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
+from burnish.usages import add_usage
 from burnish_runtime.llm.base import (
     JSON_CONTENT,
     Completion,
@@ -294,15 +295,7 @@ class LedgeredModel:
                 input_tokens=len(body) // _BYTES_PER_TOKEN,
                 output_tokens=len(completion.text.encode()) // _BYTES_PER_TOKEN,
             )
-        self._spent.call_count += 1
-        self._spent.input_tokens += usage.input_tokens
-        self._spent.output_tokens += usage.output_tokens
-        priced = usage_message(self._spec, usage)
-        if not priced.HasField("cost_usd"):
-            # One unknown price makes the total unknown, which is not 0.
-            self._spent.ClearField("cost_usd")
-        elif self._spent.HasField("cost_usd"):
-            self._spent.cost_usd += priced.cost_usd
+        add_usage(self._spent, usage_message(self._spec, usage))
 
 
 def _wait(error: Exception) -> bool | float:

@@ -42,7 +42,12 @@ def failure_message(error: Exception) -> types_v1.Failure:
 def usage_message(spec: types_v1.ModelSpec, usage: TokenUsage) -> types_v1.Usage:
     """Returns what the ledger is told of a call that was answered; no cost without a price."""
     message = types_v1.Usage(
-        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, call_count=1
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        call_count=1,
+        cached_input_tokens=usage.cached_input_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
     )
     dollars = cost(shared_table().price_of(spec, usage.input_tokens), message)
     if dollars is not None:
