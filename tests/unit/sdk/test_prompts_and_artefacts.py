@@ -117,7 +117,7 @@ def test_the_report_compares_baseline_and_winner_on_the_same_rows_with_interval_
     assert "| difference (paired) | +0.2000 | [+0.1000, +0.3000] (95%) | 100 |" in report
     assert "**The prompt got better: +0.20 on 100 held-out rows.**" in report
     assert "| task | 40 | 0 | 900 | 100 | 0.0125 |" in report
-    assert "| proposer | 2 | 300 | 80 | unknown |" in report
+    assert "| proposer | 2 | 0 | 300 | 80 | unknown |" in report
     assert WINNER_TEXT in report
     assert "- small" in report
     assert "local-proposer, mined from 70 rows" in report
