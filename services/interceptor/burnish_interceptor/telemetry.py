@@ -15,7 +15,7 @@ from typing import Protocol
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from burnish_interceptor.seen import OFFLINE, ONLINE, SeenCall
+from burnish_interceptor.seen import OFFLINE, ONLINE, SeenCall, Served
 from burnish_interceptor.trace_queue import TraceQueue
 from burnish_runtime.plain_metrics import (
     MAX_SERIES,
@@ -32,7 +32,13 @@ _OVERHEAD_BOUNDS = (
     25e-6, 50e-6, 75e-6, 100e-6, 150e-6, 200e-6, 300e-6, 500e-6,
     1e-3, 2e-3, 5e-3, 10e-3, 25e-3, 100e-3, 1.0,
 )  # fmt: skip
+# Calls that are counted together: each costs less than by itself.
+_AT_ONCE = 16
 _LATENCY_BOUNDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
+
+
+# Of a call: what it shares, its status, overhead, time to the first byte, and its tokens.
+_Counted = tuple[Served, int, float, float, tuple[int, int] | None]
 
 
 class SpanSink(Protocol):
@@ -71,9 +77,10 @@ class _Series:
 
 
 class ProxyMetrics:
-    """Counts of the data plane; observing a call costs about a microsecond."""
+    """Counts of the data plane. Calls are counted many at a time, and before they are told."""
 
     def __init__(self) -> None:
+        self._fresh: list[_Counted] = []
         self._series: dict[tuple[str, str, int, str], _Series] = {}
         self._arms: dict[str, int] = {}
         self._overhead = {mode: Buckets(_OVERHEAD_BOUNDS) for mode in (ONLINE, OFFLINE)}
@@ -81,21 +88,29 @@ class ProxyMetrics:
 
     def observe(self, call: SeenCall) -> None:
         """Counts a call that ended."""
-        served = call.served
-        mode = served.mode
-        key = (served.provider, served.model, call.status, mode)
-        series = self._series.get(key) or self._new(key)
-        series.calls += 1
-        self._overhead[mode].observe(call.overhead)
-        if call.first_byte_latency > 0:
-            self._first_byte.observe(call.first_byte_latency)
-        if mode == ONLINE:
-            arms = self._arms
-            arm = served.arm if served.arm in arms or len(arms) < MAX_SERIES else OTHER
-            arms[arm] = arms.get(arm, 0) + 1
-        if call.usage is not None:
-            series.read += call.usage[0]
-            series.written += call.usage[1]
+        # Not the call itself, which would keep its bodies.
+        told = (call.served, call.status, call.overhead, call.first_byte_latency, call.usage)
+        self._fresh.append(told)
+        if len(self._fresh) >= _AT_ONCE:
+            self._count()
+
+    def _count(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        for served, status, overhead, first_byte, usage in fresh:
+            mode = served.mode
+            key = (served.provider, served.model, status, mode)
+            series = self._series.get(key) or self._new(key)
+            series.calls += 1
+            self._overhead[mode].observe(overhead)
+            if first_byte > 0:
+                self._first_byte.observe(first_byte)
+            if mode == ONLINE:
+                arms = self._arms
+                arm = served.arm if served.arm in arms or len(arms) < MAX_SERIES else OTHER
+                arms[arm] = arms.get(arm, 0) + 1
+            if usage is not None:
+                series.read += usage[0]
+                series.written += usage[1]
 
     def refused(self, status: int, *, mode: str) -> None:
         """Counts a request that was answered without a provider."""
@@ -105,6 +120,7 @@ class ProxyMetrics:
 
     def collect(self) -> Iterable[Metric]:
         """Returns everything as a scrape sees it."""
+        self._count()
         requests, tokens = Counts(), Counts()
         for (provider, model, status, mode), series in list(self._series.items()):
             requests.add((provider, model, str(status), mode), series.calls)

@@ -19,6 +19,7 @@ class Parser:
         self._rest = b""
         self._started = False
         self._returns = False
+        self._usual = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Returns the data of the events that the chunk ends, in order.
@@ -26,16 +27,21 @@ class Parser:
         Raises:
             EventTooLong: One event is over `MAX_EVENT_BYTES`.
         """
+        if self._usual and not self._rest and chunk.startswith(_DATA):
+            # Exactly one event of one line, as most chunks are.
+            end = chunk.find(b"\n")
+            if end == len(chunk) - 2 and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+                return [chunk[6:end]]
         rest = self._rest + chunk if self._rest else chunk
         if not self._started:
             if _BOM.startswith(rest):
                 self._rest = rest
                 return []
-            self._started = True
+            self._started = self._usual = True
             rest = rest.removeprefix(_BOM)
         held = b""
         if self._returns or b"\r" in chunk:
-            self._returns = True
+            self._returns, self._usual = True, False
             if rest.endswith(b"\r"):
                 # It may be half of a line break: it waits for the next chunk.
                 held, rest = b"\r", rest[:-1]

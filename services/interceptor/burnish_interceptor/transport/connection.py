@@ -270,8 +270,11 @@ class Connection(asyncio.Protocol):
         if request is None:
             return False
         self._since = self._touched
-        self._waiting.append(request)
-        self._hand_over()
+        if self._exchange is None and not self._waiting:
+            self._answer(request)
+        else:
+            self._waiting.append(request)
+            self._hand_over()
         return True
 
     def _new_request(self) -> None:
@@ -295,15 +298,17 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self.data_received(f"{head}\r\n\r\n".encode("latin-1") + rest)
 
+    def _answer(self, request: Request) -> None:
+        exchange = self._exchange = Exchange(self, request.head)
+        self._server.run(request, exchange)
+        if self._half_closed and not exchange.ended:
+            exchange.gone()
+
     def _hand_over(self) -> None:
         """Hands requests over one by one; answers given at once do not grow the stack."""
         self._handing = True
         while self._waiting and self._exchange is None and not self.lost:
-            request = self._waiting.popleft()
-            exchange = self._exchange = Exchange(self, request.head)
-            self._server.run(request, exchange)
-            if self._half_closed and not exchange.ended:
-                exchange.gone()
+            self._answer(self._waiting.popleft())
         self._handing = False
         if self._transport is None or self.lost:
             return
