@@ -22,6 +22,7 @@ from burnish_controller.budget_warnings import BudgetWarnings
 from burnish_controller.creation import JobCreator
 from burnish_controller.dispatch import Dispatcher, DispatchServices
 from burnish_controller.durable import DurableEngine
+from burnish_controller.external import ExternalProposers
 from burnish_controller.gateway import ScoringAccounts, ScoringDesk, VerifierGateway
 from burnish_controller.job_servicer import JobServicer, JobServices
 from burnish_controller.ledger.budget import Caps
@@ -99,7 +100,7 @@ class ControllerApp:
         self._database = database
         self._writer = writer = Writer(database.write_engine)
         writer.start()
-        self._peers = connect_peers(settings)
+        self._peers = connect_peers(settings, ExternalProposers.from_environment(os.environ))
         self._metrics.expose()
         stores = _Stores(database, writer, self._metrics, ScoringAccounts())
         phases = _phases(stores, self._peers, money, settings=settings, key=key)

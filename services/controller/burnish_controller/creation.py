@@ -16,6 +16,7 @@ from burnish_controller.durable import DurableEngine
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.peers import CALL_SECONDS, Peers
 from burnish_controller.pools import pool_problems
+from burnish_controller.proposer_spec import proposer_problems
 from burnish_controller.registry import AppConnector
 from burnish_controller.secrets import SecretBox
 from burnish_controller.settling import Draft, draft, register, settle
@@ -112,6 +113,7 @@ class JobCreator:
             )
         if await self.policies.get(job_id) is not None:
             problems.append(f"`job_id` is `{job_id}`, the name of an online policy; use another")
+        problems += await proposer_problems(spec.proposer, self.peers)
         problems += spec_problems(
             spec, price_of=self.price_of, tenant_left=await self.tenant_left()
         )

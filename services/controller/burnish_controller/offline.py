@@ -80,7 +80,8 @@ async def search(flow: Durable, first: int) -> str:
             await flow.step("evaluate", ask_index)
             await flow.step("tell", ask_index)
         elif action == "propose":
-            await flow.step("answer_brief", ask_index)
+            written = await flow.step("answer_brief", ask_index)
+            await flow.step("settle_brief", ask_index, written)
         else:
             return action
     return ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import stamina
@@ -14,6 +14,7 @@ from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import BurnishError
+from burnish_controller.external import ExternalProposers
 from burnish_runtime.settings import ServiceSettings
 
 _Result = TypeVar("_Result")
@@ -30,6 +31,7 @@ class Peers:
     proposer: proposer_v1.ProposerServiceStub
     verifier: verifier_v1.VerifierServiceStub
     channels: tuple[aio.Channel, ...]
+    external_proposers: Mapping[str, proposer_v1.ProposerServiceStub] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Closes the channels."""
@@ -37,17 +39,30 @@ class Peers:
             await channel.close()
 
 
-def connect_peers(settings: ServiceSettings) -> Peers:
-    """Opens a channel to each peer; the connections are made by the first calls."""
+def connect_peers(settings: ServiceSettings, external: ExternalProposers | None = None) -> Peers:
+    """Opens a channel to each peer; the connections are made by the first calls.
+
+    Args:
+        settings: Where the peers of the suite are.
+        external: Proposers besides, that the operator allows; None for none.
+    """
     token = settings.auth_token
     search = rpc.connect(settings.search_target, token=token)
     proposer = rpc.connect(settings.proposer_target, token=token)
     verifier = rpc.connect(settings.verifier_target, token=token)
+    others = external if external is not None else ExternalProposers()
+    # The suite's own token opens every service of it, so it never leaves the suite.
+    outside = {
+        name: rpc.connect(target, token=others.token) for name, target in others.targets.items()
+    }
     return Peers(
         search=search_v1.SearchServiceStub(search),
         proposer=proposer_v1.ProposerServiceStub(proposer),
         verifier=verifier_v1.VerifierServiceStub(verifier),
-        channels=(search, proposer, verifier),
+        channels=(search, proposer, verifier, *outside.values()),
+        external_proposers={
+            name: proposer_v1.ProposerServiceStub(channel) for name, channel in outside.items()
+        },
     )
 
 

@@ -18,6 +18,7 @@ from burnish_controller.phases import (
     search,
 )
 from burnish_controller.phases.base import PhaseServices
+from burnish_controller.phases.briefing import Round
 from burnish_controller.task_apps import ask
 
 CANCELLED = "cancelled"
@@ -83,7 +84,8 @@ class JobSteps:
     async def propose(self) -> str:
         """Adds the instructions that the user wrote, and has the first ones written."""
         await given.add_drafts(self._services, self._job)
-        await propose.propose(self._services, self._job, key="first", iteration=0, stage_ids=())
+        if not self._job.spec.proposer.later_rounds_only:
+            await propose.propose(self._services, self._job, Round(key="first"))
         return ""
 
     async def open_space(self) -> str:
@@ -106,8 +108,12 @@ class JobSteps:
         return ""
 
     async def answer_brief(self, ask_index: int) -> str:
-        """Has instructions written that the search asked for."""
-        await search.answer_brief(self._services, self._job, ask_index)
+        """Has instructions written that the search asked for; returns which they are."""
+        return await search.answer_brief(self._services, self._job, ask_index)
+
+    async def settle_brief(self, ask_index: int, written: str) -> str:
+        """Screens what was written, and adds it to the study."""
+        await search.settle_brief(self._services, self._job, ask_index, written)
         return ""
 
     async def end_search(self, reason: str) -> str:
@@ -153,6 +159,7 @@ STEPS: Mapping[str, Step] = {
     "evaluate": JobSteps.evaluate,
     "tell": JobSteps.tell,
     "answer_brief": JobSteps.answer_brief,
+    "settle_brief": JobSteps.settle_brief,
     "end_search": JobSteps.end_search,
     "choose_winner": JobSteps.choose_winner,
     "run_test": JobSteps.run_test,

@@ -12,6 +12,7 @@ from burnish.models import ModelRole, check_model
 from burnish_controller.context import LEARNT_STAGE, placeholders, pools_of, stages_of
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.pools import pool_problems
+from burnish_controller.proposer_spec import protected_problems
 from burnish_controller.validation_budget import budget_problems
 
 _SCHEMES = ("http://", "https://", "grpc://")
@@ -39,6 +40,7 @@ def spec_problems(
         *_model_problems(spec),
         *_stage_problems(spec),
         *_draft_problems(spec),
+        *protected_problems(spec),
         *_mode_problems(spec),
         *budget_problems(spec, price_of=price_of, tenant_left=tenant_left),
     ]

@@ -180,6 +180,11 @@ def summary(
     )
 
 
+def nothing_spent() -> types_v1.Usage:
+    """Returns the bill of a request that called no model."""
+    return types_v1.Usage(cost_usd=0.0)
+
+
 def proposers(writers: Mapping[str, Writer]) -> proposer_v1.ListProposersResponse:
     """Writes who may write."""
     return proposer_v1.ListProposersResponse(

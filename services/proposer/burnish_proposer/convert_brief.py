@@ -35,6 +35,13 @@ def brief_problems(request: proposer_v1.ProposeInstructionsRequest) -> Iterator[
         yield f"`count` is {request.count}; give one in [1, {MOST_COUNT}]"
     if not 0 <= request.retry_limit <= MOST_RETRIES:
         yield f"`retry_limit` is {request.retry_limit}; give one in [0, {MOST_RETRIES}]"
+    if request.given_texts and len(request.given_texts) != request.count:
+        yield (
+            f"`given_texts` has {len(request.given_texts)} texts and `count` is {request.count};"
+            " give one for each position"
+        )
+    if request.given_texts and request.retry_limit:
+        yield f"`retry_limit` is {request.retry_limit}; give 0 where `given_texts` are judged"
     overlap = request.duplicate_overlap
     if request.HasField("duplicate_overlap") and not 0 < overlap <= 1:
         yield f"`duplicate_overlap` is {overlap}; give one in (0, 1]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 
 import grpc
@@ -11,7 +11,8 @@ import grpc
 from burnish.api.proposer import v1 as proposer_v1
 from burnish_proposer import convert
 from burnish_proposer.batch import Batch
-from burnish_proposer.brief import Effort
+from burnish_proposer.brief import Brief, Effort
+from burnish_proposer.given import GivenTexts, NoModel
 from burnish_proposer.grounded import NAME as BUILT_IN
 from burnish_proposer.plugins import find_writer
 from burnish_proposer.summary import summarize
@@ -62,6 +63,10 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
         """Streams instructions as they are written."""
         payment, brief = convert.proposal(request, models=self._models)
         name = request.proposer or BUILT_IN
+        if request.given_texts:
+            async for outcome in _judged(request.given_texts, payment, brief):
+                yield outcome
+            return
         writer = find_writer(self._writers, name)
         model = await self._open(payment)
         batch = Batch(brief, model=model, settings=payment.settings, writer=writer)
@@ -97,3 +102,15 @@ class ProposerServicer(proposer_v1.ProposerServiceServicer):
             self._registry.get, payment.spec.provider, base_url=payment.spec.base_url
         )
         return self._desk.model(provider, spec=payment.spec, account=payment.account)
+
+
+async def _judged(
+    texts: Sequence[str], payment: convert.Payment, brief: Brief
+) -> AsyncIterator[proposer_v1.ProposeInstructionsResponse]:
+    """Streams what the guards say of texts that someone else wrote."""
+    batch = Batch(brief, model=NoModel(), settings=payment.settings, writer=GivenTexts(texts))
+    async with aclosing(batch.run()) as events:
+        async for event in events:
+            yield convert.outcome(event, stage_id=brief.stage_id, model="")
+    written = convert.Written(proposer="given", brief=brief)
+    yield convert.summary(batch, written, payment=payment, usage=convert.nothing_spent())

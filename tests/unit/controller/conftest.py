@@ -412,7 +412,12 @@ async def make_scene(stores: Stores, bank: Bank) -> Callable[..., Awaitable[Scen
             calls=stores.calls,
             ledger=ledger,
             dispatcher=cast(Dispatcher, dispatcher),
-            peers=cast(Peers, SimpleNamespace(search=search, proposer=proposer, verifier=None)),
+            peers=cast(
+                Peers,
+                SimpleNamespace(
+                    search=search, proposer=proposer, verifier=None, external_proposers={}
+                ),
+            ),
             progress=ProgressReporter(
                 jobs=stores.jobs, events=stores.events, rollouts=stores.rollouts, ledger=ledger
             ),

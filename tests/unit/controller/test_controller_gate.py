@@ -338,4 +338,4 @@ async def test_an_unknown_step_is_a_fault_and_every_step_of_the_flow_is_known(ma
     scene = await make_scene()
     with pytest.raises(Internal, match="no_such_step"):
         await JobSteps(scene.services, scene.job).run("no_such_step")
-    assert len(STEPS) == 17
+    assert len(STEPS) == 18

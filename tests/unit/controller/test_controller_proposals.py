@@ -4,6 +4,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.errors import FailedPrecondition, ResourceExhausted, Unavailable
 from burnish_controller.phases import baseline, bootstrap, propose
+from burnish_controller.phases.briefing import Round
 from burnish_controller.phases.logs import positions
 
 BROKE = ResourceExhausted("the call could pass the cap", reason="BUDGET_EXHAUSTED")
@@ -32,9 +33,8 @@ def summary() -> proposer_v1.ProposeInstructionsResponse:
 
 
 async def ask(scene, key: str = "first", iteration: int = 0):
-    return await propose.propose(
-        scene.services, scene.job, key=key, iteration=iteration, stage_ids=()
-    )
+    asked = Round(key=key, iteration=iteration, number=iteration)
+    return await propose.propose(scene.services, scene.job, asked)
 
 
 def texts(components) -> list[str]:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from burnish.api.job import v1 as job_v1
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.types import v1 as types_v1
-from burnish_controller.context import (
-    DEFAULT_MIN_REWARD,
-    JobContext,
-    baseline_instruction,
-    placeholders,
-)
-from burnish_controller.demos import (
-    bindings_text,
-    example_text,
-    message_text,
-    reply_message,
-)
-from burnish_controller.ledger.calls import Call
-from burnish_controller.outputs import output_text, reference_text, stage_reference
+from burnish_controller.context import JobContext, baseline_instruction, placeholders
 from burnish_controller.phases.base import PhaseServices, estimate
-from burnish_controller.phases.bootstrap import labelled_rows
+from burnish_controller.phases.evidence import show_latest, show_rows
 from burnish_controller.store.rollouts import FinishedRollout
 from burnish_controller.task_apps import ask
 
-HISTORY = 20
+HISTORY = 100
+AVOIDED = 20
+MOST_PER_ROUND = 64
+_LEAST_FACTOR, _MOST_FACTOR = 0.01, 2.0
 
 
 def summary_request(
@@ -40,97 +32,151 @@ def summary_request(
     request = proposer_v1.SummarizeDatasetRequest(
         context=proposal.context, examples=proposal.examples
     )
+    # The same at every round, or what was paid for the first could not be replayed.
+    request.context.ClearField("temperature_factor")
     request.context.request_id = f"{job.job_id}/summary/{proposal.stage.stage_id}"
     return request
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round of proposals.
+
+    Attributes:
+        key: Names it; deterministic, so that a repeat replays what was paid.
+        iteration: Iteration of the search that asks.
+        number: How many rounds there were before.
+        stage_ids: Stages to write for; empty means every optimised stage.
+        count: Instructions per stage; 0 takes the job's own number.
+        parents: Ids of the candidates to learn from, best first.
+    """
+
+    key: str
+    iteration: int = 0
+    number: int = 0
+    stage_ids: Sequence[str] = ()
+    count: int = 0
+    parents: Sequence[str] = ()
+
+
 async def proposal_request(
-    services: PhaseServices, job: JobContext, template: types_v1.PromptTemplate, *, key: str
-) -> proposer_v1.ProposeInstructionsRequest:
-    """Returns the request for one stage's instructions, with all that there is to show."""
+    services: PhaseServices,
+    job: JobContext,
+    template: types_v1.PromptTemplate,
+    asked: Round,
+) -> proposer_v1.ProposeInstructionsRequest | None:
+    """Returns the request for one stage's instructions, with all that there is to show.
+
+    None when the stage has as many instructions as the job allows.
+    """
     spec = job.spec.proposer
-    roles = {stage.template.stage_id: stage.role for stage in job.spec.stages}
+    declared = {stage.template.stage_id: stage for stage in job.spec.stages}
     stage_id = template.stage_id
+    stage = declared.get(stage_id, job_v1.StageSpec())
+    bank = await _bank(services, job, stage_id)
+    count = _count(spec, asked, bank)
+    if count == 0:
+        return None
     request = proposer_v1.ProposeInstructionsRequest(
-        context=proposer_v1.ProposalContext(
-            job=job.job.name,
-            request_id=f"{job.job_id}/{key}/{stage_id}",
-            effort=spec.effort,
-            output_tier=spec.output_tier,
-        ),
+        context=_context(job, asked, stage_id),
         stage=proposer_v1.StageBrief(
             stage_id=stage_id,
-            role=roles.get(stage_id, ""),
+            role=stage.role,
             template=template,
             baseline_instruction=baseline_instruction(template),
             placeholders=placeholders(template),
+            module_description=stage.module_description,
+            protected_texts=stage.protected_texts,
         ),
-        count=spec.instruction_count,
+        count=count,
         retry_limit=spec.retry_limit,
-        random_seed=job.spec.random_seed,
+        # A later round that finds the same evidence is still to write something else.
+        random_seed=job.spec.random_seed + asked.number,
         guidance=spec.guidance,
         specification=spec.specification,
+        meta_prompt=spec.meta_prompt,
     )
-    if spec.HasField("meta_model"):
-        request.context.meta_model.CopyFrom(spec.meta_model)
-    elif job.spec.policy_model.provider == "local":
-        request.context.meta_model.provider = "local"
-        request.context.meta_model.model = "local-proposer"
+    if spec.meta_update.HasField("duplicate_overlap"):
+        request.duplicate_overlap = spec.meta_update.duplicate_overlap
     program = await ask(job.app.program)
     if program is not None:
         request.program_description = program.code or program.description
-    await _show_rows(services, job, request)
-    request.history.extend(await _history(services, job, stage_id))
+    await show_rows(services, job, request)
+    if asked.number and spec.HasField("meta_update"):
+        await show_latest(services, job, request, asked.parents)
+    request.history.extend(await _history(services, job, stage_id, bank))
+    avoided = [bank.known[one] for one in reversed(bank.retired) if one in bank.known]
+    request.avoid.extend(avoided[:AVOIDED])
     return request
 
 
-async def _show_rows(
-    services: PhaseServices, job: JobContext, request: proposer_v1.ProposeInstructionsRequest
-) -> None:
-    """Shows labelled rows of the bootstrap and reference pools, and what the baseline got wrong."""
-    stage_id = request.stage.stage_id
-    done = await services.rollouts.of_job(job.job_id, phase="bootstrap")
-    done = [one for one in done if one.fused is not None]
-    calls = await services.calls.of_scopes([one.result.rollout_id for one in done])
-    last = {one: _last(calls.get(one, []), stage_id) for one in calls}
-    spec = job.spec.offline.bootstrap
-    least = spec.min_reward if spec.HasField("min_reward") else DEFAULT_MIN_REWARD
-    rows = []
-    if len(job.stages) == 1:
-        rows = await labelled_rows(job, [*job.pools.bootstrap, *job.pools.reference])
-    wanted = {row.seed: row for row in rows}
-    for row in rows:
-        request.examples.add(input=example_text(row), output=row.output)
-    for one in done:
-        call = last.get(one.result.rollout_id)
-        label = wanted.get(one.result.cell.seed)
-        if call is None or call.trace is None:
+def _context(job: JobContext, asked: Round, stage_id: str) -> proposer_v1.ProposalContext:
+    spec = job.spec.proposer
+    context = proposer_v1.ProposalContext(
+        job=job.job.name,
+        request_id=f"{job.job_id}/{asked.key}/{stage_id}",
+        effort=spec.effort,
+        output_tier=spec.output_tier,
+        max_instruction_tokens=spec.max_instruction_tokens,
+    )
+    if spec.HasField("temperature"):
+        context.temperature = spec.temperature
+    if asked.number and spec.meta_update.HasField("temperature_decay"):
+        factor = float(spec.meta_update.temperature_decay) ** asked.number
+        context.temperature_factor = min(max(factor, _LEAST_FACTOR), _MOST_FACTOR)
+    if spec.HasField("meta_model"):
+        context.meta_model.CopyFrom(spec.meta_model)
+    elif job.spec.policy_model.provider == "local":
+        context.meta_model.provider = "local"
+        context.meta_model.model = "local-proposer"
+    return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bank:
+    """The instructions of a stage that earlier rounds settled, by the study's ledger.
+
+    What the round itself has written is not among them: a round that runs again after a crash has
+    to ask for the same again, or what was paid for could not be replayed.
+    """
+
+    known: Mapping[str, str]
+    proposed: frozenset[str]
+    retired: Sequence[str]
+
+
+async def _bank(services: PhaseServices, job: JobContext, stage_id: str) -> _Bank:
+    joined: set[str] = set()
+    retired: list[str] = []
+    for entry in await services.space.entries(job.job_id):
+        joined |= {one.component_id for one in entry.components_added.components}
+        retired += entry.components_retired.component_ids
+    known, proposed = {}, set()
+    for one in await services.space.components(job.job_id):
+        if one.stage_id != stage_id or one.WhichOneof("content") != "instruction":
             continue
-        message = reply_message(call)
-        said = message_text(message) if message is not None else output_text(one.result)
-        came = example_text(label) if label is not None else bindings_text(call.trace.bindings)
-        passed = one.fused is not None and one.fused >= least
-        expected = label.output if label is not None else stage_reference(one.result, stage_id)
-        if label is None and expected:
-            # The rollout's reward is that of all its stages; this says how this one did.
-            passed = said.strip() == expected
-        if passed and label is None:
-            request.examples.add(input=came, output=said)
-        elif not passed:
-            expected = expected or reference_text(one.result)
-            if expected:
-                request.failures.add(input=came, expected=expected, actual=said)
+        if one.source == types_v1.COMPONENT_SOURCE_PROPOSED:
+            if one.component_id not in joined:
+                continue
+            proposed.add(one.component_id)
+        known[one.component_id] = one.instruction.text
+    return _Bank(known=known, proposed=frozenset(proposed), retired=retired)
+
+
+def _count(spec: job_v1.ProposerSpec, asked: Round, bank: _Bank) -> int:
+    """Returns how many instructions a stage still gets in a round."""
+    if not spec.instruction_count:
+        return 0
+    count = min(asked.count or spec.instruction_count, MOST_PER_ROUND)
+    if spec.max_instruction_count:
+        count = min(count, spec.max_instruction_count - len(bank.proposed))
+    return max(count, 0)
 
 
 async def _history(
-    services: PhaseServices, job: JobContext, stage_id: str
+    services: PhaseServices, job: JobContext, stage_id: str, bank: _Bank
 ) -> list[proposer_v1.ScoredInstruction]:
-    """Returns what was tried for a stage, best first, pooled over its demo sets."""
-    texts = {
-        one.component_id: one.instruction.text
-        for one in await services.space.components(job.job_id)
-        if one.stage_id == stage_id and one.WhichOneof("content") == "instruction"
-    }
+    """Returns what was tried for a stage, best first, pooled over its demo sets; then the rest."""
     chosen = {
         one.candidate_id: one.stages[stage_id].instruction_id
         for one in await services.space.candidates(job.job_id)
@@ -143,15 +189,8 @@ async def _history(
             if instruction is not None:
                 pooled.setdefault(instruction, []).append(rollout)
     found = [
-        proposer_v1.ScoredInstruction(text=texts[one], reward=estimate(rollouts))
-        for one, rollouts in pooled.items()
-        if one in texts and estimate(rollouts) is not None
+        proposer_v1.ScoredInstruction(text=text, reward=estimate(pooled.get(one, [])))
+        for one, text in bank.known.items()
     ]
-    return sorted(found, key=lambda one: (-one.reward.mean, one.text))[:HISTORY]
-
-
-def _last(calls: Sequence[Call], stage_id: str) -> Call | None:
-    for call in reversed(calls):
-        if call.trace is not None and call.trace.stage_id in {stage_id, ""}:
-            return call
-    return None
+    found.sort(key=lambda one: (not one.HasField("reward"), -one.reward.mean, one.text))
+    return found[:HISTORY]

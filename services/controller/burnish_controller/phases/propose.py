@@ -14,7 +14,8 @@ from burnish_controller.context import JobContext, instruction_component
 from burnish_controller.ledger.calls import Scope
 from burnish_controller.peers import patiently
 from burnish_controller.phases.base import PhaseServices
-from burnish_controller.phases.briefing import proposal_request, summary_request
+from burnish_controller.phases.briefing import Round, proposal_request, summary_request
+from burnish_controller.phases.judged import judged
 from burnish_controller.phases.logs import log_component, positions
 
 PROPOSAL_SECONDS = 1800.0
@@ -47,27 +48,28 @@ class _Answer:
 
 
 async def propose(
-    services: PhaseServices, job: JobContext, *, key: str, iteration: int, stage_ids: Sequence[str]
+    services: PhaseServices, job: JobContext, asked: Round
 ) -> list[types_v1.Component]:
     """Asks for instructions for each stage and returns the components they became.
 
     Args:
         services: What the phases work with.
         job: The job.
-        key: Names the proposal; deterministic, so that a repeat replays what was paid.
-        iteration: Iteration of the search that asks.
-        stage_ids: Stages to write for; empty means every optimised stage.
+        asked: Which round it is, and what it is to learn from.
     """
     found: list[types_v1.Component] = []
     for stage in job.stages:
         stage_id = stage.template.stage_id
-        wanted = not stage_ids or stage_id in stage_ids
+        wanted = not asked.stage_ids or stage_id in asked.stage_ids
         if job.cancelled or not wanted or not _wants_instructions(job, stage_id):
             continue
-        if job.spec.proposer.instruction_count:
-            request = await proposal_request(services, job, stage.template, key=key)
-            request.dataset_summary = await _summary(services, job, request)
-            found += await _ask(services, job, request, iteration=iteration)
+        request = await proposal_request(services, job, stage.template, asked)
+        if request is not None:
+            external = services.peers.external_proposers.get(job.spec.proposer.proposer)
+            if external is None:
+                request.proposer = job.spec.proposer.proposer
+                request.dataset_summary = await _summary(services, job, request)
+            found += await _ask(services, job, request, asked, external)
     return found
 
 
@@ -104,18 +106,17 @@ async def _ask(
     services: PhaseServices,
     job: JobContext,
     request: proposer_v1.ProposeInstructionsRequest,
-    *,
-    iteration: int,
+    asked: Round,
+    external: proposer_v1.ProposerServiceStub | None,
 ) -> list[types_v1.Component]:
     """Asks for one stage's instructions; what came before a failure is kept, for it is paid."""
     attempts: list[list[proposer_v1.ProposeInstructionsResponse]] = []
+    writer = external if external is not None else services.peers.proposer
 
     async def stream() -> None:
         request.context.attempt += 1
         attempts.append([])
-        async for response in services.peers.proposer.ProposeInstructions(
-            request, timeout=PROPOSAL_SECONDS
-        ):
+        async for response in writer.ProposeInstructions(request, timeout=PROPOSAL_SECONDS):
             attempts[-1].append(response)
 
     failure: BurnishError | None = None
@@ -125,7 +126,11 @@ async def _ask(
     except BurnishError as error:
         failure = error
     responses = attempts[-1] if failure is None else max(attempts, key=len, default=[])
-    answer = _Answer(request=request, responses=responses, iteration=iteration, failure=failure)
+    if external is not None:
+        responses = await judged(services, job, request, responses)
+    answer = _Answer(
+        request=request, responses=responses, iteration=asked.iteration, failure=failure
+    )
     if failure is not None and not answer.proposed and failure.reason != NO_MONEY:
         raise failure
     found = await _take(services, job, answer)

@@ -10,7 +10,7 @@ from burnish.api.types import v1 as types_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext, candidate
 from burnish_controller.dispatch import Batch
-from burnish_controller.phases import gate, search_log
+from burnish_controller.phases import gate, rounds, search_log
 from burnish_controller.phases.base import PhaseServices, observation, report_unscored
 from burnish_controller.phases.logs import log_rollouts
 from burnish_controller.phases.propose import propose
@@ -95,20 +95,19 @@ async def tell(services: PhaseServices, job: JobContext, ask_index: int) -> None
     await services.progress.report(job, f"search/{ask_index}")
 
 
-async def answer_brief(services: PhaseServices, job: JobContext, ask_index: int) -> None:
-    """Has instructions written that the search asked for, and adds them."""
+async def answer_brief(services: PhaseServices, job: JobContext, ask_index: int) -> str:
+    """Has instructions written that the search asked for; returns their ids, parted by commas."""
     work = await _work(services, job, ask_index)
-    brief = work.proposal
-    found = await propose(
-        services,
-        job,
-        key=f"brief-{ask_index}",
-        iteration=brief.iteration,
-        stage_ids=brief.stage_ids,
-    )
-    session = services.session(job)
-    await session.add_components(f"brief/{ask_index}", found)
-    await session.close(ask_index)
+    found = await propose(services, job, await rounds.round_of(services, job, work))
+    return ",".join(one.component_id for one in found)
+
+
+async def settle_brief(
+    services: PhaseServices, job: JobContext, ask_index: int, written: str
+) -> None:
+    """Screens what was written for a brief and adds it to the search space."""
+    work = await _work(services, job, ask_index)
+    await rounds.settle(services, job, work, [one for one in written.split(",") if one])
 
 
 async def end(services: PhaseServices, job: JobContext, reason: str) -> None:

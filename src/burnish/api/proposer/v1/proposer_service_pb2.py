@@ -27,61 +27,61 @@ from burnish.api.types.v1 import model_pb2 as burnish_dot_api_dot_types_dot_v1_d
 from burnish.api.types.v1 import rollout_pb2 as burnish_dot_api_dot_types_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.burnish/api/proposer/v1/proposer_service.proto\x12\x17\x62urnish.api.proposer.v1\x1a$burnish/api/types/v1/candidate.proto\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\"\xe5\x02\n\x0fProposalContext\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12/\n\x06\x65\x66\x66ort\x18\x04 \x01(\x0e\x32\x1f.burnish.api.proposer.v1.Effort\x12\x38\n\x0boutput_tier\x18\x05 \x01(\x0e\x32#.burnish.api.proposer.v1.OutputTier\x12\x33\n\nmeta_model\x18\x06 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\x18\n\x0btemperature\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x12temperature_factor\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x16max_instruction_tokens\x18\t \x01(\x05\x42\x0e\n\x0c_temperatureB\x15\n\x13_temperature_factor\"\xa2\x06\n\x1aProposeInstructionsRequest\x12\x39\n\x07\x63ontext\x18\x01 \x01(\x0b\x32(.burnish.api.proposer.v1.ProposalContext\x12\x32\n\x05stage\x18\x02 \x01(\x0b\x32#.burnish.api.proposer.v1.StageBrief\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x13\n\x0bretry_limit\x18\x04 \x01(\x05\x12\x13\n\x0brandom_seed\x18\x05 \x01(\x03\x12\x17\n\x0f\x64\x61taset_summary\x18\x06 \x01(\t\x12\x1b\n\x13program_description\x18\x07 \x01(\t\x12\x36\n\x08\x65xamples\x18\x08 \x03(\x0b\x32$.burnish.api.proposer.v1.ExamplePair\x12\x38\n\x08\x66\x61ilures\x18\t \x03(\x0b\x32&.burnish.api.proposer.v1.FailedExample\x12;\n\x07history\x18\n \x03(\x0b\x32*.burnish.api.proposer.v1.ScoredInstruction\x12\x10\n\x08guidance\x18\x0b \x01(\t\x12\x15\n\rspecification\x18\x0c \x01(\t\x12\x32\n\x05\x64\x65mos\x18\r \x03(\x0b\x32#.burnish.api.proposer.v1.ScoredDemo\x12:\n\nreferences\x18\x0e \x03(\x0b\x32&.burnish.api.proposer.v1.ReferenceText\x12\r\n\x05\x61void\x18\x0f \x03(\t\x12\x1e\n\x11\x64uplicate_overlap\x18\x10 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x0bmeta_prompt\x18\x11 \x01(\t\x12\x39\n\nreflection\x18\x12 \x01(\x0b\x32#.burnish.api.proposer.v1.ReflectionH\x00\x12/\n\x05merge\x18\x13 \x01(\x0b\x32\x1e.burnish.api.proposer.v1.MergeH\x00\x12\x10\n\x08proposer\x18\x14 \x01(\tB\x06\n\x04modeB\x14\n\x12_duplicate_overlap\"H\n\nReflection\x12:\n\x06parent\x18\x01 \x01(\x0b\x32*.burnish.api.proposer.v1.ScoredInstruction\">\n\x05Merge\x12\x35\n\x07parents\x18\x01 \x03(\x0b\x32$.burnish.api.proposer.v1.MergeParent\"\x84\x01\n\x0bMergeParent\x12?\n\x0binstruction\x18\x01 \x01(\x0b\x32*.burnish.api.proposer.v1.ScoredInstruction\x12\x34\n\x06solved\x18\x02 \x03(\x0b\x32$.burnish.api.proposer.v1.ExamplePair\"\xcd\x01\n\nStageBrief\x12\x10\n\x08stage_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x36\n\x08template\x18\x03 \x01(\x0b\x32$.burnish.api.types.v1.PromptTemplate\x12\x1c\n\x14\x62\x61seline_instruction\x18\x04 \x01(\t\x12\x14\n\x0cplaceholders\x18\x05 \x03(\t\x12\x1a\n\x12module_description\x18\x06 \x01(\t\x12\x17\n\x0fprotected_texts\x18\x07 \x03(\t\";\n\nScoredDemo\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12\x0e\n\x06reward\x18\x03 \x01(\x01\"=\n\rReferenceText\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06output\x18\x03 \x01(\t\",\n\x0b\x45xamplePair\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\"r\n\rFailedExample\x12\r\n\x05input\x18\x01 \x01(\t\x12\x10\n\x08\x65xpected\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tual\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x04 \x01(\t\x12\x13\n\x06reward\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_reward\"Q\n\x11ScoredInstruction\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x06reward\x18\x02 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\"\xe7\x01\n\x1bProposeInstructionsResponse\x12\x43\n\x0binstruction\x18\x01 \x01(\x0b\x32,.burnish.api.proposer.v1.ProposedInstructionH\x00\x12;\n\x07refusal\x18\x02 \x01(\x0b\x32(.burnish.api.proposer.v1.RefusedProposalH\x00\x12;\n\x07summary\x18\x03 \x01(\x0b\x32(.burnish.api.proposer.v1.ProposalSummaryH\x00\x42\t\n\x07outcome\"s\n\x13ProposedInstruction\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08stage_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x11\n\trationale\x18\x04 \x01(\t\x12\x0b\n\x03tip\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\"}\n\x0fRefusedProposal\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08stage_id\x18\x02 \x01(\t\x12\x38\n\x06reason\x18\x03 \x01(\x0e\x32(.burnish.api.proposer.v1.ProposalRefusal\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x89\x01\n\x0fProposalSummary\x12*\n\x05usage\x18\x01 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x35\n\x05shown\x18\x03 \x01(\x0b\x32&.burnish.api.proposer.v1.ShownEvidence\"\x99\x01\n\rShownEvidence\x12\x11\n\trow_count\x18\x01 \x01(\x05\x12\x15\n\rfailure_count\x18\x02 \x01(\x05\x12\x12\n\ndemo_count\x18\x03 \x01(\x05\x12\x15\n\rhistory_count\x18\x04 \x01(\x05\x12\x17\n\x0freference_count\x18\x05 \x01(\x05\x12\x1a\n\x12prompt_token_count\x18\x06 \x01(\x05\"\x8c\x01\n\x17SummarizeDatasetRequest\x12\x39\n\x07\x63ontext\x18\x01 \x01(\x0b\x32(.burnish.api.proposer.v1.ProposalContext\x12\x36\n\x08\x65xamples\x18\x02 \x03(\x0b\x32$.burnish.api.proposer.v1.ExamplePair\"W\n\x18SummarizeDatasetResponse\x12\x0f\n\x07summary\x18\x01 \x01(\t\x12*\n\x05usage\x18\x02 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\"\x16\n\x14ListProposersRequest\"M\n\x15ListProposersResponse\x12\x34\n\tproposers\x18\x01 \x03(\x0b\x32!.burnish.api.proposer.v1.Proposer\"-\n\x08Proposer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t*l\n\x06\x45\x66\x66ort\x12\x16\n\x12\x45\x46\x46ORT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45\x46\x46ORT_LOW_CONTEXT\x10\x01\x12\x0e\n\nEFFORT_LOW\x10\x02\x12\x11\n\rEFFORT_MEDIUM\x10\x03\x12\x0f\n\x0b\x45\x46\x46ORT_HIGH\x10\x04*l\n\nOutputTier\x12\x1b\n\x17OUTPUT_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_TIER_RAPID\x10\x01\x12\x14\n\x10OUTPUT_TIER_FAST\x10\x02\x12\x14\n\x10OUTPUT_TIER_SLOW\x10\x03*\xd8\x02\n\x0fProposalRefusal\x12 \n\x1cPROPOSAL_REFUSAL_UNSPECIFIED\x10\x00\x12 \n\x1cPROPOSAL_REFUSAL_PLACEHOLDER\x10\x01\x12\x1d\n\x19PROPOSAL_REFUSAL_TOO_LONG\x10\x02\x12\x1e\n\x1aPROPOSAL_REFUSAL_DUPLICATE\x10\x03\x12\x1f\n\x1bPROPOSAL_REFUSAL_COPIES_ROW\x10\x04\x12\x1f\n\x1bPROPOSAL_REFUSAL_UNPARSABLE\x10\x05\x12\x1a\n\x16PROPOSAL_REFUSAL_EMPTY\x10\x06\x12#\n\x1fPROPOSAL_REFUSAL_PROTECTED_TEXT\x10\x07\x12\x1f\n\x1bPROPOSAL_REFUSAL_LEAKS_TEXT\x10\x08\x12\x1e\n\x1aPROPOSAL_REFUSAL_INJECTION\x10\t2\xff\x02\n\x0fProposerService\x12\x82\x01\n\x13ProposeInstructions\x12\x33.burnish.api.proposer.v1.ProposeInstructionsRequest\x1a\x34.burnish.api.proposer.v1.ProposeInstructionsResponse0\x01\x12w\n\x10SummarizeDataset\x12\x30.burnish.api.proposer.v1.SummarizeDatasetRequest\x1a\x31.burnish.api.proposer.v1.SummarizeDatasetResponse\x12n\n\rListProposers\x12-.burnish.api.proposer.v1.ListProposersRequest\x1a..burnish.api.proposer.v1.ListProposersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.burnish/api/proposer/v1/proposer_service.proto\x12\x17\x62urnish.api.proposer.v1\x1a$burnish/api/types/v1/candidate.proto\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\"\xe5\x02\n\x0fProposalContext\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12/\n\x06\x65\x66\x66ort\x18\x04 \x01(\x0e\x32\x1f.burnish.api.proposer.v1.Effort\x12\x38\n\x0boutput_tier\x18\x05 \x01(\x0e\x32#.burnish.api.proposer.v1.OutputTier\x12\x33\n\nmeta_model\x18\x06 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\x18\n\x0btemperature\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x12temperature_factor\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x16max_instruction_tokens\x18\t \x01(\x05\x42\x0e\n\x0c_temperatureB\x15\n\x13_temperature_factor\"\xb7\x06\n\x1aProposeInstructionsRequest\x12\x39\n\x07\x63ontext\x18\x01 \x01(\x0b\x32(.burnish.api.proposer.v1.ProposalContext\x12\x32\n\x05stage\x18\x02 \x01(\x0b\x32#.burnish.api.proposer.v1.StageBrief\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x13\n\x0bretry_limit\x18\x04 \x01(\x05\x12\x13\n\x0brandom_seed\x18\x05 \x01(\x03\x12\x17\n\x0f\x64\x61taset_summary\x18\x06 \x01(\t\x12\x1b\n\x13program_description\x18\x07 \x01(\t\x12\x36\n\x08\x65xamples\x18\x08 \x03(\x0b\x32$.burnish.api.proposer.v1.ExamplePair\x12\x38\n\x08\x66\x61ilures\x18\t \x03(\x0b\x32&.burnish.api.proposer.v1.FailedExample\x12;\n\x07history\x18\n \x03(\x0b\x32*.burnish.api.proposer.v1.ScoredInstruction\x12\x10\n\x08guidance\x18\x0b \x01(\t\x12\x15\n\rspecification\x18\x0c \x01(\t\x12\x32\n\x05\x64\x65mos\x18\r \x03(\x0b\x32#.burnish.api.proposer.v1.ScoredDemo\x12:\n\nreferences\x18\x0e \x03(\x0b\x32&.burnish.api.proposer.v1.ReferenceText\x12\r\n\x05\x61void\x18\x0f \x03(\t\x12\x1e\n\x11\x64uplicate_overlap\x18\x10 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x0bmeta_prompt\x18\x11 \x01(\t\x12\x39\n\nreflection\x18\x12 \x01(\x0b\x32#.burnish.api.proposer.v1.ReflectionH\x00\x12/\n\x05merge\x18\x13 \x01(\x0b\x32\x1e.burnish.api.proposer.v1.MergeH\x00\x12\x10\n\x08proposer\x18\x14 \x01(\t\x12\x13\n\x0bgiven_texts\x18\x15 \x03(\tB\x06\n\x04modeB\x14\n\x12_duplicate_overlap\"H\n\nReflection\x12:\n\x06parent\x18\x01 \x01(\x0b\x32*.burnish.api.proposer.v1.ScoredInstruction\">\n\x05Merge\x12\x35\n\x07parents\x18\x01 \x03(\x0b\x32$.burnish.api.proposer.v1.MergeParent\"\x84\x01\n\x0bMergeParent\x12?\n\x0binstruction\x18\x01 \x01(\x0b\x32*.burnish.api.proposer.v1.ScoredInstruction\x12\x34\n\x06solved\x18\x02 \x03(\x0b\x32$.burnish.api.proposer.v1.ExamplePair\"\xcd\x01\n\nStageBrief\x12\x10\n\x08stage_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x36\n\x08template\x18\x03 \x01(\x0b\x32$.burnish.api.types.v1.PromptTemplate\x12\x1c\n\x14\x62\x61seline_instruction\x18\x04 \x01(\t\x12\x14\n\x0cplaceholders\x18\x05 \x03(\t\x12\x1a\n\x12module_description\x18\x06 \x01(\t\x12\x17\n\x0fprotected_texts\x18\x07 \x03(\t\";\n\nScoredDemo\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12\x0e\n\x06reward\x18\x03 \x01(\x01\"=\n\rReferenceText\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06output\x18\x03 \x01(\t\",\n\x0b\x45xamplePair\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\"r\n\rFailedExample\x12\r\n\x05input\x18\x01 \x01(\t\x12\x10\n\x08\x65xpected\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tual\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x04 \x01(\t\x12\x13\n\x06reward\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_reward\"Q\n\x11ScoredInstruction\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x06reward\x18\x02 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\"\xe7\x01\n\x1bProposeInstructionsResponse\x12\x43\n\x0binstruction\x18\x01 \x01(\x0b\x32,.burnish.api.proposer.v1.ProposedInstructionH\x00\x12;\n\x07refusal\x18\x02 \x01(\x0b\x32(.burnish.api.proposer.v1.RefusedProposalH\x00\x12;\n\x07summary\x18\x03 \x01(\x0b\x32(.burnish.api.proposer.v1.ProposalSummaryH\x00\x42\t\n\x07outcome\"s\n\x13ProposedInstruction\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08stage_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x11\n\trationale\x18\x04 \x01(\t\x12\x0b\n\x03tip\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\"}\n\x0fRefusedProposal\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08stage_id\x18\x02 \x01(\t\x12\x38\n\x06reason\x18\x03 \x01(\x0e\x32(.burnish.api.proposer.v1.ProposalRefusal\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x89\x01\n\x0fProposalSummary\x12*\n\x05usage\x18\x01 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x35\n\x05shown\x18\x03 \x01(\x0b\x32&.burnish.api.proposer.v1.ShownEvidence\"\x99\x01\n\rShownEvidence\x12\x11\n\trow_count\x18\x01 \x01(\x05\x12\x15\n\rfailure_count\x18\x02 \x01(\x05\x12\x12\n\ndemo_count\x18\x03 \x01(\x05\x12\x15\n\rhistory_count\x18\x04 \x01(\x05\x12\x17\n\x0freference_count\x18\x05 \x01(\x05\x12\x1a\n\x12prompt_token_count\x18\x06 \x01(\x05\"\x8c\x01\n\x17SummarizeDatasetRequest\x12\x39\n\x07\x63ontext\x18\x01 \x01(\x0b\x32(.burnish.api.proposer.v1.ProposalContext\x12\x36\n\x08\x65xamples\x18\x02 \x03(\x0b\x32$.burnish.api.proposer.v1.ExamplePair\"W\n\x18SummarizeDatasetResponse\x12\x0f\n\x07summary\x18\x01 \x01(\t\x12*\n\x05usage\x18\x02 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\"\x16\n\x14ListProposersRequest\"M\n\x15ListProposersResponse\x12\x34\n\tproposers\x18\x01 \x03(\x0b\x32!.burnish.api.proposer.v1.Proposer\"-\n\x08Proposer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t*l\n\x06\x45\x66\x66ort\x12\x16\n\x12\x45\x46\x46ORT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45\x46\x46ORT_LOW_CONTEXT\x10\x01\x12\x0e\n\nEFFORT_LOW\x10\x02\x12\x11\n\rEFFORT_MEDIUM\x10\x03\x12\x0f\n\x0b\x45\x46\x46ORT_HIGH\x10\x04*l\n\nOutputTier\x12\x1b\n\x17OUTPUT_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_TIER_RAPID\x10\x01\x12\x14\n\x10OUTPUT_TIER_FAST\x10\x02\x12\x14\n\x10OUTPUT_TIER_SLOW\x10\x03*\xd8\x02\n\x0fProposalRefusal\x12 \n\x1cPROPOSAL_REFUSAL_UNSPECIFIED\x10\x00\x12 \n\x1cPROPOSAL_REFUSAL_PLACEHOLDER\x10\x01\x12\x1d\n\x19PROPOSAL_REFUSAL_TOO_LONG\x10\x02\x12\x1e\n\x1aPROPOSAL_REFUSAL_DUPLICATE\x10\x03\x12\x1f\n\x1bPROPOSAL_REFUSAL_COPIES_ROW\x10\x04\x12\x1f\n\x1bPROPOSAL_REFUSAL_UNPARSABLE\x10\x05\x12\x1a\n\x16PROPOSAL_REFUSAL_EMPTY\x10\x06\x12#\n\x1fPROPOSAL_REFUSAL_PROTECTED_TEXT\x10\x07\x12\x1f\n\x1bPROPOSAL_REFUSAL_LEAKS_TEXT\x10\x08\x12\x1e\n\x1aPROPOSAL_REFUSAL_INJECTION\x10\t2\xff\x02\n\x0fProposerService\x12\x82\x01\n\x13ProposeInstructions\x12\x33.burnish.api.proposer.v1.ProposeInstructionsRequest\x1a\x34.burnish.api.proposer.v1.ProposeInstructionsResponse0\x01\x12w\n\x10SummarizeDataset\x12\x30.burnish.api.proposer.v1.SummarizeDatasetRequest\x1a\x31.burnish.api.proposer.v1.SummarizeDatasetResponse\x12n\n\rListProposers\x12-.burnish.api.proposer.v1.ListProposersRequest\x1a..burnish.api.proposer.v1.ListProposersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'burnish.api.proposer.v1.proposer_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EFFORT']._serialized_start=3354
-  _globals['_EFFORT']._serialized_end=3462
-  _globals['_OUTPUTTIER']._serialized_start=3464
-  _globals['_OUTPUTTIER']._serialized_end=3572
-  _globals['_PROPOSALREFUSAL']._serialized_start=3575
-  _globals['_PROPOSALREFUSAL']._serialized_end=3919
+  _globals['_EFFORT']._serialized_start=3375
+  _globals['_EFFORT']._serialized_end=3483
+  _globals['_OUTPUTTIER']._serialized_start=3485
+  _globals['_OUTPUTTIER']._serialized_end=3593
+  _globals['_PROPOSALREFUSAL']._serialized_start=3596
+  _globals['_PROPOSALREFUSAL']._serialized_end=3940
   _globals['_PROPOSALCONTEXT']._serialized_start=184
   _globals['_PROPOSALCONTEXT']._serialized_end=541
   _globals['_PROPOSEINSTRUCTIONSREQUEST']._serialized_start=544
-  _globals['_PROPOSEINSTRUCTIONSREQUEST']._serialized_end=1346
-  _globals['_REFLECTION']._serialized_start=1348
-  _globals['_REFLECTION']._serialized_end=1420
-  _globals['_MERGE']._serialized_start=1422
-  _globals['_MERGE']._serialized_end=1484
-  _globals['_MERGEPARENT']._serialized_start=1487
-  _globals['_MERGEPARENT']._serialized_end=1619
-  _globals['_STAGEBRIEF']._serialized_start=1622
-  _globals['_STAGEBRIEF']._serialized_end=1827
-  _globals['_SCOREDDEMO']._serialized_start=1829
-  _globals['_SCOREDDEMO']._serialized_end=1888
-  _globals['_REFERENCETEXT']._serialized_start=1890
-  _globals['_REFERENCETEXT']._serialized_end=1951
-  _globals['_EXAMPLEPAIR']._serialized_start=1953
-  _globals['_EXAMPLEPAIR']._serialized_end=1997
-  _globals['_FAILEDEXAMPLE']._serialized_start=1999
-  _globals['_FAILEDEXAMPLE']._serialized_end=2113
-  _globals['_SCOREDINSTRUCTION']._serialized_start=2115
-  _globals['_SCOREDINSTRUCTION']._serialized_end=2196
-  _globals['_PROPOSEINSTRUCTIONSRESPONSE']._serialized_start=2199
-  _globals['_PROPOSEINSTRUCTIONSRESPONSE']._serialized_end=2430
-  _globals['_PROPOSEDINSTRUCTION']._serialized_start=2432
-  _globals['_PROPOSEDINSTRUCTION']._serialized_end=2547
-  _globals['_REFUSEDPROPOSAL']._serialized_start=2549
-  _globals['_REFUSEDPROPOSAL']._serialized_end=2674
-  _globals['_PROPOSALSUMMARY']._serialized_start=2677
-  _globals['_PROPOSALSUMMARY']._serialized_end=2814
-  _globals['_SHOWNEVIDENCE']._serialized_start=2817
-  _globals['_SHOWNEVIDENCE']._serialized_end=2970
-  _globals['_SUMMARIZEDATASETREQUEST']._serialized_start=2973
-  _globals['_SUMMARIZEDATASETREQUEST']._serialized_end=3113
-  _globals['_SUMMARIZEDATASETRESPONSE']._serialized_start=3115
-  _globals['_SUMMARIZEDATASETRESPONSE']._serialized_end=3202
-  _globals['_LISTPROPOSERSREQUEST']._serialized_start=3204
-  _globals['_LISTPROPOSERSREQUEST']._serialized_end=3226
-  _globals['_LISTPROPOSERSRESPONSE']._serialized_start=3228
-  _globals['_LISTPROPOSERSRESPONSE']._serialized_end=3305
-  _globals['_PROPOSER']._serialized_start=3307
-  _globals['_PROPOSER']._serialized_end=3352
-  _globals['_PROPOSERSERVICE']._serialized_start=3922
-  _globals['_PROPOSERSERVICE']._serialized_end=4305
+  _globals['_PROPOSEINSTRUCTIONSREQUEST']._serialized_end=1367
+  _globals['_REFLECTION']._serialized_start=1369
+  _globals['_REFLECTION']._serialized_end=1441
+  _globals['_MERGE']._serialized_start=1443
+  _globals['_MERGE']._serialized_end=1505
+  _globals['_MERGEPARENT']._serialized_start=1508
+  _globals['_MERGEPARENT']._serialized_end=1640
+  _globals['_STAGEBRIEF']._serialized_start=1643
+  _globals['_STAGEBRIEF']._serialized_end=1848
+  _globals['_SCOREDDEMO']._serialized_start=1850
+  _globals['_SCOREDDEMO']._serialized_end=1909
+  _globals['_REFERENCETEXT']._serialized_start=1911
+  _globals['_REFERENCETEXT']._serialized_end=1972
+  _globals['_EXAMPLEPAIR']._serialized_start=1974
+  _globals['_EXAMPLEPAIR']._serialized_end=2018
+  _globals['_FAILEDEXAMPLE']._serialized_start=2020
+  _globals['_FAILEDEXAMPLE']._serialized_end=2134
+  _globals['_SCOREDINSTRUCTION']._serialized_start=2136
+  _globals['_SCOREDINSTRUCTION']._serialized_end=2217
+  _globals['_PROPOSEINSTRUCTIONSRESPONSE']._serialized_start=2220
+  _globals['_PROPOSEINSTRUCTIONSRESPONSE']._serialized_end=2451
+  _globals['_PROPOSEDINSTRUCTION']._serialized_start=2453
+  _globals['_PROPOSEDINSTRUCTION']._serialized_end=2568
+  _globals['_REFUSEDPROPOSAL']._serialized_start=2570
+  _globals['_REFUSEDPROPOSAL']._serialized_end=2695
+  _globals['_PROPOSALSUMMARY']._serialized_start=2698
+  _globals['_PROPOSALSUMMARY']._serialized_end=2835
+  _globals['_SHOWNEVIDENCE']._serialized_start=2838
+  _globals['_SHOWNEVIDENCE']._serialized_end=2991
+  _globals['_SUMMARIZEDATASETREQUEST']._serialized_start=2994
+  _globals['_SUMMARIZEDATASETREQUEST']._serialized_end=3134
+  _globals['_SUMMARIZEDATASETRESPONSE']._serialized_start=3136
+  _globals['_SUMMARIZEDATASETRESPONSE']._serialized_end=3223
+  _globals['_LISTPROPOSERSREQUEST']._serialized_start=3225
+  _globals['_LISTPROPOSERSREQUEST']._serialized_end=3247
+  _globals['_LISTPROPOSERSRESPONSE']._serialized_start=3249
+  _globals['_LISTPROPOSERSRESPONSE']._serialized_end=3326
+  _globals['_PROPOSER']._serialized_start=3328
+  _globals['_PROPOSER']._serialized_end=3373
+  _globals['_PROPOSERSERVICE']._serialized_start=3943
+  _globals['_PROPOSERSERVICE']._serialized_end=4326
 # @@protoc_insertion_point(module_scope)

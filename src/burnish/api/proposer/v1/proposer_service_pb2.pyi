@@ -223,6 +223,7 @@ class ProposeInstructionsRequest(_message.Message):
     REFLECTION_FIELD_NUMBER: _builtins.int
     MERGE_FIELD_NUMBER: _builtins.int
     PROPOSER_FIELD_NUMBER: _builtins.int
+    GIVEN_TEXTS_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many new instructions, in [1, 64], the baseline not counted."""
     retry_limit: _builtins.int
@@ -287,6 +288,12 @@ class ProposeInstructionsRequest(_message.Message):
     def merge(self) -> Global___Merge:
         """Combines two instructions."""
 
+    @_builtins.property
+    def given_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts that someone else wrote, to be judged in place of writing: each takes a position in order, as
+        many as `count`, and comes back accepted or refused. No model is called.
+        """
+
     def __init__(
         self,
         *,
@@ -310,10 +317,11 @@ class ProposeInstructionsRequest(_message.Message):
         reflection: Global___Reflection | None = ...,
         merge: Global___Merge | None = ...,
         proposer: _builtins.str = ...,
+        given_texts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap", "context", b"context", "duplicate_overlap", b"duplicate_overlap", "merge", b"merge", "mode", b"mode", "reflection", b"reflection", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap", "avoid", b"avoid", "context", b"context", "count", b"count", "dataset_summary", b"dataset_summary", "demos", b"demos", "duplicate_overlap", b"duplicate_overlap", "examples", b"examples", "failures", b"failures", "guidance", b"guidance", "history", b"history", "merge", b"merge", "meta_prompt", b"meta_prompt", "mode", b"mode", "program_description", b"program_description", "proposer", b"proposer", "random_seed", b"random_seed", "references", b"references", "reflection", b"reflection", "retry_limit", b"retry_limit", "specification", b"specification", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap", "avoid", b"avoid", "context", b"context", "count", b"count", "dataset_summary", b"dataset_summary", "demos", b"demos", "duplicate_overlap", b"duplicate_overlap", "examples", b"examples", "failures", b"failures", "given_texts", b"given_texts", "guidance", b"guidance", "history", b"history", "merge", b"merge", "meta_prompt", b"meta_prompt", "mode", b"mode", "program_description", b"program_description", "proposer", b"proposer", "random_seed", b"random_seed", "references", b"references", "reflection", b"reflection", "retry_limit", b"retry_limit", "specification", b"specification", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duplicate_overlap: _TypeAlias = _typing.Literal["duplicate_overlap"]  # noqa: Y015
     _WhichOneofArgType__duplicate_overlap: _TypeAlias = _typing.Literal["_duplicate_overlap", b"_duplicate_overlap"]  # noqa: Y015
