@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _NAME = "google"
 # The one with JSON schemas, which the interceptor's address of Google names too.
 _API_VERSION = "v1beta"
+# Of the call that the running task makes; not empty once its head has gone out.
+_SENT: ContextVar[list[bool]] = ContextVar("_SENT")
 
 
 class GoogleProvider:
@@ -78,6 +81,8 @@ class GoogleProvider:
             http_options=types.HttpOptions(timeout=max(int(seconds * 1000), 1)),
         )
         models = self._opened().aio.models
+        sent: list[bool] = []
+        _SENT.set(sent)
         try:
             async with asyncio.timeout(seconds):
                 reply = await models.generate_content(
@@ -85,11 +90,13 @@ class GoogleProvider:
                 )
         except self._errors.APIError as error:
             raise status_error(_NAME, error.code, code=str(error.status or "")) from None
-        except TimeoutError as error:
-            raise timeout_error(_NAME, seconds) from error
-        except aiohttp.ClientError as error:
-            never = isinstance(error, aiohttp.ClientConnectorError)
-            raise connection_error(_NAME, not_sent=never) from error
+        except TimeoutError:
+            if not sent:
+                raise connection_error(_NAME, not_sent=True) from None
+            raise timeout_error(_NAME, seconds) from None
+        except aiohttp.ClientError:
+            # The cause may hold the request, its key included.
+            raise connection_error(_NAME, not_sent=not sent) from None
         http = reply.sdk_http_response
         if http is None or http.body is None:
             raise malformed_error(_NAME, "no body")
@@ -112,15 +119,16 @@ class GoogleProvider:
 
     def _opened(self) -> Client:
         if self._client is None:
-            redirects = aiohttp.TraceConfig()
-            redirects.on_request_redirect.append(_refuse_redirect)
+            watch = aiohttp.TraceConfig()
+            watch.on_request_headers_sent.append(_note_sent)
+            watch.on_request_redirect.append(_refuse_redirect)
             # A session of ours, because the package's own subclasses aiohttp's, which warns.
             self._session = aiohttp.ClientSession(
                 trust_env=True,
                 auto_decompress=False,
                 headers=IDENTITY,
                 response_class=_Answer,
-                trace_configs=[redirects],
+                trace_configs=[watch],
             )
             # Without explicit retry options the package sends a call again when its connection
             # breaks: a second payment that no ledger knows of.
@@ -163,6 +171,13 @@ class _Answer(aiohttp.ClientResponse):
     async def json(self, **_: object) -> Any:  # noqa: ANN401 - as in the class above
         """Returns the body's JSON value, which the package asks for only of errors."""
         return json.loads(await self.read())
+
+
+async def _note_sent(
+    _: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    """Notes that a call has begun to go out: from then on it may be paid for."""
+    _SENT.get().append(True)
 
 
 async def _refuse_redirect(

@@ -20,8 +20,9 @@ def parsed(provider: str, body: bytes) -> dict[str, Any]:
     """
     try:
         reply = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise malformed_error(provider, "not JSON") from error
+    except (ValueError, RecursionError):
+        # The cause would hold the whole reply.
+        raise malformed_error(provider, "not JSON") from None
     if not isinstance(reply, dict):
         raise malformed_error(provider, "no JSON object")
     return reply
@@ -44,7 +45,7 @@ def require_whole(provider: str, body: bytes) -> None:
             literal.startswith(rest) for literal in _LITERALS
         )
         if cut:
-            raise connection_error(provider, not_sent=False) from error
+            raise connection_error(provider, not_sent=False) from None
     except RecursionError:
         return
 

@@ -13,6 +13,7 @@ from burnish.testing.providers.replies import Bill, Charge, FakeReply
 
 Line = FakeReply | Fault | str
 Answer = Callable[[Heard], Line]
+_TLS_HELLO = b"\x16"
 _VERSIONED = frozenset({"openai", "openai_compatible", "local"})
 
 
@@ -29,20 +30,26 @@ class FakeProvider:
         open: Connections that stand.
     """
 
-    def __init__(self, *script: Line, answer: Answer | None = None) -> None:
+    def __init__(
+        self,
+        *script: Line,
+        answer: Answer | None = None,
+        reply: FakeReply | None = None,
+    ) -> None:
         """Takes the script.
 
         Args:
-            script: Lines in order; none at all is one good reply, for ever.
+            script: Lines in order; none at all is the good reply, for ever.
             answer: Decides on each request instead of a script.
+            reply: The good reply, which faults spoil; what it counts is what they bill.
         """
         self.root = ""
         self.heard: list[Heard] = []
         self.bill = Bill()
         self.open = 0
         self._serving: set[asyncio.Task[None]] = set()
-        self._answer = _in_order(script) if answer is None else answer
-        self._reply = next((line for line in script if isinstance(line, FakeReply)), FakeReply())
+        self._reply = FakeReply() if reply is None else reply
+        self._answer = _in_order(script or (self._reply,)) if answer is None else answer
 
     def base_url(self, provider: str) -> str:
         """Returns the base URL that a provider's own package is given.
@@ -123,14 +130,17 @@ class FakeProvider:
 
 
 @asynccontextmanager
-async def fake_provider(*script: Line, answer: Answer | None = None) -> AsyncIterator[FakeProvider]:
+async def fake_provider(
+    *script: Line, answer: Answer | None = None, reply: FakeReply | None = None
+) -> AsyncIterator[FakeProvider]:
     """Runs a fake provider on a free loopback port.
 
     Args:
-        script: Lines in order, the last repeated for ever; none is one good reply, for ever.
+        script: Lines in order, the last repeated for ever; none is the good reply, for ever.
         answer: Decides on each request instead of a script.
+        reply: The good reply, which faults spoil; what it counts is what they bill.
     """
-    running = FakeProvider(*script, answer=answer)
+    running = FakeProvider(*script, answer=answer, reply=reply)
     server = await asyncio.start_server(running.connected, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
     running.root = f"http://{host}:{port}"
@@ -169,7 +179,7 @@ _GOOD = Fault(play=_fine, told=True)
 
 
 def _in_order(script: Sequence[Line]) -> Answer:
-    left = list(script) or [FakeReply()]
+    left = list(script)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]
 
 
@@ -180,7 +190,10 @@ async def _gone(reader: asyncio.StreamReader) -> None:
 
 
 async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Heard:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    begun = await reader.readexactly(1)
+    if begun == _TLS_HELLO:
+        raise ConnectionError("no TLS is spoken here")
+    head = (begun + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")[:-2]
     method, target, _ = first.split(" ", 2)
     pairs = [line.partition(":") for line in lines]
