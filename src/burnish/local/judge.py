@@ -91,7 +91,7 @@ def _reduce(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
 
 
 def _part(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
-    text = _joined(records(parts.get("trace", "")))
+    text = _joined(_rows(parts, "trace"))
     reviews: dict[str, _Record] = {}
     for each in criteria:
         criterion = _described(each)
@@ -129,7 +129,7 @@ def _events(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
 
 
 def _compare(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
-    sides = [_joined(records(parts.get(name, ""))) for name in ("first", "second")]
+    sides = [_joined(_rows(parts, name)) for name in ("first", "second")]
     compared = {}
     for each in criteria:
         one, other = (
@@ -172,7 +172,7 @@ def _reviewed(criteria: Sequence[_Record], case: Callable[[str], Case]) -> _Reco
 
 
 def _case(parts: _Parts, criterion: str) -> Case:
-    rows = [*records(parts.get("trace", "")), *records(parts.get("read", ""))]
+    rows = [*_rows(parts, "trace"), *_rows(parts, "read")]
     output = _value(parts["answer"]) if "answer" in parts else None
     if rows and (output is None or _PROCESS.search(criterion) is not None):
         output = _joined(rows) if _PROCESS.search(criterion) else text_of(rows[-1], "text")
@@ -184,6 +184,13 @@ def _case(parts: _Parts, criterion: str) -> Case:
     return Case(
         criterion=criterion, output=output or "", reference=_wanted(parts), examples=examples
     )
+
+
+def _rows(parts: _Parts, name: str) -> Sequence[_Record]:
+    """Returns the rows of a block; one that holds no JSON is a row of plain text."""
+    text = parts.get(name, "")
+    found = records(text)
+    return found if found or not text.strip() else [{"text": text}]
 
 
 def _wanted(parts: _Parts) -> str | None:
