@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -25,24 +25,32 @@ class FakeSearch(search_v1.SearchServiceServicer):
     Attributes:
         asks: Works before the search is finished.
         batch: Rows per work.
+        briefs: Asks that are answered with a brief for the proposer, each an iteration of its own.
         greedy: Suggests rows without a look at what the budget still allows.
         refusal: What CreateStudy says; empty when it takes the study.
         away: Observations are answered as if nobody was there.
         created: Studies that were checked or created.
         told: Observations, in order.
+        retired: Components that were retired.
     """
 
     def __init__(self) -> None:
         self.asks = 3
         self.batch = 4
+        self.briefs: Sequence[int] = ()
         self.greedy = False
         self.refusal = ""
         self.away = False
         self.created: list[search_v1.Study] = []
         self.told: list[types_v1.Observation] = []
         self._components: list[types_v1.Component] = []
-        self._retired: set[str] = set()
+        self.retired: set[str] = set()
         self._pool: Sequence[int] = ()
+
+    @property
+    def known(self) -> set[str]:
+        """Ids of the components that it was told of."""
+        return {one.component_id for one in self._components}
 
     async def CreateStudy(
         self, request: search_v1.CreateStudyRequest, context: Context
@@ -77,7 +85,7 @@ class FakeSearch(search_v1.SearchServiceServicer):
         self, request: search_v1.RetireComponentsRequest, context: Context
     ) -> search_v1.RetireComponentsResponse:
         """Leaves components out from now on; the baseline's are not among them."""
-        self._retired |= set(request.component_ids)
+        self.retired |= set(request.component_ids)
         return search_v1.RetireComponentsResponse(revision=request.revision)
 
     async def SuggestWork(
@@ -92,6 +100,13 @@ class FakeSearch(search_v1.SearchServiceServicer):
         if index >= self.asks or rows == 0:
             work.finished.reason = search_v1.FINISH_REASON_COMPLETED
             return search_v1.SuggestWorkResponse(work=work)
+        if index in self.briefs:
+            ranked = self._ranked()[:2]
+            work.proposal.proposal_id = f"ask-{index}"
+            work.proposal.count = 2
+            work.proposal.iteration = list(self.briefs).index(index) + 1
+            work.proposal.parent_candidate_ids.extend(one.candidate.candidate_id for one in ranked)
+            return search_v1.SuggestWorkResponse(work=work, revision=request.as_of_revision + 1)
         candidates = self._candidates()
         trial = work.evaluation.trials.add(trial_index=index, kind=search_v1.TRIAL_KIND_MINIBATCH)
         trial.candidate.CopyFrom(candidates[(index + 1) % len(candidates)])
@@ -122,6 +137,9 @@ class FakeSearch(search_v1.SearchServiceServicer):
         self, request: search_v1.RankCandidatesRequest, context: Context
     ) -> search_v1.RankCandidatesResponse:
         """Ranks by the mean of what was told; the first candidate wins a tie."""
+        return search_v1.RankCandidatesResponse(candidates=self._ranked()[: request.count or 10])
+
+    def _ranked(self) -> list[search_v1.RankedCandidate]:
         rewards: dict[str, list[float]] = defaultdict(list)
         for one in self.told:
             if one.WhichOneof("outcome") == "reward":
@@ -136,12 +154,12 @@ class FakeSearch(search_v1.SearchServiceServicer):
             for one in self._candidates()
         ]
         ranked.sort(key=lambda one: -one.pooled.mean)
-        return search_v1.RankCandidatesResponse(candidates=ranked[: request.count or 10])
+        return ranked
 
     def _candidates(self) -> list[types_v1.Candidate]:
         by_stage: dict[str, tuple[list[str], list[str]]] = {}
         for one in self._components:
-            if one.component_id in self._retired:
+            if one.component_id in self.retired:
                 continue
             instructions, demo_sets = by_stage.setdefault(one.stage_id, ([], []))
             (instructions if one.HasField("instruction") else demo_sets).append(one.component_id)
@@ -157,15 +175,27 @@ class FakeSearch(search_v1.SearchServiceServicer):
 
 
 class FakeProposer(proposer_v1.ProposerServiceServicer):
-    """Writes `Better 1.`, `Better 2.` and so on, without a call of any model."""
+    """Writes `Better 1.`, `Better 2.` and so on, without a call of any model.
+
+    Attributes:
+        text: What it writes for a request, by position from 1.
+        requests: What it was asked.
+    """
+
+    def __init__(self) -> None:
+        self.text: Callable[[proposer_v1.ProposeInstructionsRequest, int], str] = (
+            lambda request, index: f"Better {index}."
+        )
+        self.requests: list[proposer_v1.ProposeInstructionsRequest] = []
 
     async def ProposeInstructions(
         self, request: proposer_v1.ProposeInstructionsRequest, context: Context
     ) -> AsyncIterator[proposer_v1.ProposeInstructionsResponse]:
         """Streams the baseline, then the new ones."""
         stage = request.stage
+        self.requests.append(request)
         for index in range(request.count + 1):
-            text = f"Better {index}." if index else stage.baseline_instruction
+            text = self.text(request, index) if index else stage.baseline_instruction
             yield proposer_v1.ProposeInstructionsResponse(
                 instruction=proposer_v1.ProposedInstruction(
                     index=index, stage_id=stage.stage_id, text=text, model="fake"

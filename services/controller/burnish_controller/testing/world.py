@@ -38,6 +38,7 @@ class World:
 
     Attributes:
         search: The search service.
+        proposer: The proposer.
         verifier: The verifier.
         program: The task app, and the interceptor that its calls go through.
         jobs: Stub of the job service.
@@ -51,6 +52,7 @@ class World:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self.search = FakeSearch()  # type: ignore[abstract] # as much as is called
+        self.proposer = FakeProposer()
         self.verifier = FakeVerifier()  # type: ignore[abstract] # as much as is called
         self.program = FakeProgram(TokenSealer(_KEY))
         self._peers: aio.Server | None = None
@@ -65,7 +67,7 @@ class World:
     async def __aenter__(self) -> Self:
         peers = aio.server()
         search_v1.add_SearchServiceServicer_to_server(self.search, peers)
-        proposer_v1.add_ProposerServiceServicer_to_server(FakeProposer(), peers)
+        proposer_v1.add_ProposerServiceServicer_to_server(self.proposer, peers)
         verifier_v1.add_VerifierServiceServicer_to_server(self.verifier, peers)
         self._peers_target = f"127.0.0.1:{peers.add_insecure_port('127.0.0.1:0')}"
         await peers.start()
