@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-import grpc
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,6 +14,7 @@ from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from burnish.errors import InvalidArgument
 from burnish.jobs import job_name
+from burnish.namespace import Namespace
 from burnish.resources import PolicyName
 
 _SUFFIX = "-live"
@@ -110,18 +110,8 @@ class PolicyPage:
     next_page_token: str
 
 
-class AsyncPolicies:
+class AsyncPolicies(Namespace):
     """The online policies of a controller."""
-
-    def __init__(self, channel: Callable[[], grpc.aio.Channel], *, timeout: float) -> None:
-        """Prepares the namespace.
-
-        Args:
-            channel: Returns the channel to call over.
-            timeout: Most seconds for one call.
-        """
-        self._channel = channel
-        self._timeout = timeout
 
     @property
     def _stub(self) -> PolicyServiceStub:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-
-import grpc
 
 from burnish import rpc
 from burnish.api.trace.v1 import trace_service_pb2 as trace_v1
 from burnish.api.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+from burnish.namespace import Namespace
 
 
-class AsyncTraces:
+class AsyncTraces(Namespace):
     """The traces that a controller keeps, of offline rollouts and of online traffic."""
-
-    def __init__(self, channel: Callable[[], grpc.aio.Channel], *, timeout: float) -> None:
-        """Prepares the namespace.
-
-        Args:
-            channel: Returns the channel to call over.
-            timeout: Most seconds for one call.
-        """
-        self._channel = channel
-        self._timeout = timeout
 
     async def session(
         self, rollout_id: str, *, compact: bool = False, provider_view: bool = False

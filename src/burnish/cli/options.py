@@ -48,3 +48,5 @@ BootstrapFromOption = Annotated[
 GateOption = Annotated[
     bool, typer.Option("--gate", help="Exit 3 unless the prompt is surely better.")
 ]
+LimitOption = Annotated[int, typer.Option(min=1, max=500, help="Most entries to show.")]
+PageTokenOption = Annotated[str, typer.Option(help="From the page before.")]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tomllib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from burnish.cli.options import BackendOption, TokenOption
+from burnish.cli.connected import show_page, with_client
+from burnish.cli.options import BackendOption, LimitOption, PageTokenOption, TokenOption
 from burnish.cli.output import JsonOption, Output, QuietOption, handled
 from burnish.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from burnish.client import AsyncClient
     from burnish.policies import PolicySnapshot
-
-T = TypeVar("T")
 
 app = typer.Typer(help="Prompts served to online traffic.", no_args_is_help=True)
 
@@ -73,14 +71,14 @@ def publish(
         output.say(f"give your OpenAI client base_url={found.base_url} and the suite's token as")
         output.say("its API key; name each rollout in the header x-burnish-rollout")
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command(name="list")
 @handled
 def list_policies(
-    limit: Annotated[int, typer.Option(min=1, max=500, help="Most policies to show.")] = 50,
-    page_token: Annotated[str, typer.Option(help="From the page before.")] = "",
+    limit: LimitOption = 50,
+    page_token: PageTokenOption = "",
     backend: BackendOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,
@@ -91,11 +89,11 @@ def list_policies(
 
     async def work(client: AsyncClient) -> None:
         page = await client.policies.list(page_size=limit, page_token=page_token)
-        output.table(
-            {
-                "policies": [one.plain for one in page.policies],
-                "next_page_token": page.next_page_token,
-            },
+        policies = [one.plain for one in page.policies]
+        show_page(
+            output,
+            {"policies": policies, "next_page_token": page.next_page_token},
+            command="burnish policy list",
             columns=["POLICY", "VERSION", "ARMS", "JOB", "SERVED BY"],
             rows=[
                 [
@@ -108,10 +106,8 @@ def list_policies(
                 for one in page.policies
             ],
         )
-        if page.next_page_token:
-            output.say(f"more: burnish policy list --page-token {page.next_page_token}")
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command()
@@ -129,7 +125,7 @@ def get(
         found = await client.policies.get(policy)
         output.data(found.plain, text="\n".join(_described(found)))
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command()
@@ -150,7 +146,7 @@ def set_weights(
         found = await client.policies.set_weights(policy, wanted, expected_version=expected_version)
         output.data(found.plain, text="\n".join(_described(found)))
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command()
@@ -168,7 +164,7 @@ def delete(
         await client.policies.delete(policy)
         output.data({"deleted": policy}, text=f"{policy} deleted")
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 def _require_one(job: str, file: Path | None, name: str) -> None:
@@ -228,15 +224,3 @@ def _served_by(policy: PolicySnapshot) -> str:
     refused = sum(one.rejection is not None for one in policy.replicas)
     connected = sum(one.connected for one in policy.replicas)
     return f"{served} of {connected}" + (f", {refused} refused" if refused else "")
-
-
-def _with_client(
-    backend: str | None, token: str | None, work: Callable[[AsyncClient], Awaitable[T]]
-) -> T:
-    from burnish.client import AsyncClient
-
-    async def run() -> T:
-        async with AsyncClient(backend, token=token) as client:
-            return await work(client)
-
-    return asyncio.run(run())

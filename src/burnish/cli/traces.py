@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from burnish.cli.connected import with_client
 from burnish.cli.options import BackendOption, TokenOption
 from burnish.cli.output import JsonOption, Output, handled
+
+if TYPE_CHECKING:
+    from burnish.client import AsyncClient
 
 app = typer.Typer()
 _SHOWN_CHARACTERS = 200
@@ -30,15 +33,11 @@ def traces(
     as_json: JsonOption = False,
 ) -> None:
     """Show the calls of a rollout in trace format 3."""
-    from burnish.client import AsyncClient
 
-    async def work() -> dict[str, Any]:
-        async with AsyncClient(backend, token=token) as client:
-            return await client.traces.session(
-                rollout, compact=compact, provider_view=provider_view
-            )
+    async def work(client: AsyncClient) -> dict[str, Any]:
+        return await client.traces.session(rollout, compact=compact, provider_view=provider_view)
 
-    document = asyncio.run(work())
+    document = with_client(backend, token, work)
     lines = None if compact else "\n".join(_lines(document))
     Output(json=as_json).data(document, text=lines)
 
