@@ -16,6 +16,7 @@ from burnish.results import Usage, usage
 from burnish.rollouts import reward_parts
 
 SCORE_SECONDS = 900.0
+_BATCH = 64
 _COLLECTION = "verifierGraphs/"
 
 
@@ -123,7 +124,7 @@ class ScoreOptions:
         session_traces: Trace of each rollout as JSON, by id, for nodes that read more than the
             output; those of a job's rollouts need not be given.
         judge_options: What judges are told beyond the graph.
-        max_cost_usd: Most US dollars that judges may cost; None allows only models that are free.
+        max_cost_usd: Most US dollars that judges may cost together; None allows only free models.
         repeat: Which repeat of the same judgement, from 0: each is judged and paid for once.
     """
 
@@ -210,7 +211,7 @@ class AsyncGraphs:
         *,
         options: ScoreOptions | None = None,
     ) -> tuple[GraphScore, ...]:
-        """Scores rollouts with a registered graph, at most 256 at once.
+        """Scores rollouts with a registered graph, however many.
 
         Args:
             graph: Name or id; its latest version unless it tells one.
@@ -224,19 +225,18 @@ class AsyncGraphs:
             NotFound: There is no such graph.
         """
         chosen = options or ScoreOptions()
-        request = verifier_service_pb2.ScoreRolloutsRequest(
-            verifier_graph=graph_name(graph),
-            rollouts=rollouts,
-            weights=chosen.weights,
-            session_traces=chosen.session_traces,
-            judge_options=chosen.judge_options,
-            include_node_results=True,
-            repeat=chosen.repeat,
-            max_cost_usd=chosen.max_cost_usd,
-        )
-        async with rpc.translated():
-            response = await self._stub.ScoreRollouts(request, timeout=SCORE_SECONDS)
-        return tuple(graph_score(one) for one in response.scored_rollouts)
+        left = chosen.max_cost_usd
+        found: list[GraphScore] = []
+        for start in range(0, len(rollouts), _BATCH):
+            request = _request(graph, rollouts[start : start + _BATCH], chosen)
+            if left is not None:
+                request.max_cost_usd = left
+            async with rpc.translated():
+                response = await self._stub.ScoreRollouts(request, timeout=SCORE_SECONDS)
+            found += [graph_score(one) for one in response.scored_rollouts]
+            if left is not None:
+                left = max(0.0, left - response.usage.cost_usd)
+        return tuple(found)
 
     async def _create(
         self, graph: verifier_service_pb2.VerifierGraph, *, validate_only: bool
@@ -247,6 +247,22 @@ class AsyncGraphs:
         async with rpc.translated():
             response = await self._stub.CreateVerifierGraph(request, timeout=self._timeout)
         return snapshot(response.verifier_graph)
+
+
+def _request(
+    graph: str, rollouts: Sequence[rollout_pb2.RolloutResult], options: ScoreOptions
+) -> verifier_service_pb2.ScoreRolloutsRequest:
+    ids = {one.rollout_id for one in rollouts}
+    traces = options.session_traces
+    return verifier_service_pb2.ScoreRolloutsRequest(
+        verifier_graph=graph_name(graph),
+        rollouts=rollouts,
+        weights=options.weights,
+        session_traces={name: trace for name, trace in traces.items() if name in ids},
+        judge_options=options.judge_options,
+        include_node_results=True,
+        repeat=options.repeat,
+    )
 
 
 def graph_name(text: str) -> str:

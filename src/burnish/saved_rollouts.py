@@ -19,6 +19,9 @@ from burnish.api.types.v1 import rollout_pb2
 from burnish.errors import InvalidArgument
 from burnish.plain import from_plain
 
+_EMPTY_TRACE: Final = json.dumps(
+    {"schema_version": trace_v3.SCHEMA_VERSION, "event_history": [], "metadata": {}}
+).encode()
 _MAX_BYTES: Final = 256 * 1024 * 1024
 _TRACES: Final = ("session_trace", "trace")
 _IDS: Final = ("rollout_id", "id", "session_id", "trace_correlation_id")
@@ -43,6 +46,7 @@ class SavedRollout:
         environment_reward: The app's own reward, in [0, 1]; None when there is none.
         session_trace: Its calls as JSON (UTF-8) of trace format 3; empty when they are not told.
         label: The reward that it deserves, by somebody's judgement; None when it has none.
+        of_job: Whether it ran in a job, so that the suite of that job has its trace.
     """
 
     rollout_id: str
@@ -51,6 +55,7 @@ class SavedRollout:
     environment_reward: float | None = None
     session_trace: bytes = field(default=b"", repr=False)
     label: float | None = None
+    of_job: bool = False
 
     @property
     def message(self) -> rollout_pb2.RolloutResult:
@@ -66,6 +71,18 @@ class SavedRollout:
     def length(self) -> int:
         """Characters of what a judge is shown."""
         return len((self.output + self.session_trace).decode("utf-8", errors="replace"))
+
+
+def session_traces(rollouts: Sequence[SavedRollout]) -> dict[str, bytes]:
+    """Returns the trace of each rollout by id: an empty one where no calls were saved.
+
+    Traces of a job's rollouts that were not saved are left to the suite.
+    """
+    return {
+        one.rollout_id: one.session_trace or _EMPTY_TRACE
+        for one in rollouts
+        if one.session_trace or not one.of_job
+    }
 
 
 def load_rollouts(path: Path) -> list[SavedRollout]:
@@ -163,6 +180,7 @@ def _rollout(value: Mapping[str, Any], place: int, problems: list[str]) -> Saved
     own = value.get("environment_reward", reward if isinstance(reward, int | float) else None)
     found = SavedRollout(
         rollout_id=name,
+        of_job=as_text,
         output=_json(value.get("output"), as_text=as_text),
         reference=_json(
             next((value[key] for key in _WANTED if value.get(key) is not None), None),
@@ -191,7 +209,7 @@ def _completed(rollout: SavedRollout, trace: Mapping[str, Any]) -> SavedRollout:
 
 
 def last_answer(trace: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Returns what the last call of a trace answered: JSON, text or tool calls; None for nothing."""
+    """Returns the last answer of a trace: JSON, text or tool calls; None when there is none."""
     events = trace.get("event_history")
     for event in reversed(events if isinstance(events, list) else []):
         if not isinstance(event, Mapping):

@@ -20,6 +20,7 @@ from burnish.cli import (
     traces,
     train,
     up,
+    verify,
 )
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(task.app, name="task")
 app.add_typer(configs.app, name="config")
 app.add_typer(local.app, name="local")
+app.add_typer(verify.app, name="verify")
 
 
 @app.callback()

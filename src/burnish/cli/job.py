@@ -25,6 +25,7 @@ from burnish.cli.train import parse_overrides
 if TYPE_CHECKING:
     from burnish.client import AsyncClient
     from burnish.results import JobSnapshot
+    from burnish.rollouts import RolloutScore
 
 T = TypeVar("T")
 
@@ -209,6 +210,50 @@ def results(
     code = _with_client(backend, token, work)
     if code != OK:
         raise typer.Exit(code)
+
+
+@app.command()
+@handled
+def rollouts(
+    job: JobArgument,
+    phase: Annotated[
+        str, typer.Option(help="Only of this phase: baseline, bootstrap, search or test.")
+    ] = "",
+    candidate: Annotated[str, typer.Option(help="Only of this candidate.")] = "",
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a job's finished rollouts with the parts of each reward."""
+    output = Output(json=as_json)
+
+    async def work(client: AsyncClient) -> None:
+        of_job = client.rollouts.of_job(job, phase=phase, candidate_id=candidate)
+        found = [one async for one in of_job]
+        output.table(
+            {"rollouts": [one.plain for one in found]},
+            columns=["ROLLOUT", "PHASE", "CANDIDATE", "SEED", "REWARD", "PARTS", "BY"],
+            rows=[_rollout_row(one) for one in found],
+        )
+
+    _with_client(backend, token, work)
+
+
+def _rollout_row(one: RolloutScore) -> list[str]:
+    parts = [
+        f"{name} {value:.3f}" + (f" x{one.weights[name]:g}" if name in one.weights else "")
+        for name, value in one.parts.items()
+    ]
+    by = one.verifier_graph.removeprefix("verifierGraphs/").replace("/versions/", "@")
+    return [
+        one.rollout_id[:12],
+        one.phase,
+        one.candidate_id[:13] or "-",
+        str(one.seed),
+        f"not scored: {one.failure[0]}" if one.failure else f"{one.reward or 0.0:.4f}",
+        ", ".join(parts) or "-",
+        (by or "the app") + (" (simulated)" if one.simulated else ""),
+    ]
 
 
 def _with_client(

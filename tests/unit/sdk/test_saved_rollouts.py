@@ -12,7 +12,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.trace import v1 as trace_v1
 from burnish.api.types import v1 as types_v1
 from burnish.plain import to_plain
-from burnish.saved_rollouts import RolloutFileInvalid, load_rollouts, read_rollouts
+from burnish.saved_rollouts import RolloutFileInvalid, load_rollouts, read_rollouts, session_traces
 
 
 def call(rollout: str = "r1", number: int = 0, text: str = "Paris") -> trace_v1.Trace:
@@ -68,6 +68,15 @@ def test_rollouts_that_a_job_lists_are_read_back(tmp_path):
     )
 
 
+def test_what_has_no_saved_calls_has_an_empty_trace_unless_a_suite_knows_it(tmp_path):
+    trace = trace_v3.session("a", [call("a")])
+    record = to_plain(job_v1.RolloutRecord(rollout_id="c", output=b"1", cell=types_v1.Cell()))
+    found = saved(tmp_path, [trace, {"id": "b", "output": 1}, record])
+    traces = session_traces(found)
+    assert traces.keys() == {"a", "b"}
+    assert json.loads(traces["b"])["event_history"] == []
+
+
 def test_a_table_by_hand_needs_an_output_and_no_more(tmp_path):
     (found,) = saved(tmp_path, {"output": "12", "expected": 12, "label": 1, "reward": 0.25})
     assert (found.rollout_id, found.output, found.reference) == ("1", b'"12"', b"12")
@@ -116,7 +125,6 @@ def test_no_value_breaks_the_reader(values):
     problems: list[str] = []
     found = read_rollouts(values, problems)
     assert all(one.rollout_id for one in found)
-    for one in found:
-        for text in (one.output, one.reference, one.session_trace):
-            if text and not problems:
-                assert one.message.rollout_id
+    assert len({one.rollout_id for one in found}) == len(found)
+    for trace in (one.session_trace for one in found if one.session_trace):
+        assert isinstance(json.loads(trace), dict)
