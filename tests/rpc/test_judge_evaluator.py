@@ -195,7 +195,6 @@ async def test_a_budget_that_refuses_a_judge_is_told_and_not_tried_again():
 JUDGE = RubricJudge(rubric=RUBRIC, model=LOCAL)
 INCOMPLETE: list[tuple[RubricJudge, JudgeOptions, str]] = [
     (replace(JUDGE, model=None), JudgeOptions(), "JUDGE_MODEL_MISSING"),
-    (replace(JUDGE, rubric=None), JudgeOptions(), "JUDGE_RUBRIC_MISSING"),
     (replace(JUDGE, rubric=Rubric(aggregation="inherit")), JudgeOptions(), "RUBRIC_INVALID"),
     (replace(JUDGE, mode="few_shot"), JudgeOptions(), "JUDGE_EXAMPLES_MISSING"),
     (replace(JUDGE, mode="contrastive"), JudgeOptions(), "JUDGE_EXAMPLES_MISSING"),
@@ -257,6 +256,17 @@ async def test_a_graphs_rubric_goes_before_the_requests_or_is_laid_over_it(own, 
     finally:
         await server.stop()
     assert [each.criterion_id for each in found.criteria] == ids
+
+
+async def test_without_any_rubric_one_for_any_task_holds_and_that_is_told():
+    server = await start_local_server()
+    try:
+        async with evaluator(local_model_url=server.base_url) as judges:
+            found = scored(await judges.evaluate(task(replace(JUDGE, rubric=None))))
+    finally:
+        await server.stop()
+    assert [each.criterion_id for each in found.criteria] == ["done", "grounded", "form"]
+    assert found.reason.endswith("judged by the rubric for any task, as none was given")
 
 
 async def test_every_mode_runs_on_the_local_judge_over_a_socket():

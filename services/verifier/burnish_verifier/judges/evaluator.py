@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
 
 from burnish.errors import BurnishError, FailedPrecondition, InvalidArgument
+from burnish.rubric_files import parse_value
+from burnish.rubric_forms import read_rubric
 from burnish.rubrics import Rubric, blend, rubric_problems
 from burnish_runtime.llm.accounts import CallDesk
 from burnish_runtime.llm.base import ProviderError
@@ -27,6 +31,7 @@ from burnish_verifier.nodes.base import (
 from burnish_verifier.steps import ModelRef, RubricJudge
 
 SIMULATED_PROVIDER = "local"
+_NO_RUBRIC = "judged by the rubric for any task, as none was given"
 
 
 class JudgeIncomplete(FailedPrecondition):
@@ -86,9 +91,12 @@ class JudgeEvaluator:
                 metadata=error.metadata,
                 spent=seen.spent,
             )
+        told = judgement.reason
+        if step.rubric is None and task.options.rubric is None:
+            told = "\n".join(line for line in (told, _NO_RUBRIC) if line)
         return NodeResult(
             score=judgement.score,
-            reason=judgement.reason,
+            reason=told,
             criteria=judgement.criteria,
             event_reviews=judgement.event_reviews,
             evidence=judgement.evidence,
@@ -134,11 +142,19 @@ class JudgeEvaluator:
         )
 
 
+@cache
+def any_task() -> Rubric:
+    """Returns the rubric for any task."""
+    file = resources.files("burnish_verifier").joinpath("judges", "rubrics", "any_task.toml")
+    return read_rubric(parse_value(file.read_bytes(), form="toml"))
+
+
 def ruling(step: RubricJudge, options: JudgeOptions) -> Rubric:
     """Returns the rubric that holds: the graph's, the request's, or the one over the other.
 
+    Where neither gives one, it is a rubric for any task.
+
     Raises:
-        JudgeIncomplete: There is none.
         InvalidArgument: It has faults.
     """
     own, given = step.rubric, options.rubric
@@ -149,11 +165,7 @@ def ruling(step: RubricJudge, options: JudgeOptions) -> Rubric:
     else:
         rubric = own
     if rubric is None:
-        raise JudgeIncomplete(
-            "the judge has no rubric; put one into the graph, or let the task app or the request "
-            "give one",
-            reason="JUDGE_RUBRIC_MISSING",
-        )
+        return any_task()
     problems = rubric_problems(rubric)
     if problems:
         raise InvalidArgument("rubric: " + "; ".join(problems), reason="RUBRIC_INVALID")
