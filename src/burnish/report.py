@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from burnish.results import CandidateOutcome, Estimate, JobOutcome, JobSnapshot, Usage
+from burnish.results import CandidateOutcome, Estimate, JobOutcome, JobSnapshot
+from burnish.usages import Usage
 
 _SHOWN_CANDIDATES = 10
 

@@ -12,6 +12,7 @@ from burnish.api.types.v1 import candidate_pb2, rollout_pb2
 from burnish.plain import Plain, enum_name, to_plain
 from burnish.prompts import Prompt, PromptDemo, StagePrompt
 from burnish.resources import JobName
+from burnish.usages import Usage, usage
 
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -36,31 +37,6 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} [{self.lower:.4f}, {self.upper:.4f}] n={self.row_count}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens and money.
-
-    Attributes:
-        input_tokens: Tokens read.
-        output_tokens: Tokens written.
-        call_count: Calls made.
-        cost_usd: US dollars, possibly paid calls at their worst case; None when a price is unknown.
-        possibly_paid_call_count: Tries that may have been paid without an answer that reached us.
-        estimated: Whether some tokens are a guess, because a provider did not count them.
-        cached_input_tokens: Of those read, from a provider's cache; None when nobody said.
-        reasoning_tokens: Of those written, what models wrote for themselves; None when nobody said.
-    """
-
-    input_tokens: int
-    output_tokens: int
-    call_count: int
-    cost_usd: float | None
-    possibly_paid_call_count: int = 0
-    estimated: bool = False
-    cached_input_tokens: int | None = None
-    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,22 +234,6 @@ def weights(message: rollout_pb2.RewardWeights) -> dict[str, float]:
         "outcome": message.outcome,
     }
     return {name: weight for name, weight in given.items() if weight > 0}
-
-
-def usage(message: rollout_pb2.Usage) -> Usage:
-    """Returns tokens and money as a typed value."""
-    return Usage(
-        input_tokens=message.input_tokens,
-        output_tokens=message.output_tokens,
-        call_count=message.call_count,
-        cost_usd=message.cost_usd if message.HasField("cost_usd") else None,
-        possibly_paid_call_count=message.possibly_paid_call_count,
-        estimated=message.estimated,
-        cached_input_tokens=(
-            message.cached_input_tokens if message.HasField("cached_input_tokens") else None
-        ),
-        reasoning_tokens=message.reasoning_tokens if message.HasField("reasoning_tokens") else None,
-    )
 
 
 def _estimate(message: rollout_pb2.Estimate) -> Estimate:

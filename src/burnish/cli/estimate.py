@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from burnish.estimates import Estimate, Range
 
 app = typer.Typer()
+_ROLES = {"task": "policy", "proposer": "proposer", "judge": "judge"}
 
 
 @app.command()
@@ -48,7 +49,6 @@ def estimate(
         output.say(f"warning: {warning}")
     found = estimate_job(loaded.spec)
     output.data(asdict(found), text="\n".join(_lines(found)))
-    output.say("Tokens are assumptions: the high end takes every output limit for reached.")
     if max_usd is not None and (found.cost_usd is None or found.cost_usd.high > max_usd):
         raise typer.Exit(BUDGET_EXHAUSTED)
 
@@ -58,13 +58,18 @@ def _lines(found: Estimate) -> list[str]:
         f"{'rollouts':<10} {phase:<10} {_span(span)}" for phase, span in found.rollouts.items()
     ]
     for name, role in found.roles.items():
-        lines.append(
-            f"{name:<10} {role.model}: calls {_span(role.calls)}, "
-            f"tokens in {_span(role.input_tokens)}, out {_span(role.output_tokens)}, "
-            f"{_dollars(role.cost_usd)}"
-        )
+        if role.cost_usd is None or role.calls.high:
+            lines.append(
+                f"{_ROLES[name]:<10} {role.model}: calls {_span(role.calls)}, "
+                f"tokens in {_span(role.input_tokens)}, out {_span(role.output_tokens)}, "
+                f"{_dollars(role.cost_usd)}"
+            )
     capped = "" if found.capped_usd is None else f" (capped at ${found.capped_usd:.2f})"
-    return [*lines, f"{'total':<10} {_dollars(found.cost_usd)}{capped}"]
+    lines.append(
+        f"{'total':<10} calls {_span(found.calls)}, tokens {_span(found.tokens)}, "
+        f"{_dollars(found.cost_usd)}{capped}"
+    )
+    return [*lines, "Assumed:", *(f"- {one}" for one in found.assumptions)]
 
 
 def _span(span: Range) -> str:
