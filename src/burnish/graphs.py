@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import grpc
 
 from burnish import rpc
 from burnish.api.types.v1 import rollout_pb2
 from burnish.api.verifier.v1 import node_result_pb2, rubric_pb2, verifier_service_pb2
 from burnish.api.verifier.v1.verifier_service_pb2_grpc import VerifierServiceStub
+from burnish.namespace import Namespace
 from burnish.plain import Plain, to_plain
-from burnish.results import Usage, usage
 from burnish.rollouts import reward_parts
+from burnish.usages import Usage, usage
 
 SCORE_SECONDS = 900.0
 _BATCH = 64
@@ -135,18 +134,8 @@ class ScoreOptions:
     repeat: int = 0
 
 
-class AsyncGraphs:
+class AsyncGraphs(Namespace):
     """The verifier graphs of a suite."""
-
-    def __init__(self, channel: Callable[[], grpc.aio.Channel], *, timeout: float) -> None:
-        """Prepares the namespace.
-
-        Args:
-            channel: Returns the channel to call over.
-            timeout: Most seconds for one call.
-        """
-        self._channel = channel
-        self._timeout = timeout
 
     @property
     def _stub(self) -> VerifierServiceStub:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-
-import grpc
 
 from burnish import rpc
 from burnish.api.job.v1 import job_service_pb2, rollout_record_pb2
 from burnish.api.job.v1.job_service_pb2_grpc import JobServiceStub
 from burnish.api.types.v1 import rollout_pb2
 from burnish.jobs import job_name
+from burnish.namespace import Namespace
 from burnish.plain import Plain, enum_name, to_plain
 from burnish.results import weights
 
@@ -59,18 +58,8 @@ class RolloutScore:
     plain: Plain
 
 
-class AsyncRollouts:
+class AsyncRollouts(Namespace):
     """The finished rollouts of a controller's jobs."""
-
-    def __init__(self, channel: Callable[[], grpc.aio.Channel], *, timeout: float) -> None:
-        """Prepares the namespace.
-
-        Args:
-            channel: Returns the channel to call over.
-            timeout: Most seconds for one call.
-        """
-        self._channel = channel
-        self._timeout = timeout
 
     async def of_job(
         self, job: str, *, phase: str = "", candidate_id: str = ""

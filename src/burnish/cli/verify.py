@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from burnish.cli.connected import show_page, with_client
 from burnish.cli.options import BackendOption, StateDirOption, TokenOption
 from burnish.cli.output import FAILED, USAGE, JsonOption, Output, QuietOption, handled
 from burnish.errors import InvalidArgument
@@ -154,11 +155,13 @@ def list_graphs(
 
     async def work(client: AsyncClient) -> None:
         page = await client.graphs.list(graph=graph, page_size=limit, page_token=page_token)
-        output.table(
+        show_page(
+            output,
             {
                 "verifier_graphs": [one.plain for one in page.graphs],
                 "next_page_token": page.next_page_token,
             },
+            command="burnish verify list",
             columns=["GRAPH", "VERSION", "NODES", "FROM", "FOR"],
             rows=[
                 [
@@ -171,10 +174,8 @@ def list_graphs(
                 for one in page.graphs
             ],
         )
-        if page.next_page_token:
-            output.say(f"more: burnish verify list --page-token {page.next_page_token}")
 
-    _running(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command()
@@ -200,7 +201,7 @@ def register(
         output.data(found.plain, text=f"{found.graph_id}@{found.version}")
         output.say(f"jobs take it as graph = {found.graph_id!r}; running jobs keep theirs")
 
-    _running(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command()
@@ -316,18 +317,6 @@ def _anywhere(choice: BackendChoice, work: Callable[[AsyncClient], Awaitable[T]]
     async def run() -> T:
         async with open_backend(choice) as opened:
             return await opened.guard(_awaited(work(opened.client)))
-
-    return asyncio.run(run())
-
-
-def _running(
-    backend: str | None, token: str | None, work: Callable[[AsyncClient], Awaitable[T]]
-) -> T:
-    from burnish.client import AsyncClient
-
-    async def run() -> T:
-        async with AsyncClient(backend, token=token) as client:
-            return await work(client)
 
     return asyncio.run(run())
 
