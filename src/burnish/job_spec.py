@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -28,6 +29,8 @@ _WILDCARDS = {
     "REQUIRED": candidate_pb2.WILDCARD_KIND_REQUIRED,
     "OPTIONAL": candidate_pb2.WILDCARD_KIND_OPTIONAL,
 }
+# A metaprompt of this form takes the place of the shipped one; any other is added to it.
+_WHOLE_PROMPT = re.compile(r"version: \d+\r?\n")
 _INSTRUCTION_ROLES = frozenset({"system", "developer"})
 
 
@@ -97,6 +100,8 @@ def _stage(stage: ResolvedStage) -> job_spec_pb2.StageSpec:
             ),
         ),
         role=stage.description or "",
+        module_description=stage.module_description or "",
+        protected_texts=stage.protected,
         optimise_instruction=stage.optimize_instructions,
         optimise_demos=stage.optimize_demos,
     )
@@ -112,14 +117,36 @@ def _proposer(job: ResolvedJob) -> job_spec_pb2.ProposerSpec:
     spec = job_spec_pb2.ProposerSpec(
         effort=proposer_service_pb2.Effort.Value(f"EFFORT_{proposer.effort}"),
         output_tier=proposer_service_pb2.OutputTier.Value(f"OUTPUT_TIER_{proposer.output_tier}"),
-        guidance=proposer.metaprompt or "",
         specification=proposer.spec_text or "",
+        reference_texts=proposer.reference_texts,
+        proposer=proposer.plugin or "",
+        temperature=proposer.temperature,
+        max_instruction_tokens=proposer.max_instruction_tokens or 0,
     )
+    metaprompt = proposer.metaprompt or ""
+    if _WHOLE_PROMPT.match(metaprompt):
+        spec.meta_prompt = metaprompt
+    else:
+        spec.guidance = metaprompt
     if mipro is not None:
         spec.instruction_count = (
             min(mipro.instructions_per_batch, mipro.max_instructions) if wanted else 0
         )
         spec.retry_limit = mipro.duplicate_retry_limit
+        spec.max_instruction_count = mipro.max_instructions if wanted else 0
+        spec.later_rounds_only = 0 not in mipro.generate_at_iterations
+        update = mipro.meta_update
+        if update is not None:
+            spec.meta_update.CopyFrom(
+                job_spec_pb2.MetaUpdate(
+                    success_count=update.topk_success,
+                    failure_count=update.topk_failure,
+                    screen_row_count=update.validate_on_batch or 0,
+                    max_kept_count=update.keep_k or 0,
+                    duplicate_overlap=update.dedup_token_overlap,
+                    temperature_decay=update.regen_temperature_decay,
+                )
+            )
     meta = proposer.model
     if meta is None and all(
         stage.model is not None and stage.model.provider == "local" for stage in job.stages

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from burnish.models import model_table
+
 
 class _Choice(enum.StrEnum):
     """A choice that is read in any letter case."""
@@ -25,13 +27,27 @@ class InferenceMode(_Choice):
 
 
 class ProviderName(_Choice):
-    """Where a model is served."""
+    """Where a model is served; a plug-in's provider, or one of the operator's table, counts too."""
 
     OPENAI = "openai"
     GROQ = "groq"
     GOOGLE = "google"
+    ANTHROPIC = "anthropic"
     OPENAI_COMPATIBLE = "openai_compatible"
     LOCAL = "local"
+
+    @classmethod
+    def _missing_(cls, value: object) -> _Choice | None:
+        member = super()._missing_(value)
+        if member is not None or not isinstance(value, str):
+            return member
+        name = value.strip().lower()
+        if name not in model_table().providers:
+            return None
+        # Which providers there are is known when a process runs, not when it is written.
+        added = str.__new__(cls, name)
+        added._name_, added._value_ = name.upper(), name
+        return added
 
 
 class ProposerEffort(_Choice):

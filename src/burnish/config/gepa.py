@@ -169,6 +169,7 @@ class GEPAConfig(ConfigModel):
         spec_max_tokens: Its limit, truly kept.
         spec_include_examples: Whether its examples are shown.
         spec_priority_threshold: Leaves out rules below it.
+        spec_strict: Whether what only looks odd in it is a problem too.
         rollout: How much is run.
         evaluation: Which seeds are used for what.
         mutation: How children are made.
@@ -197,6 +198,7 @@ class GEPAConfig(ConfigModel):
     spec_max_tokens: PosInt = 5000
     spec_include_examples: bool = True
     spec_priority_threshold: NonNegInt | None = None
+    spec_strict: bool = False
 
     rollout: GEPARolloutConfig = Field(default_factory=GEPARolloutConfig)
     evaluation: GEPAEvaluationConfig = Field(default_factory=GEPAEvaluationConfig)

@@ -31,17 +31,6 @@ _MIPRO: Final = {
     "tpe.gamma": "the sampler splits trials by its own rule",
     "tpe.alpha": "the sampler smooths by its own rule",
     "tpe.prior_weight": "the sampler weighs its prior by its own rule",
-    **{
-        f"meta_update.{key}": "later rounds of proposals go as the first; every_iterations counts"
-        for key in (
-            "topk_success",
-            "topk_failure",
-            "validate_on_batch",
-            "keep_k",
-            "dedup_token_overlap",
-            "regen_temperature_decay",
-        )
-    },
 }
 _GEPA: Final = {
     "token.counting_model": "providers count tokens",

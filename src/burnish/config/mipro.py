@@ -91,11 +91,13 @@ class MIPROConfig(ConfigModel):
         proposer_mode: Family of meta-prompts.
         proposer: Overrides the tier's model.
         meta: Deprecated; read as `proposer`.
-        metaprompt: Text added to the meta-prompt.
+        metaprompt: Text added to the meta-prompt; one that opens with `version: N` takes its place.
         spec_path: JSON system spec, relative to the file.
         spec_max_tokens: Its limit, truly kept.
         spec_include_examples: Whether its examples are shown.
         spec_priority_threshold: Leaves out rules below it.
+        spec_strict: Whether what only looks odd in it is a problem too.
+        reference_files: Texts that the proposer may read, relative to the file.
         max_token_limit: Most tokens, as long as `enforce_token_limit` is set.
         max_total_tokens: Most tokens.
         max_spend_usd: Most US dollars.
@@ -179,6 +181,8 @@ class MIPROConfig(ConfigModel):
     spec_max_tokens: PosInt = 5000
     spec_include_examples: bool = True
     spec_priority_threshold: NonNegInt | None = None
+    spec_strict: bool = False
+    reference_files: list[str] = Field(default_factory=list)
 
     max_token_limit: PosInt | None = None
     max_total_tokens: PosInt | None = None

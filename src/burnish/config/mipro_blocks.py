@@ -55,6 +55,7 @@ class ProposerTable(ConfigModel):
         max_tokens: Overrides the output tier's cap.
         generate_at_iterations: Iterations that ask for proposals.
         instructions_per_batch: Proposals per round.
+        plugin: Who writes: an installed plug-in, or a proposer that the operator named.
     """
 
     mode: str | None = None
@@ -67,6 +68,7 @@ class ProposerTable(ConfigModel):
     max_tokens: PosInt | None = None
     generate_at_iterations: list[NonNegInt] | None = None
     instructions_per_batch: PosInt | None = None
+    plugin: Annotated[str, Field(min_length=1)] | None = None
 
 
 class TPEConfig(ConfigModel):
@@ -125,11 +127,12 @@ class MetaUpdateConfig(ConfigModel):
     Attributes:
         enabled: Whether that happens at all.
         every_iterations: Iterations between two rounds.
-        topk_success: Successes shown to the proposer.
-        topk_failure: Failures shown to the proposer.
-        validate_on_batch: Seeds of a proposal's quick screen.
-        keep_k: Most instructions kept.
-        dedup_token_overlap: Token overlap in [0, 1] that makes a duplicate.
+        topk_success: Successes of the best candidates shown to the proposer.
+        topk_failure: Failures of the best candidates shown to the proposer.
+        validate_on_batch: Online seeds of a proposal's quick screen; absent: no screen.
+        keep_k: Most instructions that the search goes on with, the baseline included.
+        dedup_token_overlap: Share of common words in (0, 1] that makes a duplicate, in every round;
+            absent: 0.97, with fewer than eight words apart.
         regen_temperature_decay: Factor on the temperature per round.
     """
 
@@ -139,8 +142,8 @@ class MetaUpdateConfig(ConfigModel):
     topk_failure: NonNegInt = 3
     validate_on_batch: PosInt | None = None
     keep_k: PosInt | None = None
-    dedup_token_overlap: Fraction = 0.8
-    regen_temperature_decay: PosFloat = 0.95
+    dedup_token_overlap: Annotated[Number, Field(gt=0, le=1)] | None = None
+    regen_temperature_decay: Annotated[Number, Field(gt=0, le=2)] = 0.95
 
 
 def _edge(value: object) -> object:
@@ -168,6 +171,7 @@ class MIPROStageConfig(ConfigModel):
         optimize_demos: Absent: as the job says.
         policy: The stage's model; absent: the job's.
         description: What the stage does, in prose.
+        protected: Parts of the instruction that no proposal may change, each word for word.
     """
 
     stage_id: str | None = Field(
@@ -185,6 +189,7 @@ class MIPROStageConfig(ConfigModel):
     optimize_demos: bool | None = None
     policy: PromptLearningPolicyConfig | None = None
     description: str | None = None
+    protected: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
 
 
 class MIPROModuleConfig(ConfigModel):

@@ -34,6 +34,7 @@ PROPOSER: Final = _names(
     " provider=proposer.provider model=proposer.model base_url=proposer.upstream_base_url"
     " temperature=proposer.temperature max_output_tokens=proposer.max_tokens"
     " metaprompt spec_path spec_max_tokens spec_include_examples spec_priority_threshold"
+    " spec_strict reference_files plugin=proposer.plugin"
     " instructions_per_batch generate_at_iterations duplicate_retry_limit"
 )
 POOLS: Final = _names(
@@ -57,7 +58,7 @@ BUDGET: Final = _names(
 STAGE: Final = _names(
     "id=stage_id module=module_id instruction=baseline_instruction messages=baseline_messages"
     " wildcards max_instruction_slots max_demo_slots optimize_instructions optimize_demos"
-    " description"
+    " description protected"
 )
 VERIFIER: Final = _names(
     "reward_source graph=synth_verifier_id rubric provider=backend_provider model=backend_model"
@@ -148,7 +149,10 @@ def translate(root: Raw, env: Mapping[str, str], findings: Findings) -> Raw:
 
 
 def _gepa_proposer() -> Names:
-    left_out = {"instructions_per_batch", "generate_at_iterations", "duplicate_retry_limit", "mode"}
+    left_out = {
+        *("instructions_per_batch", "generate_at_iterations", "duplicate_retry_limit", "mode"),
+        *("reference_files", "plugin"),
+    }
     names = {own: name for own, name in PROPOSER.items() if own not in left_out}
     return MappingProxyType(names | {"mode": "proposer_type"})
 

@@ -197,6 +197,10 @@ def _size_easy(table: Table) -> None:
         table.findings.names.record(
             "mipro.instructions_per_batch", "mipro.num_instructions_per_module"
         )
+    given = table.get("mipro.grounding.n")
+    if given is not None and table.get("mipro.instructions_per_batch") is None:
+        table.put("mipro.instructions_per_batch", given)
+        table.findings.names.record("mipro.instructions_per_batch", "mipro.grounding.n")
     easy_form = any(table.get(f"mipro.{key}") is not None for key in EASY_KEYS)
     shaped = ("batch_size", "num_evaluations_per_iteration", "auto", "online_pool")
     if not easy_form or any(table.get(f"mipro.{key}") is not None for key in shaped):

@@ -32,7 +32,8 @@ class TerminationConfig(ConfigModel):
         max_trials: Most trials.
         max_trials_without_improvement: Trials without gain before the end.
         target_score: Mean reward in [0, 1] that ends the search.
-        max_category_costs_usd: Most US dollars per category, `rollout` or `proposal`.
+        max_category_costs_usd: Most US dollars per category, `rollout`, `proposal` or
+            `verification`.
         pessimism_enabled: Whether a hopeless search is given up.
         max_error_rate: Share of failed rollouts in [0, 1] that ends the job.
         max_consecutive_errors: Failed rollouts in a row that end the job.

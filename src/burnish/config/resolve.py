@@ -9,21 +9,20 @@ from burnish.config.mipro import MIPROConfig
 from burnish.config.pools import derive_pools, fit_to_pools
 from burnish.config.problems import ConfigError, Findings, PathNames
 from burnish.config.prompt_learning import PromptLearningConfig
+from burnish.config.resolve_proposer import resolve_proposer
 from burnish.config.resolve_search import resolve_gepa, resolve_mipro
 from burnish.config.resolve_stages import resolve_edges, resolve_stages
-from burnish.config.resolve_verifier import resolve_spec, resolve_verifier
+from burnish.config.resolve_verifier import resolve_verifier
 from burnish.config.resolved import (
     ResolvedBudget,
     ResolvedJob,
     ResolvedModel,
     ResolvedOnline,
     ResolvedPools,
-    ResolvedProposer,
     ResolvedStage,
 )
-from burnish.config.spec import SpecView
 
-_ROLE_OF_CATEGORY = {"rollout": "task", "proposal": "proposer"}
+_ROLE_OF_CATEGORY = {"rollout": "task", "proposal": "proposer", "verification": "judge"}
 
 
 def resolve_job(
@@ -68,7 +67,7 @@ def resolve_job(
         mipro=resolve_mipro(mipro, stages) if mipro is not None else None,
         gepa=resolve_gepa(gepa) if gepa is not None else None,
         online=_online(mipro),
-        proposer=_proposer(config, section, findings),
+        proposer=resolve_proposer(section, config.base_dir, findings),
         verifier=resolve_verifier(config, findings),
         budget=_budget(config, mipro, gepa),
         max_concurrent=gepa.rollout.max_concurrent if gepa else _concurrency(mipro),
@@ -136,35 +135,6 @@ def _online(mipro: MIPROConfig | None) -> ResolvedOnline | None:
         max_candidates=mipro.online_proposer_max_candidates,
         system_id=mipro.system_id,
         system_name=mipro.system_name,
-    )
-
-
-def _proposer(
-    config: PromptLearningConfig, section: MIPROConfig | GEPAConfig, findings: Findings
-) -> ResolvedProposer:
-    own = section.proposer
-    model = None
-    if own is not None and own.model is not None and own.provider is not None:
-        model = ResolvedModel(
-            provider=own.provider.value,
-            model=own.model,
-            temperature=own.temperature,
-            max_output_tokens=own.max_tokens,
-            base_url=own.upstream_base_url,
-        )
-    kind = section.proposer_type if isinstance(section, GEPAConfig) else section.proposer_mode
-    view = SpecView(
-        max_tokens=section.spec_max_tokens,
-        include_examples=section.spec_include_examples,
-        priority_threshold=section.spec_priority_threshold,
-    )
-    return ResolvedProposer(
-        effort=section.proposer_effort.value,
-        output_tier=section.proposer_output_tokens.value,
-        mode=kind.value,
-        model=model,
-        metaprompt=section.metaprompt,
-        spec_text=resolve_spec(section.spec_path, view, config.base_dir, findings),
     )
 
 

@@ -9,7 +9,13 @@ from typing import Final
 from burnish.config.gepa import GEPAConfig
 from burnish.config.mipro import MIPROConfig
 from burnish.config.resolved import ResolvedStage
-from burnish.config.resolved_search import ResolvedGepa, ResolvedMipro, ResolvedPreset, ResolvedTpe
+from burnish.config.resolved_search import (
+    ResolvedGepa,
+    ResolvedMetaUpdate,
+    ResolvedMipro,
+    ResolvedPreset,
+    ResolvedTpe,
+)
 
 DEFAULT_TOP_K: Final = 2
 DEFAULT_SETS_PER_SIZE: Final = 4
@@ -87,7 +93,22 @@ def resolve_mipro(mipro: MIPROConfig, stages: Sequence[ResolvedStage]) -> Resolv
             prior_weight=mipro.tpe.prior_weight,
         ),
         preset=preset,
-        meta_update=mipro.meta_update.model_dump(mode="json") if mipro.meta_update else {},
+        meta_update=_meta_update(mipro),
+    )
+
+
+def _meta_update(mipro: MIPROConfig) -> ResolvedMetaUpdate | None:
+    update = mipro.meta_update
+    if update is None or not update.enabled:
+        return None
+    return ResolvedMetaUpdate(
+        every_iterations=update.every_iterations,
+        topk_success=update.topk_success,
+        topk_failure=update.topk_failure,
+        validate_on_batch=update.validate_on_batch,
+        keep_k=update.keep_k,
+        dedup_token_overlap=update.dedup_token_overlap,
+        regen_temperature_decay=update.regen_temperature_decay,
     )
 
 

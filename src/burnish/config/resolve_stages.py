@@ -32,6 +32,7 @@ class _Site:
     stage_id: str
     module_id: str
     stage: MIPROStageConfig
+    module_description: str | None = None
 
 
 def resolve_model(policy: PromptLearningPolicyConfig | None) -> ResolvedModel | None:
@@ -148,7 +149,12 @@ def _module(
         )
         return [_Site(stage_id=name, module_id=name, stage=stage)]
     return [
-        _Site(stage_id=stage_id, module_id=name, stage=_inherit(stage, module))
+        _Site(
+            stage_id=stage_id,
+            module_id=name,
+            stage=_inherit(stage, module),
+            module_description=module.description,
+        )
         for stage_id, stage in zip(ids, module.stages, strict=True)
     ]
 
@@ -209,6 +215,8 @@ def _resolve(
         optimize_instructions=whole_instructions if own_instructions is None else own_instructions,
         optimize_demos=slots > 0 and (whole_demos if own_demos is None else own_demos),
         description=stage.description,
+        module_description=site.module_description,
+        protected=tuple(stage.protected),
     )
 
 

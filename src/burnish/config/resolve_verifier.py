@@ -133,7 +133,12 @@ class _Files:
 
 
 def resolve_spec(
-    path: str | None, view: SpecView, base_dir: Path | None, findings: Findings
+    path: str | None,
+    view: SpecView,
+    base_dir: Path | None,
+    findings: Findings,
+    *,
+    strict: bool = False,
 ) -> str | None:
     """Returns a system spec as it is shown; None, with the problems told, when there is none."""
     if path is None:
@@ -144,7 +149,7 @@ def resolve_spec(
         )
         return None
     try:
-        spec, warnings = load_spec(base_dir / path)
+        spec, warnings = load_spec(base_dir / path, strict=strict)
     except ConfigError as error:
         findings.problems.extend(error.problems)
         return None

@@ -53,6 +53,8 @@ class ResolvedStage:
         optimize_instructions: Whether instructions are proposed.
         optimize_demos: Whether demo sets are built.
         description: What the stage does, in prose.
+        module_description: What its module does, in prose.
+        protected: Parts of the instruction that no proposal may change.
     """
 
     stage_id: str
@@ -66,6 +68,8 @@ class ResolvedStage:
     optimize_instructions: bool = True
     optimize_demos: bool = True
     description: str | None = None
+    module_description: str | None = None
+    protected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +106,12 @@ class ResolvedProposer:
         output_tier: `RAPID`, `FAST` or `SLOW`.
         mode: Family of meta-prompts.
         model: Overrides the model of the effort tier.
-        metaprompt: Text added to the meta-prompt.
+        metaprompt: Text added to the meta-prompt; one that opens with `version: N` takes its place.
         spec_text: The system spec, rendered within its limit.
+        reference_texts: Texts that it may read beside the reference pool.
+        plugin: Who writes; None: the built-in proposer.
+        temperature: Sampling temperature where `model` has none; None leaves it to the tier.
+        max_instruction_tokens: Most tokens of an instruction; None leaves it to the tier.
     """
 
     effort: str = "LOW"
@@ -112,6 +120,10 @@ class ResolvedProposer:
     model: ResolvedModel | None = None
     metaprompt: str | None = None
     spec_text: str | None = None
+    reference_texts: tuple[str, ...] = ()
+    plugin: str | None = None
+    temperature: float | None = None
+    max_instruction_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

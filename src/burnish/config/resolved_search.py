@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 
@@ -46,6 +46,19 @@ class ResolvedPreset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedMetaUpdate:
+    """How later rounds of proposals go, as `MetaUpdateConfig` documents it."""
+
+    every_iterations: int
+    topk_success: int
+    topk_failure: int
+    validate_on_batch: int | None = None
+    keep_k: int | None = None
+    dedup_token_overlap: float | None = None
+    regen_temperature_decay: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedMipro:
     """Settings of the search; also of `random` and of plug-ins.
 
@@ -72,7 +85,7 @@ class ResolvedMipro:
         max_parallel_trials: Trials at a time.
         tpe: Of the sampler.
         preset: None without one.
-        meta_update: Free settings of later proposal rounds.
+        meta_update: How later rounds of proposals go; None: as the first.
     """
 
     num_iterations: int
@@ -97,7 +110,7 @@ class ResolvedMipro:
     max_parallel_trials: int
     tpe: ResolvedTpe
     preset: ResolvedPreset | None = None
-    meta_update: dict[str, object] = field(default_factory=dict)
+    meta_update: ResolvedMetaUpdate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

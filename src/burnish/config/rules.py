@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BUILT_IN: Final = ("mipro", "gepa", "random")
 PLUGIN: Final = re.compile(r"plugin:([a-z][a-z0-9_-]{0,62})")
-_CATEGORIES: Final = ("rollout", "proposal", "task", "proposer", "judge")
+_CATEGORIES: Final = ("rollout", "proposal", "verification", "task", "proposer", "judge")
 _SCHEMES: Final = ("http://", "https://", "grpc://")
 
 

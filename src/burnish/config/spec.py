@@ -16,7 +16,7 @@ from burnish.config.problems import ConfigError, Findings, PathNames, Problem
 from burnish.config.source import clean_copy
 
 MAX_BYTES = 1_000_000
-CHARACTERS_PER_TOKEN = 4
+BYTES_PER_TOKEN = 4
 _CUT = "\n[cut]"
 
 Text = Annotated[str, Field(min_length=1)]
@@ -115,7 +115,8 @@ class SpecView:
     """What of a spec is rendered.
 
     Attributes:
-        max_tokens: Never exceeded, at 4 characters to the token.
+        max_tokens: Never exceeded, at 4 bytes of UTF-8 to the token, which for English text is 4
+            characters.
         include_examples: Whether examples are shown while there is room.
         priority_threshold: Leaves rules below it out; a rule without a priority counts as 5.
     """
@@ -220,7 +221,7 @@ def render_spec(spec: SystemSpec, view: SpecView) -> str:
     What does not fit is left out in steps: rules below priority 7, then examples, then the
     glossary and rules below 8. What is still too long is cut at the end of a line.
     """
-    limit = view.max_tokens * CHARACTERS_PER_TOKEN
+    limit = view.max_tokens * BYTES_PER_TOKEN
     base = view.priority_threshold or 1
     steps = (
         (base, view.include_examples, True),
@@ -231,15 +232,15 @@ def render_spec(spec: SystemSpec, view: SpecView) -> str:
     text = ""
     for least, examples, glossary in steps:
         text = "\n".join(_lines(spec, least, examples=examples, glossary=glossary))
-        if len(text) <= limit:
+        if len(text.encode()) <= limit:
             return text
     return _cut(text, limit)
 
 
 def _cut(text: str, limit: int) -> str:
     if limit <= len(_CUT):
-        return text[:limit]
-    head = text[: limit - len(_CUT)]
+        return text.encode()[:limit].decode(errors="ignore")
+    head = text.encode()[: limit - len(_CUT)].decode(errors="ignore")
     line_end = head.rfind("\n")
     return (head[:line_end] if line_end > 0 else head) + _CUT
 

@@ -52,7 +52,6 @@ PROXY = {
         ({"mipro": {"proxy_models": PROXY}}, ["mipro.proxy_models"]),
         ({"mipro": {"adaptive_pool": "LOW"}}, ["mipro.adaptive_pool"]),
         ({"mipro": {"adaptive_pool": {"level": "HIGH"}}}, ["mipro.adaptive_pool"]),
-        ({"mipro": {"meta_update": {"keep_k": 3}}}, ["mipro.meta_update.keep_k"]),
         ({"mipro": {"tpe": {"gamma": 0.2}}}, ["mipro.tpe.gamma"]),
         ({"mipro": {"tpe_gamma": 0.2}}, ["mipro.tpe_gamma"]),
         ({"mipro": {"demo": {"include_empty": False}}}, ["mipro.demo.include_empty"]),
@@ -68,7 +67,7 @@ def test_each_setting_that_changes_nothing_is_told_of_by_its_path(tables, told):
     "tables",
     [
         {"mipro": {"adaptive_pool": "NONE"}},
-        {"mipro": {"meta_update": {"every_iterations": 4}}},
+        {"mipro": {"meta_update": {"every_iterations": 4, "keep_k": 3, "topk_success": 2}}},
         {"mipro": {"demo": {"include_empty": True}}},
         {"mipro": {"tpe": {"n_candidates": 30, "epsilon": 0.1, "n_startup_trials": 4}}},
         {"termination_config": {"pessimism_enabled": False, "max_rollouts": 100}},

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.config import ConfigError, PromptLearningConfig, load_spec, render_spec, resolve_job
-from burnish.config.spec import CHARACTERS_PER_TOKEN, SpecView, SystemSpec, parse_spec
+from burnish.config.spec import BYTES_PER_TOKEN, SpecView, SystemSpec, parse_spec
 
 
 def data(**changes: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_examples_and_low_rules_can_be_left_out():
 def test_what_does_not_fit_goes_in_steps_and_low_rules_first():
     whole = len(render_spec(spec(), SpecView()))
 
-    text = render_spec(spec(), SpecView(max_tokens=whole // CHARACTERS_PER_TOKEN - 5))
+    text = render_spec(spec(), SpecView(max_tokens=whole // BYTES_PER_TOKEN - 5))
 
     assert "Greeting" not in text
     assert "by Friday" in text
@@ -79,7 +79,7 @@ def test_the_limit_holds_for_every_spec(limit, count, words):
 
     text = render_spec(spec(rules=rules), SpecView(max_tokens=limit))
 
-    assert len(text) <= limit * CHARACTERS_PER_TOKEN
+    assert len(text.encode()) <= limit * BYTES_PER_TOKEN
 
 
 @pytest.mark.parametrize(

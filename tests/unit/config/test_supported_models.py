@@ -101,3 +101,11 @@ def test_prices_are_known_unknown_or_nothing():
 def test_names_are_compared_without_prefix_and_case():
     assert bare_model(" OpenAI/GPT-4o ") == "gpt-4o"
     assert provider_of("never-heard-of-it") is None
+
+
+def test_a_provider_that_the_interceptor_does_not_call_serves_no_policy():
+    (finding,) = check_model(provider="anthropic", model="claude-sonnet-4-5", role=SERVING[0])
+    assert (finding.refused, finding.about) == (True, "provider")
+    assert "anthropic" not in finding.fix
+    for role in (*WRITING, ModelRole.JUDGE):
+        assert check_model(provider="anthropic", model="claude-sonnet-4-5", role=role) == ()
