@@ -129,12 +129,13 @@ def _events(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
 
 
 def _compare(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
-    sides = [_joined(_rows(parts, name)) for name in ("first", "second")]
+    sides = [_rows(parts, name) for name in ("first", "second")]
     compared = {}
     for each in criteria:
+        text = _described(each)
         one, other = (
-            verdict(Case(criterion=_described(each), output=side, reference=_wanted(parts)))[0]
-            for side in sides
+            verdict(Case(criterion=text, output=_side(rows, text), reference=_wanted(parts)))[0]
+            for rows in sides
         )
         better = "first" if one > other else "second"
         compared[text_of(each, "id")] = {
@@ -142,6 +143,14 @@ def _compare(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
             "better": better if abs(one - other) > _BETTER_BY else "equal",
         }
     return {"criteria": compared}
+
+
+def _side(rows: Sequence[_Record], criterion: str) -> str:
+    """Returns what a criterion is about: the answer, or the whole where it is about the process."""
+    answer = next((row["answer"] for row in rows if "answer" in row), None)
+    if answer is None or _PROCESS.search(criterion) is not None:
+        return _joined(rows)
+    return _value(json.dumps(answer))
 
 
 def _explore(parts: _Parts, criteria: Sequence[_Record]) -> _Record:
