@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from burnish.errors import InvalidArgument
+from burnish.model_table import MODELS_FILE, ModelsInvalid, load_table
 
 _T = TypeVar("_T")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -168,6 +169,7 @@ class ServiceSettings:
                 "BURNISH_MAX_DEADLINE_SECONDS", default=3_600.0, at_least=1.0
             ),
         )
+        reader.models_file()
         reader.raise_problems()
         return settings
 
@@ -245,6 +247,13 @@ class _Reader:
 
     def number(self, name: str, *, default: float, at_least: float) -> float:
         return self._parsed(name, float, default=default, at_least=at_least)
+
+    def models_file(self) -> None:
+        """Reads the operator's table of models, so that a wrong one stops the start."""
+        try:
+            load_table(self.text(MODELS_FILE))
+        except ModelsInvalid as error:
+            self._problems[MODELS_FILE] = error.message
 
     def raise_problems(self) -> None:
         if self._problems:

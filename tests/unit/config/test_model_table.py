@@ -119,7 +119,7 @@ test_pool = [6, 7, 8]
 {proposer}
 """
     )
-    return PromptLearningConfig.load(path)
+    return PromptLearningConfig.from_path(path)
 
 
 def test_a_file_may_name_a_provider_of_the_operator_s(tmp_path, monkeypatch, own):
@@ -223,7 +223,9 @@ def toml(value: object) -> str:
 )
 def test_any_table_is_read_or_refused_with_its_name(tables):
     text = "\n".join(f"{key} = {toml(value)}" for key, value in tables.items())
+    said = "own.toml: "
     try:
         parse_table(text, name="own.toml", known=model_table().providers)
     except ModelsInvalid as error:
-        assert error.message.startswith("own.toml: ")
+        said = error.message
+    assert said.startswith("own.toml: ")
