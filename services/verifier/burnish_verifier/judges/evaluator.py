@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 
 from burnish.errors import BurnishError, FailedPrecondition, InvalidArgument
@@ -22,6 +22,7 @@ from burnish_verifier.judges.problems import example_problems
 from burnish_verifier.judges.trace import Material, read_material
 from burnish_verifier.nodes.base import (
     NOTHING,
+    Evidence,
     JudgeOptions,
     NodeFailed,
     NodeResult,
@@ -31,6 +32,7 @@ from burnish_verifier.nodes.base import (
 from burnish_verifier.steps import ModelRef, RubricJudge
 
 SIMULATED_PROVIDER = "local"
+_READ_AT_ONCE = 16 * 1024
 _NO_RUBRIC = "judged by the rubric for any task, as none was given"
 
 
@@ -108,7 +110,7 @@ class JudgeEvaluator:
         """Has nothing of its own: providers and the ledger are closed by who opened them."""
 
     async def _judged(self, task: NodeTask, step: RubricJudge, seen: _Ledge) -> Judgement:
-        evidence, options = task.evidence, task.options
+        options = task.options
         ref = options.model if options.model is not None else step.model
         rubric = ruling(step, options)
         if ref is None or not ref.model:
@@ -117,12 +119,7 @@ class JudgeEvaluator:
                 reason="JUDGE_MODEL_MISSING",
                 metadata={"node": task.node.node_id},
             )
-        material = await asyncio.to_thread(
-            read_material,
-            output=evidence.output,
-            reference=evidence.reference,
-            session_trace=evidence.session_trace,
-        )
+        material = await _read(task.evidence)
         brief = _brief(step, options, rubric=rubric, material=material)
         seen.ref = ref
         seen.opened = await self._bank.open(
@@ -140,6 +137,18 @@ class JudgeEvaluator:
                 repeat=task.repeat,
             ),
         )
+
+
+async def _read(evidence: Evidence) -> Material:
+    """Reads what a rollout gives, large ones in a thread."""
+    read = partial(
+        read_material,
+        output=evidence.output,
+        reference=evidence.reference,
+        session_trace=evidence.session_trace,
+    )
+    size = len(evidence.output) + len(evidence.reference) + len(evidence.session_trace)
+    return read() if size <= _READ_AT_ONCE else await asyncio.to_thread(read)
 
 
 @cache

@@ -158,6 +158,7 @@ class Bank:
         self._registry = registry
         self._desk = desk
         self._plain: set[ModelRef] = set()
+        self._providers: dict[tuple[str, str], LlmProvider] = {}
 
     async def open(self, ref: ModelRef, payer: Payer) -> Opened:
         """Opens a model for one judgement.
@@ -166,7 +167,7 @@ class Bank:
             JudgeUnpaid: The model costs money, and no job pays.
             BurnishError: The provider cannot be used.
         """
-        provider = await asyncio.to_thread(self._registry.get, ref.provider, base_url=ref.base_url)
+        provider = await self._provider(ref)
         account: _FreeModel | _Ledgered
         if self._desk is not None and payer.job:
             account = _Ledgered(self._desk, provider, spec=_spec(ref), payer=payer)
@@ -180,6 +181,15 @@ class Bank:
             )
         model = PaidModel(account, ref=ref, timeout=payer.timeout, plain=self._plain)
         return Opened(model, account)
+
+    async def _provider(self, ref: ModelRef) -> LlmProvider:
+        key = (ref.provider, ref.base_url)
+        if key not in self._providers:
+            # The first one imports the provider's package, which takes long.
+            self._providers[key] = await asyncio.to_thread(
+                self._registry.get, ref.provider, base_url=ref.base_url
+            )
+        return self._providers[key]
 
 
 class _Ledgered:
