@@ -26,13 +26,13 @@ _FRESH_CALLS = 32
 _BATCH_BYTES = _MEBIBYTE // 2
 # Above this a trace is sent without bodies, so that every batch fits a message.
 _LARGEST_BODIES = 2 * _MEBIBYTE
-_OVERHEAD_BYTES = 1024
+_OVERHEAD_BYTES = 512
 # A batch costs some 300 us whatever is in it, so calls wait a little for company.
 _LINGER_SECONDS = 0.25
 _WAIT_SECONDS = (0.1, 2.0)
 # Off unless asked for: candidate and version say what was sent, and a hash is dear.
 _PROVIDER_REQUESTS = ("off", "hash", "full")
-DEFAULT_MAX_BYTES = 64 * _MEBIBYTE
+DEFAULT_MAX_BYTES = 24 * _MEBIBYTE
 
 
 class TraceSettingsInvalid(InvalidArgument):
