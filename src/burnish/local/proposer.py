@@ -16,13 +16,16 @@ from typing import Any, Final
 from burnish.local.answer import asks_for_label
 from burnish.local.chat import BadChatRequest
 from burnish.local.completion import count_tokens
+from burnish.local.merging import merge
 from burnish.local.meta import blocks, records, text_of
 from burnish.local.mining import Miner, Row
+from burnish.local.notes import notes
 from burnish.local.text import STOP_WORDS, words
 
 _GUIDE_HEADING: Final = "What the messages of each label tend to say"
 _RULES_HEADING: Final = "Labels that are easily confused"
-_HEADINGS: Final = (_GUIDE_HEADING, _RULES_HEADING)
+_NOTES_HEADING: Final = "What went wrong before, to be heeded"
+_HEADINGS: Final = (_GUIDE_HEADING, _RULES_HEADING, _NOTES_HEADING)
 _FORM_TIP: Final = "Answer with only the label, exactly as it is written, and nothing else."
 _ADVICE: Final = (
     "Read the whole message before you decide.",
@@ -45,7 +48,8 @@ _LONGEST_LABEL: Final = 80
 class _Edit:
     """One way to extend an instruction; counts are per label, 0 leaves the part out.
 
-    `rare` takes phrases in that only one row holds.
+    `rare` takes phrases in that only one row holds; `notes` is how many sentences of feedback to
+    take over.
     """
 
     terms: int = 0
@@ -53,9 +57,12 @@ class _Edit:
     fragments: int = 0
     quotes: int = 0
     rules: bool = False
+    notes: int = 0
     advice: str = ""
 
 
+# A rewrite by what went wrong leaves the instruction's guides alone.
+_REPAIRS: Final = (_Edit(rules=True, notes=8), _Edit(notes=8), _Edit(rules=True, notes=3))
 # The strongest first: a search that can try only a few candidates sees these.
 _EDITS: Final = (
     _Edit(terms=16),
@@ -83,6 +90,8 @@ class _Brief:
     variant: int
     query_inside: bool
     labels_known: bool
+    notes: tuple[str, ...] = ()
+    repairs: bool = False
 
 
 def propose(meta_prompt: str, *, max_tokens: int | None) -> str:
@@ -96,14 +105,17 @@ def propose(meta_prompt: str, *, max_tokens: int | None) -> str:
         BadChatRequest: An instruction is asked for without `<current_instruction>`.
     """
     parts = blocks(meta_prompt)
-    if parts.get("task", "").strip() == "summary":
+    task = parts.get("task", "").strip()
+    if task == "summary":
         return json.dumps({"summary": _summary(_rows(parts))}, ensure_ascii=False)
     if "current_instruction" not in parts:
         raise BadChatRequest(
             "the meta-prompt has no <current_instruction> block, the text to be edited",
             param="messages",
         )
-    brief = _read_brief(parts)
+    if task == "merge":
+        return merge(parts, max_tokens=max_tokens, variant=_variant(parts), extras=_ADVICE)
+    brief = _read_brief(parts, repairs=task == "reflect")
     found = list(islice(_distinct(brief, max_tokens), brief.variant + 1))
     return found[-1] if found else _dump(brief.current, "local-proposer: nothing new fits")
 
@@ -112,7 +124,7 @@ def _distinct(brief: _Brief, max_tokens: int | None) -> Iterator[str]:
     """Yields answers with instructions that differ from each other and from all known ones."""
     miner = Miner(brief.rows)
     known = set(brief.tried)
-    for edit in _edits():
+    for edit in _edits(repairs=brief.repairs):
         for smaller in _shrinking(edit):
             answer = _answer(brief, miner, smaller)
             if max_tokens is not None and count_tokens(answer) > max_tokens:
@@ -124,7 +136,10 @@ def _distinct(brief: _Brief, max_tokens: int | None) -> Iterator[str]:
             break
 
 
-def _edits() -> Iterator[_Edit]:
+def _edits(*, repairs: bool) -> Iterator[_Edit]:
+    if repairs:
+        yield from _REPAIRS
+        yield from (replace(edit, advice=advice) for advice in _ADVICE for edit in _REPAIRS)
     yield from _EDITS
     yield from (replace(edit, advice=_ADVICE[1]) for edit in _EDITS)
     yield from _QUOTING_EDITS
@@ -141,19 +156,25 @@ def _shrinking(edit: _Edit) -> Iterator[_Edit]:
             fragments=edit.fragments * quarters // 4,
             quotes=edit.quotes * quarters // 4,
             rules=edit.rules and quarters > 1,
+            notes=edit.notes * quarters // 4,
         )
 
 
-def _read_brief(parts: Mapping[str, str]) -> _Brief:
+def _variant(parts: Mapping[str, str]) -> int:
+    found = re.search(r"\d+", parts.get("variant", ""))
+    return 0 if found is None else int(found[0])
+
+
+def _read_brief(parts: Mapping[str, str], *, repairs: bool) -> _Brief:
     rows = _rows(parts)
     known = {row.label for row in rows}
     failures = records(parts.get("failures", ""))
     got = [_label(text_of(record, "got")) for record in failures]
     wanted = [_label(text_of(record, "expected")) for record in failures]
     formless = sum(each not in known | set(wanted) for each in got) > len(got) / 4
-    current = _without_guides(parts["current_instruction"])
+    dropped = _HEADINGS[1:] if repairs else _HEADINGS
+    current = _without_guides(parts["current_instruction"], dropped)
     history = records(parts.get("history", ""))
-    variant = re.search(r"\d+", parts.get("variant", ""))
     return _Brief(
         current=current,
         rows=_with_failures(rows, failures),
@@ -167,9 +188,11 @@ def _read_brief(parts: Mapping[str, str]) -> _Brief:
             {parts["current_instruction"].strip()}
             | {text_of(record, "instruction").strip() for record in history}
         ),
-        variant=0 if variant is None else int(variant[0]),
+        variant=_variant(parts),
         query_inside=any(f"{{{name}}}" in current for name in _placeholders(parts)),
         labels_known=_named_share(known, parts) >= _NAMED_SHARE,
+        notes=notes(text_of(record, "feedback") for record in failures),
+        repairs=repairs,
     )
 
 
@@ -216,11 +239,11 @@ def _with_failures(rows: tuple[Row, ...], failures: Sequence[Mapping[str, Any]])
     )
 
 
-def _without_guides(instruction: str) -> str:
+def _without_guides(instruction: str, headings: tuple[str, ...]) -> str:
     """Takes out the parts that an earlier proposal added, so that guides do not pile up."""
     kept: list[str] = []
     for part in re.split(r"\n[ \t]*\n", instruction.strip()):
-        if not part.startswith(_HEADINGS) and part.strip() not in (_FORM_TIP, *_ADVICE):
+        if not part.startswith(headings) and part.strip() not in (_FORM_TIP, *_ADVICE):
             kept.append(part)
     return "\n\n".join(kept)
 
@@ -239,6 +262,10 @@ def _answer(brief: _Brief, miner: Miner, edit: _Edit) -> str:
         if brief.formless:
             parts.append(_FORM_TIP)
             made.append("a rule for the form of the answer")
+    if edit.notes and brief.notes:
+        kept = brief.notes[: edit.notes]
+        parts.append("\n".join([f"{_NOTES_HEADING}:", *(f"- {note}" for note in kept)]))
+        made.append(f"{len(kept)} notes out of the feedback")
     if edit.advice or not made:
         parts.append(edit.advice or _ADVICE[0])
         made.append("general advice")
