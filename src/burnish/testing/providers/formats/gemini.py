@@ -51,9 +51,11 @@ class GeminiFormat:
 
     def events(self, reply: FakeReply, model: str) -> bytes:
         """Returns the pieces of a reply; all but the last lack a reason to finish."""
-        whole = self.whole(reply, model)
-        first = {"candidates": [{"content": whole["candidates"][0]["content"], "index": 0}]}
-        return (event(first) if reply.text or reply.tool_calls else b"") + event(whole)
+        last = self.whole(reply, model)
+        (candidate,) = last["candidates"]
+        first = {"candidates": [{"content": candidate["content"], "index": 0}]}
+        last["candidates"] = [{**candidate, "content": {"role": "model"}}]
+        return (event(first) if reply.text or reply.tool_calls else b"") + event(last)
 
     def without_choices(self, reply: FakeReply, model: str) -> Json:
         """Returns a reply without a candidate."""
