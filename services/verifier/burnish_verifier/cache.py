@@ -29,7 +29,8 @@ from burnish_verifier.store import open_database
 
 _IN_MEMORY = 4096
 _IN_FILE = 200_000
-_PRUNE_EVERY = 1024
+_SAVE_SECONDS = 0.05
+_KEY_DIGITS = 15
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS node_results (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -40,7 +41,7 @@ CREATE TABLE IF NOT EXISTS node_results (
 
 
 class ResultCache:
-    """Results by key, in memory and in a file."""
+    """Results by key, in memory and in a file. The file is written many results at a time."""
 
     def __init__(self, path: Path | None) -> None:
         """Opens the cache.
@@ -51,13 +52,18 @@ class ResultCache:
         self._recent: OrderedDict[str, NodeResult] = OrderedDict()
         self._running: dict[str, asyncio.Task[NodeResult | Failed]] = {}
         self._lock = threading.Lock()
-        self._written = 0
+        self._unsaved: list[tuple[str, NodeResult]] = []
+        self._saving: asyncio.Task[None] | None = None
         self._database: sqlite3.Connection | None = None
+        # Starts of the keys in the file, so that a new one costs no look into it.
+        self._filed: set[int] = set()
         if path is not None:
             self._database = open_database(path)
             # What a power cut takes is asked for again, and the ledger then replays it.
             self._database.execute("PRAGMA synchronous = OFF")
             self._database.execute(_SCHEMA)
+            rows = self._database.execute("SELECT key FROM node_results")
+            self._filed = {_start(key) for (key,) in rows}
 
     async def get_or_ask(
         self, key: str, ask: Callable[[], Awaitable[NodeResult | Failed]]
@@ -82,12 +88,15 @@ class ResultCache:
         return found
 
     async def drain(self) -> None:
-        """Waits for what is still asked."""
+        """Waits for what is still asked, and saves it."""
         while self._running:
             await asyncio.wait(set(self._running.values()))
+        if self._saving is not None:
+            await self._saving
 
     def close(self) -> None:
-        """Closes the file. Blocks."""
+        """Saves what is not saved, and closes the file. Blocks."""
+        self._save()
         with self._lock:
             if self._database is not None:
                 self._database.close()
@@ -96,7 +105,7 @@ class ResultCache:
     async def _found(
         self, key: str, ask: Callable[[], Awaitable[NodeResult | Failed]]
     ) -> NodeResult | Failed:
-        if self._database is not None:
+        if _start(key) in self._filed:
             body = await asyncio.to_thread(self._read, key)
             if body is not None:
                 kept = _result(json.loads(body))
@@ -106,13 +115,20 @@ class ResultCache:
         if isinstance(found, NodeResult):
             self._remember(key, found)
             if self._database is not None:
-                await asyncio.to_thread(self._write, key, json.dumps(asdict(found)))
+                self._unsaved.append((key, found))
+                if self._saving is None or self._saving.done():
+                    self._saving = asyncio.create_task(self._save_soon())
         return found
 
     def _remember(self, key: str, result: NodeResult) -> None:
         self._recent[key] = result
         if len(self._recent) > _IN_MEMORY:
             self._recent.popitem(last=False)
+
+    async def _save_soon(self) -> None:
+        while self._unsaved:
+            await asyncio.sleep(_SAVE_SECONDS)
+            await asyncio.to_thread(self._save)
 
     def _read(self, key: str) -> str | None:
         with self._lock:
@@ -123,21 +139,28 @@ class ResultCache:
             ).fetchone()
         return None if row is None else str(row[0])
 
-    def _write(self, key: str, body: str) -> None:
+    def _save(self) -> None:
+        taken, self._unsaved = self._unsaved, []
+        rows = [(key, json.dumps(asdict(result))) for key, result in taken]
         with self._lock:
-            if self._database is None:
+            if self._database is None or not rows:
                 return
-            self._database.execute(
-                "INSERT INTO node_results (key, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                (key, body),
-            )
-            self._written += 1
-            if self._written % _PRUNE_EVERY == 0:
+            with self._database:
+                self._database.execute("BEGIN")
+                self._database.executemany(
+                    "INSERT INTO node_results (key, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    rows,
+                )
                 self._database.execute(
                     "DELETE FROM node_results WHERE number <="
                     " (SELECT MAX(number) FROM node_results) - ?",
                     (_IN_FILE,),
                 )
+        self._filed.update(_start(key) for key, _ in rows)
+
+
+def _start(key: str) -> int:
+    return int(key[:_KEY_DIGITS], 16)
 
 
 def _result(value: Mapping[str, Any]) -> NodeResult:
