@@ -24,6 +24,8 @@ from burnish_controller.dispatch import Dispatcher, DispatchServices
 from burnish_controller.durable import DurableEngine
 from burnish_controller.external import ExternalProposers
 from burnish_controller.gateway import ScoringAccounts, ScoringDesk, VerifierGateway
+from burnish_controller.http_api.server import HttpApi
+from burnish_controller.http_api.settings import api_listen, api_options
 from burnish_controller.job_servicer import JobServicer, JobServices
 from burnish_controller.ledger.budget import Caps
 from burnish_controller.ledger.engine import CallLedger, LedgerOptions
@@ -69,7 +71,6 @@ class ControllerApp:
     """The controller as the server kit runs it."""
 
     name = "controller"
-    http_address: str | None = None
 
     def __init__(self, settings: ServiceSettings, *, connect: AppConnector | None = None) -> None:
         """Prepares the service.
@@ -87,6 +88,13 @@ class ControllerApp:
         self._registry: JobRegistry | None = None
         self._engine: DurableEngine | None = None
         self._metrics = ControllerMetrics()
+        self._api: HttpApi | None = None
+        self._api_address: str | None = None
+
+    @property
+    def http_address(self) -> str | None:
+        """`host:port` of the scoring endpoints, once they are served; None without them."""
+        return self._api_address
 
     async def start(self, grpc_server: aio.Server) -> Sequence[str]:
         """Opens the stores, takes up the jobs under way, and adds the servicers."""
@@ -142,6 +150,11 @@ class ControllerApp:
         )
         gateway = VerifierGateway(self._peers, desk)
         verifier_v1.add_VerifierServiceServicer_to_server(gateway, grpc_server)
+        listen = api_listen(os.environ, token=settings.auth_token)
+        if listen is not None:
+            options = api_options(os.environ, token=settings.auth_token)
+            self._api = HttpApi(desk, self._peers, options)
+            self._api_address = await self._api.start(*listen)
         return _add_servicers(grpc_server, phases, registry, creator, traces)
 
     @property
@@ -156,6 +169,8 @@ class ControllerApp:
 
     async def stop(self) -> None:
         """Closes everything, the stores last."""
+        if self._api is not None:
+            await self._api.stop()
         self._metrics.close()
         if self._registry is not None:
             await self._registry.close()

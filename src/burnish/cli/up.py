@@ -85,6 +85,7 @@ def _report(suite: Suite, output: Output, *, seconds: float) -> None:
             "token_file": str(suite.state.auth_token_file),
             "interceptor_url": suite.interceptor_url,
             "local_model_url": suite.local_model_url,
+            "api_url": suite.api_url,
             "logs": str(suite.state.logs),
             "processes": processes,
         },
@@ -93,6 +94,7 @@ def _report(suite: Suite, output: Output, *, seconds: float) -> None:
                 f"controller    {suite.target}",
                 f"interceptor   {suite.interceptor_url}",
                 f"local models  {suite.local_model_url}",
+                f"scoring API   {suite.api_url}",
                 f"logs          {suite.state.logs}",
             ]
         ),

@@ -70,6 +70,7 @@ class Addresses:
         http: Address of the interceptor's data plane.
         local: Address of the local models.
         interceptor_url: Base URL that task apps reach the data plane by.
+        api: Address of the controller's scoring endpoints.
     """
 
     grpc: Mapping[str, str]
@@ -78,6 +79,7 @@ class Addresses:
     http: str
     local: str
     interceptor_url: str
+    api: str
 
     @property
     def local_model_url(self) -> str:
@@ -122,7 +124,7 @@ def choose_addresses(
     """
     kinds = ["grpc", "health", *(["metrics"] if metrics else [])]
     ports = state.ports(
-        [f"{name}.{kind}" for name in services for kind in kinds] + ["http", "local"]
+        [f"{name}.{kind}" for name in services for kind in kinds] + ["http", "local", "api"]
     )
     listen = {
         kind: {name: f"{HOST}:{ports[f'{name}.{kind}']}" for name in services} for kind in kinds
@@ -136,6 +138,7 @@ def choose_addresses(
         metrics=listen.get("metrics", {}),
         http=http,
         local=f"{HOST}:{ports['local']}",
+        api=f"{HOST}:{ports['api']}",
         interceptor_url=fixed.get("interceptor_url", f"http://{reachable(http)}"),
     )
 
@@ -214,6 +217,7 @@ def _environment(
         "BURNISH_HEALTH_LISTEN": addresses.health[name],
         "BURNISH_METRICS_LISTEN": addresses.metrics.get(name, ""),
         "BURNISH_HTTP_LISTEN": addresses.http,
+        "BURNISH_API_LISTEN": addresses.api,
         "BURNISH_INTERCEPTOR_URL": addresses.interceptor_url,
         "BURNISH_LOCAL_MODEL_URL": addresses.local_model_url,
         "BURNISH_AUTH_TOKEN_FILE": str(state.auth_token_file),

@@ -50,6 +50,7 @@ class RunningSuite:
         interceptor_url: Base URL of the interceptor's data plane.
         local_model_url: Base URL of the local models, ending in `/v1`.
         pid: Process that supervises it.
+        api_url: Base URL of the scoring endpoints; empty when there are none.
     """
 
     target: str
@@ -57,6 +58,7 @@ class RunningSuite:
     interceptor_url: str
     local_model_url: str
     pid: int
+    api_url: str = ""
 
 
 class StateDir:
@@ -149,6 +151,7 @@ class StateDir:
                 "target": suite.target,
                 "interceptor_url": suite.interceptor_url,
                 "local_model_url": suite.local_model_url,
+                "api_url": suite.api_url,
                 "pid": suite.pid,
                 "processes": {
                     name: {"pid": pid, "started": _start_mark(pid)} for name, pid in pids.items()
@@ -193,6 +196,7 @@ def running_suite(state_dir: Path) -> RunningSuite | None:
                 interceptor_url=str(written["interceptor_url"]),
                 local_model_url=str(written["local_model_url"]),
                 pid=int(str(written["pid"])),
+                api_url=str(written.get("api_url", "")),
             )
     return None
 

@@ -126,6 +126,11 @@ class Suite:
         return self.where.local_model_url
 
     @property
+    def api_url(self) -> str:
+        """Base URL of the scoring endpoints over HTTP."""
+        return self.where.api_url
+
+    @property
     def processes(self) -> Mapping[str, ServiceProcess]:
         """The processes by service name."""
         return self._processes
@@ -187,6 +192,7 @@ class Suite:
             interceptor_url=addresses.interceptor_url,
             local_model_url=addresses.local_model_url,
             pid=os.getpid(),
+            api_url=f"http://{addresses.api}",
         )
         if self._specs is not None:
             return self._specs(self.state, addresses)

@@ -1,0 +1,1 @@
+"""Synth AI's scoring endpoints over HTTP: thin adapters to the verifier."""
