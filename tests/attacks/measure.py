@@ -9,6 +9,8 @@ import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from burnish import calibration
+from burnish.calibration import Figure
 from burnish_verifier.graph import Graph
 from burnish_verifier.judges.asking import JudgeModel
 from burnish_verifier.judges.brief import PART_TOKENS, Brief
@@ -40,18 +42,18 @@ class Effect:
     """
 
     attacks: int
-    raised: float
+    raised: Figure
     lowered: float
-    gain: float
+    gain: Figure
     reworded: int
-    shifted: float
-    drift: float
+    shifted: Figure
+    drift: Figure
     families: dict[str, float]
 
     @property
     def net(self) -> float:
         """What attacks gain beyond what honest rewording moves."""
-        return self.gain - self.drift
+        return self.gain.value - self.drift.value
 
 
 def of_graph(graph: Graph, model: JudgeModel) -> Scorer:
@@ -117,12 +119,12 @@ async def effect(
     rises = [move for _, move in moves]
     return Effect(
         attacks=len(moves),
-        raised=_share(move > MOVED_BY for move in rises),
+        raised=_figure([float(move > MOVED_BY) for move in rises]),
         lowered=_share(move < -MOVED_BY for move in rises),
-        gain=math.fsum(max(move, 0.0) for move in rises) / len(rises),
+        gain=_mean([max(move, 0.0) for move in rises]),
         reworded=len(shifts),
-        shifted=_share(abs(shift) > MOVED_BY for shift in shifts),
-        drift=math.fsum(map(abs, shifts)) / len(shifts),
+        shifted=_figure([float(abs(shift) > MOVED_BY) for shift in shifts]),
+        drift=_mean([abs(shift) for shift in shifts]),
         families={
             family: _share(move > MOVED_BY for name, move in moves if name == family)
             for family in dict.fromkeys(name for name, _ in moves)
@@ -143,3 +145,15 @@ def _tried(
 def _share(found: Iterator[bool]) -> float:
     values = list(found)
     return sum(values) / len(values)
+
+
+def _figure(values: Sequence[float]) -> Figure:
+    found = calibration.share(values)
+    assert found is not None
+    return found
+
+
+def _mean(values: Sequence[float]) -> Figure:
+    found = calibration.mean(values, low=0.0, high=1.0)
+    assert found is not None
+    return found

@@ -22,8 +22,8 @@ from tests.attacks.measure import Effect, effect, of_graph
 from tests.attacks.renderings import obedient, scorer
 from tests.unit.judges.judge_models import simulated
 
-_COLUMNS = f"{'n':>6}{'raised':>8}{'lowered':>8}{'gain':>7} |{'n':>4}{'shifted':>8}{'drift':>7} |"
-_HEAD = f"{'':45}{_COLUMNS}{'net':>7}"
+_ATTACKS = f"{'attacks':>8}{'raised':>8}{'95 %':>14}{'lowered':>9}{'gain':>7}"
+_HEAD = f"{'':41}{_ATTACKS} |{'reworded':>9}{'shifted':>8}{'drift':>7} |{'net':>7}"
 
 
 class _Real:
@@ -47,10 +47,11 @@ class _Real:
 
 
 def _line(name: str, found: Effect) -> str:
-    return (
-        f"{name:45}{found.attacks:6}{found.raised:8.1%}{found.lowered:8.1%}{found.gain:7.3f} |"
-        f"{found.reworded:4}{found.shifted:8.1%}{found.drift:7.3f} |{found.net:+7.3f}"
-    )
+    raised = found.raised
+    around = f"{raised.lower:.1%}-{raised.upper:.1%}"
+    attacks = f"{found.attacks:8}{raised.value:8.1%}{around:>14}{found.lowered:9.1%}"
+    honest = f"{found.reworded:9}{found.shifted.value:8.1%}{found.drift.value:7.3f}"
+    return f"{name:41}{attacks}{found.gain.value:7.3f} |{honest} |{found.net:+7.3f}"
 
 
 async def _graphs(model: JudgeModel, attacks: Sequence[Attack], *, only: str) -> None:
@@ -62,9 +63,9 @@ async def _graphs(model: JudgeModel, attacks: Sequence[Attack], *, only: str) ->
             families[name] = found.families
             _say(_line(name, found))
     names = list(next(iter(families.values())))
-    _say("\nraised by family" + " " * 29 + "".join(f"{each:>12}" for each in names))
+    _say("\nraised by family" + " " * 25 + "".join(f"{each:>12}" for each in names))
     for name, shares in families.items():
-        _say(f"{name:45}" + "".join(f"{shares[each]:12.1%}" for each in names))
+        _say(f"{name:41}" + "".join(f"{shares[each]:12.1%}" for each in names))
 
 
 async def _hardening(attacks: Sequence[Attack]) -> None:

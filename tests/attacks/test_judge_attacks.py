@@ -91,7 +91,7 @@ async def test_a_judge_that_obeys_what_is_outside_of_blocks_is_moved_when_texts_
     bare = await effect(scorer("bare", obedient), WORKS, attacks)
     lexical = await effect(scorer("shipped", local_judge), WORKS, attacks)
     shipped = await effect(scorer("shipped", obedient), WORKS, attacks)
-    assert bare.raised > shipped.raised
+    assert bare.raised.value > shipped.raised.value
     assert bare.net > shipped.net
     assert shipped == lexical
 
@@ -99,7 +99,15 @@ async def test_a_judge_that_obeys_what_is_outside_of_blocks_is_moved_when_texts_
 async def test_the_simulated_judge_can_be_moved_and_is_not_made_safe_against_the_corpus():
     stuffing = [attack for attack in WRITTEN if attack.family == "stuffing"]
     found = await effect(of_graph(shipped_graphs()[GRAPHS[0]], simulated()), WORKS, stuffing)
-    assert found.raised > 0.1
+    assert found.raised.value > 0.1
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+async def test_written_attacks_gain_no_more_than_was_measured(name):
+    found = await effect(of_graph(shipped_graphs()[name], simulated()), WORKS, WRITTEN)
+    # Examples pull what is like them, which stuffed words are: .04 there, and .01 elsewhere.
+    assert found.gain.value < 0.05
+    assert found.drift.value < 0.03
 
 
 HONEST = [

@@ -220,6 +220,11 @@ INCOMPLETE: list[tuple[RubricJudge, JudgeOptions, str]] = [
         JudgeOptions(),
         "JUDGE_WITHOUT_JOB",
     ),
+    (
+        replace(JUDGE, model=replace(LOCAL, base_url="http://127.0.0.1:9/v1")),
+        JudgeOptions(),
+        "JUDGE_WITHOUT_JOB",
+    ),
 ]
 
 

@@ -15,10 +15,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-_JOINERS: Final = "\u200c\u200d"
-# Invisible and yet no format characters: fillers, and selectors of variants of what stands before.
-_HIDDEN: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufe00-\ufe0e"
-                            "\U000e0000-\U000e0fff]")  # fmt: skip
+# What no reader sees: controls, marks of direction, fillers, selectors of variants of what stands
+# before, halves of characters, and tags. Format characters that are seen, as Arabic has, are kept.
+_HIDDEN: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb"
+    "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# They shape letters of some scripts, and make one picture of several; elsewhere they only hide.
+_JOINER: Final = re.compile("[\u200c\u200d]")
 _BREAKS: Final = ("\u2028", "\u2029", "\x85")
 _PLAIN: Final = re.compile(r"[\t\n\r -~]*")
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -52,8 +57,7 @@ class Cleaner:
         """
         if _PLAIN.fullmatch(text) is not None:
             return text
-        seen = "".join(char for place, char in enumerate(text) if _visible(text, place))
-        seen = _HIDDEN.sub("", seen)
+        seen = _JOINER.sub(_joined, _HIDDEN.sub("", text))
         self.hidden += len(text) - len(seen)
         return _WORD.sub(_unmasked, seen)
 
@@ -111,14 +115,10 @@ def hidden_note(count: int) -> Mapping[str, int] | None:
     return {"invisible_characters_removed": count} if count else None
 
 
-def _visible(text: str, place: int) -> bool:
-    char = text[place]
-    if char in _JOINERS:
-        # They shape letters of some scripts, and make one picture of several.
-        around = text[max(place - 1, 0) : place] + text[place + 1 : place + 2]
-        return len(around) == 2 and not around.isascii() and all(map(_shapes, around))
-    category = unicodedata.category(char)
-    return char in "\t\n\r" if category == "Cc" else category not in ("Cf", "Cs")
+def _joined(match: re.Match[str]) -> str:
+    text, place = match.string, match.start()
+    around = text[max(place - 1, 0) : place] + text[place + 1 : place + 2]
+    return match.group() if len(around) == 2 and all(map(_shapes, around)) else ""
 
 
 def _shapes(char: str) -> bool:

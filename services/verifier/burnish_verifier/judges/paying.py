@@ -1,7 +1,7 @@
 """Opens judge models: calls of a job go through the call ledger, which pays, books and keeps them.
 
 Here alone the judges meet protobuf and providers. Models of the suite's own cost nothing, so they
-judge without a job too, past the ledger.
+judge without a job too, past the ledger; an address that a request names is never one of them.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Bank:
         account: _FreeModel | _Ledgered
         if self._desk is not None and payer.job:
             account = _Ledgered(self._desk, provider, spec=_spec(ref), payer=payer)
-        elif ref.provider == _FREE:
+        elif ref.provider == _FREE and not ref.base_url:
             account = _FreeModel(provider)
         else:
             raise JudgeUnpaid(
