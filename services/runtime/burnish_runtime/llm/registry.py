@@ -149,6 +149,11 @@ class ProviderRegistry:
                 metadata={"provider": provider, "known": known},
             )
         hosted = _HOSTED.get(provider)
+        if base_url and hosted is None and _never_called(base_url):
+            raise ProviderInvalid(
+                f"base_url `{base_url}` is never connected to; give a server of your own",
+                metadata={"provider": provider},
+            )
         if hosted is not None:
             return _hosted_access(provider, base_url, hosted, self._settings)
         if provider == "local":
@@ -206,11 +211,6 @@ def _compatible_access(base_url: str, settings: ServiceSettings) -> ProviderAcce
     if not url:
         raise ProviderInvalid(
             "provider `openai_compatible` needs a base_url ending in `/v1`",
-            metadata={"provider": "openai_compatible"},
-        )
-    if _never_called(url):
-        raise ProviderInvalid(
-            f"base_url `{url}` is never connected to; give a server of your own",
             metadata={"provider": "openai_compatible"},
         )
     key = settings.openai_compatible_api_key if url == own else None
