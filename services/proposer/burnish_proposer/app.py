@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from grpc import aio
@@ -13,6 +13,7 @@ from burnish.api.proposer import v1 as proposer_v1
 from burnish_proposer.plugins import load_writers
 from burnish_proposer.servicer import ProposerServicer
 from burnish_proposer.tiers import default_models
+from burnish_proposer.writers import Writer
 from burnish_runtime import plugins, server
 from burnish_runtime.ledger_client import LedgerClient
 from burnish_runtime.llm.accounts import CallDesk, RetryPolicy
@@ -33,12 +34,19 @@ class ProposerApp:
     name = "proposer"
     http_address: str | None = None
 
-    def __init__(self, settings: ServiceSettings, *, retry: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        retry: RetryPolicy | None = None,
+        writers: Mapping[str, Writer] | None = None,
+    ) -> None:
         """Takes the settings; nothing is opened yet.
 
         Args:
             settings: Keys, and where the controller is.
             retry: How often a paid call is tried.
+            writers: Who may write, by name; None takes the built-in writer and what is installed.
 
         Raises:
             InvalidArgument: The table of models in the settings is wrong, or a plug-in takes the
@@ -48,7 +56,7 @@ class ProposerApp:
         self._settings = settings
         self._retry = retry
         self._models = default_models(settings.proposer_models)
-        self._writers = load_writers()
+        self._writers = load_writers() if writers is None else writers
         self._registry = ProviderRegistry(settings, plugins=_plugins())
         self._channel: aio.Channel | None = None
         self._ledger: LedgerClient | None = None
