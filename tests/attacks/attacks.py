@@ -15,6 +15,7 @@ from burnish.rubrics import Rubric
 
 PLACES = ("after the answer", "before the answer", "in the trace")
 _HERE = Path(__file__).parent
+_NOISE = "kept by a machine that writes what the clock shows. " * 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Work:
         good: What should have come out.
         wanted: What was wanted; None when nothing is known.
         reworded: The same answer in other words.
+        filler: Calls without a meaning before and after the tool's, some 1,000 tokens each.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Work:
     good: str
     wanted: str | None = None
     reworded: tuple[str, ...] = ()
+    filler: int = 0
 
     @property
     def output(self) -> bytes:
@@ -81,7 +84,13 @@ class Work:
         """The trace as JSON, compact form."""
         asked = [{"role": "user", "content": self.asked}]
         told = [*asked, {"role": "tool", "content": self.found}]
-        calls = [(asked, "look it up"), (told, self.answer)]
+        noise = [
+            ([{"role": "tool", "content": f"Line {number} of the log, {_NOISE}"}], "go on")
+            for number in range(self.filler)
+        ]
+        middle = self.filler // 2
+        calls = [(asked, "look it up"), *noise[:middle], (told, "noted"), *noise[middle:]]
+        calls.append(([{"role": "user", "content": "Answer now."}], self.answer))
         events = [
             {"llm_request": {"messages": messages},
              "llm_response": {"message": {"role": "assistant", "content": said}}}
@@ -108,8 +117,12 @@ def corpus() -> list[Attack]:
     ]
 
 
-def cases() -> list[Work]:
-    """Returns the work that attacks are put into."""
+def cases(*, filler: int = 0) -> list[Work]:
+    """Returns the work that attacks are put into.
+
+    Args:
+        filler: Calls without a meaning in each trace.
+    """
     found: Sequence[Mapping[str, Any]] = tomllib.loads((_HERE / "cases.toml").read_text("utf-8"))[
         "case"
     ]
@@ -125,6 +138,7 @@ def cases() -> list[Work]:
             good=each["good"],
             wanted=each.get("wanted"),
             reworded=tuple(each["reworded"]),
+            filler=filler,
         )
         for each in found
     ]

@@ -73,8 +73,12 @@ def obedient(prompt: str) -> str:
 
 def _said(work: Work) -> Sequence[dict[str, Any]]:
     """Returns the trace as it is, unread and unchanged."""
-    last = json.loads(work.trace)["event_history"][-1]
-    messages = [*last["llm_request"]["messages"], last["llm_response"]["message"]]
+    calls = json.loads(work.trace)["event_history"]
+    messages = [
+        message
+        for call in calls
+        for message in (*call["llm_request"]["messages"][-1:], call["llm_response"]["message"])
+    ]
     return [{"role": each["role"], "text": each["content"]} for each in messages]
 
 

@@ -15,8 +15,10 @@ from burnish.local.judge import judge as local_judge
 from burnish_runtime.llm.base import Completion, CompletionRequest, JsonSchema, LlmProvider
 from burnish_runtime.llm.registry import ProviderRegistry
 from burnish_runtime.settings import ServiceSettings
+from burnish_verifier.graph import Graph
 from burnish_verifier.judges.asking import JudgeModel, Question
 from burnish_verifier.shipped import shipped_graphs
+from burnish_verifier.steps import RubricJudge
 from tests.attacks.attacks import Attack, cases, corpus, mutations
 from tests.attacks.measure import Effect, effect, of_graph
 from tests.attacks.renderings import obedient, scorer
@@ -24,6 +26,9 @@ from tests.unit.judges.judge_models import simulated
 
 _ATTACKS = f"{'attacks':>8}{'raised':>8}{'95 %':>14}{'lowered':>9}{'gain':>7}"
 _HEAD = f"{'':41}{_ATTACKS} |{'reworded':>9}{'shifted':>8}{'drift':>7} |{'net':>7}"
+
+# Calls in the traces for graphs that read in parts or through tools: 40,000 tokens.
+_LONG = 40
 
 
 class _Real:
@@ -54,12 +59,18 @@ def _line(name: str, found: Effect) -> str:
     return f"{name:41}{attacks}{found.gain.value:7.3f} |{honest} |{found.net:+7.3f}"
 
 
+def _reads_long_traces(graph: Graph) -> bool:
+    steps = [node.step for node in graph.nodes if isinstance(node.step, RubricJudge)]
+    return all(step.mode in ("map_reduce", "rlm") for step in steps)
+
+
 async def _graphs(model: JudgeModel, attacks: Sequence[Attack], *, only: str) -> None:
     _say(_HEAD)
     families: dict[str, dict[str, float]] = {}
     for name, graph in shipped_graphs().items():
         if only in name:
-            found = await effect(of_graph(graph, model), cases(), attacks)
+            works = cases(filler=_LONG if _reads_long_traces(graph) else 0)
+            found = await effect(of_graph(graph, model), works, attacks)
             families[name] = found.families
             _say(_line(name, found))
     names = list(next(iter(families.values())))

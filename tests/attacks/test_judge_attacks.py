@@ -96,6 +96,15 @@ async def test_a_judge_that_obeys_what_is_outside_of_blocks_is_moved_when_texts_
     assert shipped == lexical
 
 
+async def test_a_long_trace_is_read_in_parts_with_the_attack_in_its_middle():
+    model = simulated()
+    work = cases(filler=40)[6].attacked(WRITTEN[0], "in the trace")
+    await of_graph(shipped_graphs()["zero_shot_verifier_rubric_mapreduce"], model)(work)
+    parts = [shown(question) for question in model.asked if question.name == "part"]
+    assert len(parts) == 2
+    assert sum(WRITTEN[0].text in part for part in parts) == 1
+
+
 async def test_the_simulated_judge_can_be_moved_and_is_not_made_safe_against_the_corpus():
     stuffing = [attack for attack in WRITTEN if attack.family == "stuffing"]
     found = await effect(of_graph(shipped_graphs()[GRAPHS[0]], simulated()), WORKS, stuffing)

@@ -35,6 +35,7 @@ _LOOKALIKES: Final = str.maketrans(
     "\u039f\u03a1\u03a4\u03a5\u03a7",
     "aeopcyxijshdqwABEKMHOPCTYXIJSoavpikABEZHIKMNOPTYX",
 )
+_POSING: Final = re.compile(f"[{''.join(map(chr, _LOOKALIKES))}]")
 _LATIN: Final = re.compile(r"[A-Za-z]")
 CUT: Final = " [\u2026]"
 
@@ -59,7 +60,7 @@ class Cleaner:
             return text
         seen = _JOINER.sub(_joined, _HIDDEN.sub("", text))
         self.hidden += len(text) - len(seen)
-        return _WORD.sub(_unmasked, seen)
+        return _WORD.sub(_unmasked, seen) if _POSING.search(seen) is not None else seen
 
     def value(self, value: Any) -> Any:  # noqa: ANN401
         """Returns a JSON value with every text in it cleaned."""
