@@ -19,7 +19,7 @@ from burnish_interceptor.dialects.gemini.dialect import GeminiRequest
 from burnish_interceptor.environment import choice
 from burnish_interceptor.policies.policy import Model
 from burnish_interceptor.transport.origin import Origin
-from burnish_runtime.egress import refused_host
+from burnish_runtime.egress import ALLOWED_HOSTS, allowed_host, refused_host
 from burnish_runtime.settings import Secret, ServiceSettings
 
 _HOSTED = {
@@ -177,6 +177,8 @@ class Providers:
         if not base_url:
             raise _unusable(model, "has no base URL; set one in its settings")
         origin, root = _address(model, base_url)
+        if base_url != account.base_url and not allowed_host(origin.host, origin.port):
+            raise _unusable(model, f"is at a host that the operator's {ALLOWED_HOSTS} leaves out")
         headers = {"content-type": "application/json", "accept-encoding": "identity"}
         native = account.gemini and path.startswith("/models/")
         if account.gemini and not native:

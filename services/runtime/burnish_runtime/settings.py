@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from burnish.errors import InvalidArgument
 from burnish.model_table import MODELS_FILE, ModelsInvalid, load_table
+from burnish_runtime.egress import ALLOWED_HOSTS, AllowList
 
 _T = TypeVar("_T")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -170,6 +171,7 @@ class ServiceSettings:
             ),
         )
         reader.models_file()
+        reader.allowed_hosts()
         reader.raise_problems()
         return settings
 
@@ -254,6 +256,13 @@ class _Reader:
             load_table(self.text(MODELS_FILE))
         except ModelsInvalid as error:
             self._problems[MODELS_FILE] = error.message
+
+    def allowed_hosts(self) -> None:
+        """Checks the list that is read where hosts are checked."""
+        try:
+            AllowList(self.text(ALLOWED_HOSTS))
+        except ValueError as error:
+            self._problems[ALLOWED_HOSTS] = f"`{ALLOWED_HOSTS}`: {error}"
 
     def raise_problems(self) -> None:
         if self._problems:

@@ -15,9 +15,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
 from burnish.errors import InvalidArgument
-from burnish_runtime.egress import refused_host
+from burnish_runtime.egress import ALLOWED_HOSTS, allowed_host, refused_host
 
 _SCHEMES = frozenset({"http", "https", "grpc"})
+_PORTS = {"http": 80, "https": 443}
 
 
 class TaskAppUriInvalid(InvalidArgument):
@@ -76,6 +77,8 @@ class AppAddress:
                 f"address {host} is never connected to, as it is link-local, multicast, "
                 "unspecified or metadata; use another, such as 127.0.0.1"
             )
+        elif host and not allowed_host(host, port or _PORTS.get(parts.scheme, 0)):
+            problems.append(f"host {host} is not on the operator's {ALLOWED_HOSTS}; have it added")
         if problems:
             raise TaskAppUriInvalid("task app URI: " + "; ".join(problems))
         return cls(scheme=parts.scheme, host=host, port=port, path=parts.path.rstrip("/"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from burnish.errors import FailedPrecondition, InvalidArgument
-from burnish_runtime.egress import refused_host
+from burnish_runtime.egress import ALLOWED_HOSTS, allowed_host, refused_host
 from burnish_runtime.llm.anthropic import AnthropicProvider
 from burnish_runtime.llm.base import LlmProvider, ProviderAccess
 from burnish_runtime.llm.google import GoogleProvider
@@ -136,6 +136,11 @@ class ProviderRegistry:
                 self._open[key] = self._factories[provider](access)
             return self._open[key]
 
+    @property
+    def _own_urls(self) -> tuple[str, str]:
+        settings = self._settings
+        return settings.openai_compatible_base_url.rstrip("/"), settings.local_model_url
+
     async def close(self) -> None:
         """Closes every open provider."""
         opened, self._open = list(self._open.values()), {}
@@ -149,9 +154,11 @@ class ProviderRegistry:
                 metadata={"provider": provider, "known": known},
             )
         hosted = _HOSTED.get(provider)
-        if base_url and hosted is None and _never_called(base_url):
+        given = base_url.rstrip("/") not in ("", *self._own_urls)
+        if given and hosted is None and _never_called(base_url):
             raise ProviderInvalid(
-                f"base_url `{base_url}` is never connected to; give a server of your own",
+                f"base_url `{base_url}` is never connected to; give a server of your own, one of "
+                f"the operator's {ALLOWED_HOSTS} where that is set",
                 metadata={"provider": provider},
             )
         if hosted is not None:
@@ -219,9 +226,11 @@ def _compatible_access(base_url: str, settings: ServiceSettings) -> ProviderAcce
 
 def _never_called(url: str) -> bool:
     try:
-        return not url.isascii() or refused_host(urlsplit(url).hostname or "")
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         return True
+    return not url.isascii() or refused_host(host) or not allowed_host(host, port)
 
 
 def _local_access(base_url: str, settings: ServiceSettings) -> ProviderAccess:
