@@ -292,7 +292,7 @@ async def test_a_budget_that_runs_out_leaves_what_was_paid():
 
 
 async def test_every_try_is_in_the_ledger_and_the_reply_takes_the_place_of_the_failures():
-    async with world(lambda variant, number: {1: 503, 2: 429}.get(number, idea(0))) as here:
+    async with world(lambda variant, number: {1: 500, 2: 429}.get(number, idea(0))) as here:
         responses = await here.propose(count=1)
         assert [(f.HasField("failure"), f.not_sent) for f in here.ledger.finished] == [
             (True, False),

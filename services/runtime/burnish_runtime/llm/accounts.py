@@ -2,8 +2,9 @@
 
 Each try of a call is one BeginCall and one FinishCall. The key of a call is its scope, the hash of
 its body and an ordinal, 0 unless the asker says otherwise: the same request in the same scope means
-the same call, whoever asks again. So a repeat replays, and a retry after a failure takes the place
-of the failed try, while the ledger keeps what that try may have cost booked.
+the same call, whoever asks again. A seed counts as part of the body even where it is not sent. So a
+repeat replays, and a retry after a failure takes the place of the failed try, while the ledger
+keeps what that try may have cost booked.
 
 A call that was begun is finished even when whoever asked for it goes away: it is paid for anyway,
 and its reply is then in the ledger for the next one who asks.
@@ -15,7 +16,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import stamina
@@ -270,7 +271,7 @@ class LedgeredModel:
             job=self._account.job,
             scope=self._account.scope,
             attempt=self._account.attempt,
-            request_hash=hashlib.sha256(body).hexdigest(),
+            request_hash=hashlib.sha256(body + self._unsent(request, body)).hexdigest(),
             client_retry=retry,
             role=self._account.role,
             model=self._spec,
@@ -279,6 +280,20 @@ class LedgeredModel:
             ),
             ordinal=ordinal,
         )
+
+    def _unsent(self, request: CompletionRequest, body: bytes) -> bytes:
+        """Returns what tells a request apart that its provider does not take; mostly nothing.
+
+        Two samples that differ in their seed are two calls, also where no seed can be sent.
+        """
+        told = b""
+        for name, value, plain in (
+            ("seed", request.seed, replace(request, seed=None)),
+            ("temperature", request.temperature, replace(request, temperature=None)),
+        ):
+            if value is not None and self._provider.request_body(plain) == body:
+                told += f"\n{name}={value}".encode()
+        return told
 
     def _replayed(self, reply: ledger_v1.CallReply, body: bytes) -> Completion:
         if reply.status >= 300:
