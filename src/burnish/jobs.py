@@ -16,6 +16,7 @@ from burnish import events, results, rpc
 from burnish.api.job.v1 import job_event_pb2, job_service_pb2, job_service_pb2_grpc, job_spec_pb2
 from burnish.errors import DeadlineExceeded, Unavailable
 from burnish.job_requests import CreateOptions, JobPage
+from burnish.namespace import Namespace
 from burnish.resources import JobName
 from burnish.results import JobOutcome, JobSnapshot
 
@@ -132,7 +133,7 @@ class AsyncJob:
         return self.snapshot
 
 
-class AsyncJobs:
+class AsyncJobs(Namespace):
     """The jobs of a controller."""
 
     def __init__(
@@ -145,8 +146,7 @@ class AsyncJobs:
             timeout: Most seconds for one call.
             patience: Most seconds that a watch waits for a controller that is away.
         """
-        self._channel = channel
-        self._timeout = timeout
+        super().__init__(channel, timeout=timeout)
         self._patience = patience
 
     @property

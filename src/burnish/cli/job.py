@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from burnish.cli.connected import show_page, with_client
 from burnish.cli.options import (
     BackendOption,
     ConfigArgument,
     GateOption,
     JobIdOption,
+    LimitOption,
+    PageTokenOption,
     SetOption,
     TaskKeyOption,
     TaskUrlOption,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from burnish.client import AsyncClient
     from burnish.results import JobSnapshot
     from burnish.rollouts import RolloutScore
-
-T = TypeVar("T")
 
 app = typer.Typer(help="Jobs of a running suite.", no_args_is_help=True)
 
@@ -72,7 +71,7 @@ def submit(
             output.say(f"warning: {warning}")
         output.data(job.snapshot.plain, text="valid" if validate_only else job.job_id)
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command()
@@ -90,14 +89,14 @@ def get(
         snapshot = (await client.jobs.get(job)).snapshot
         output.data(snapshot.plain, text="\n".join(_described(snapshot)))
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command(name="list")
 @handled
 def list_jobs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most jobs to show.")] = 50,
-    page_token: Annotated[str, typer.Option(help="From the page before.")] = "",
+    limit: LimitOption = 50,
+    page_token: PageTokenOption = "",
     backend: BackendOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,
@@ -108,11 +107,13 @@ def list_jobs(
 
     async def work(client: AsyncClient) -> None:
         page = await client.jobs.list(page_size=limit, page_token=page_token)
-        output.table(
+        show_page(
+            output,
             {
                 "jobs": [job.plain for job in page.jobs],
                 "next_page_token": page.next_page_token,
             },
+            command="burnish job list",
             columns=["JOB", "ALGORITHM", "STATE", "PHASE", "DONE", "BEST", "CREATED"],
             rows=[
                 [
@@ -127,10 +128,8 @@ def list_jobs(
                 for job in page.jobs
             ],
         )
-        if page.next_page_token:
-            output.say(f"more: burnish job list --page-token {page.next_page_token}")
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 @app.command()
@@ -154,7 +153,7 @@ def watch(
 
     asked = Watch(job=job, after=after, timeout=timeout, jsonl=as_jsonl)
     output = Output(json=as_json or as_jsonl, quiet=quiet)
-    code = _with_client(backend, token, lambda client: watch_job(client, asked, output))
+    code = with_client(backend, token, lambda client: watch_job(client, asked, output))
     if code != OK:
         raise typer.Exit(code)
 
@@ -178,7 +177,7 @@ def _add_steering(verb: str, help_text: str) -> None:
             snapshot = await ask(job)
             output.data(snapshot.plain, text=f"{snapshot.job_id} {snapshot.state}")
 
-        _with_client(backend, token, work)
+        with_client(backend, token, work)
 
 
 _add_steering("pause", "Ask a job to pause at the end of the batch in hand.")
@@ -207,7 +206,7 @@ def results(
     async def work(client: AsyncClient) -> int:
         return await finish(await client.jobs.get(job), results_dir, output, gate=gate)
 
-    code = _with_client(backend, token, work)
+    code = with_client(backend, token, work)
     if code != OK:
         raise typer.Exit(code)
 
@@ -236,7 +235,7 @@ def rollouts(
             rows=[_rollout_row(one) for one in found],
         )
 
-    _with_client(backend, token, work)
+    with_client(backend, token, work)
 
 
 def _rollout_row(one: RolloutScore) -> list[str]:
@@ -254,18 +253,6 @@ def _rollout_row(one: RolloutScore) -> list[str]:
         ", ".join(parts) or "-",
         (by or "the app") + (" (simulated)" if one.simulated else ""),
     ]
-
-
-def _with_client(
-    backend: str | None, token: str | None, work: Callable[[AsyncClient], Awaitable[T]]
-) -> T:
-    from burnish.client import AsyncClient
-
-    async def run() -> T:
-        async with AsyncClient(backend, token=token) as client:
-            return await work(client)
-
-    return asyncio.run(run())
 
 
 def _described(snapshot: JobSnapshot) -> list[str]:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from burnish.cli.connected import show_page, with_client
-from burnish.cli.options import BackendOption, StateDirOption, TokenOption
+from burnish.cli.options import (
+    BackendOption,
+    LimitOption,
+    PageTokenOption,
+    StateDirOption,
+    TokenOption,
+)
 from burnish.cli.output import FAILED, USAGE, JsonOption, Output, QuietOption, handled
 from burnish.errors import InvalidArgument
 
@@ -143,8 +149,8 @@ def list_graphs(
     graph: Annotated[
         str, typer.Argument(help="Graph whose versions are shown; every graph without it.")
     ] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to show.")] = 50,
-    page_token: Annotated[str, typer.Option(help="From the page before.")] = "",
+    limit: LimitOption = 50,
+    page_token: PageTokenOption = "",
     backend: BackendOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,
