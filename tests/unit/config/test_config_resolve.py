@@ -180,7 +180,8 @@ def test_the_tightest_cap_wins_and_aliases_count():
          "max_wall_clock_seconds": 90.0},
         termination_config={
             "max_total_spend_usd": 2.0, "max_tokens": 900, "max_duration_minutes": 1,
-            "max_trials_allowed": 7, "max_category_costs_usd": {"rollout": 1.0, "proposal": 2.0},
+            "max_trials_allowed": 7,
+            "max_category_costs_usd": {"rollout": 1.0, "proposal": 2.0, "verification": 0.5},
         },
     )  # fmt: skip
 
@@ -188,7 +189,9 @@ def test_the_tightest_cap_wins_and_aliases_count():
     assert job.budget.max_tokens == 400
     assert job.budget.max_seconds == 60
     assert job.budget.max_trials == 7
-    assert job.budget.max_category_costs_usd == {"task": 1.0, "proposer": 2.0}
+    assert job.budget.max_category_costs_usd == {
+        "task": 1.0, "proposer": 2.0, "judge": 0.5,
+    }  # fmt: skip
 
 
 def test_an_unenforced_token_limit_is_no_cap():
