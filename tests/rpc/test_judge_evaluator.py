@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -141,17 +141,35 @@ async def test_a_judgement_is_booked_on_its_rollout_and_replayed_when_it_is_aske
     assert asked["temperature"] == 0.0
 
 
-async def test_a_model_that_takes_no_schema_is_asked_without_one_from_then_on():
+WAYS: list[tuple[Callable[[dict[str, Any]], bool], list[str]]] = [
+    (lambda form: True, ["bounded", "bounded"]),
+    (lambda form: '"minimum"' not in json.dumps(form), ["bounded", "unbounded", "unbounded"]),
+    (lambda form: form["type"] == "json_object", ["bounded", "unbounded", "JSON", "JSON"]),
+]
+
+
+@pytest.mark.parametrize(("takes", "ways"), WAYS)
+async def test_a_model_is_asked_the_closest_way_that_it_takes_from_then_on(takes, ways):
     def answer(heard: Any) -> str | FakeReply:
-        plain = heard.fields["response_format"] == {"type": "json_object"}
-        return FakeReply(text=REVIEW) if plain else "400"
+        return FakeReply(text=REVIEW) if takes(heard.fields["response_format"]) else "400"
+
+    def way(form: dict[str, Any]) -> str:
+        if form["type"] == "json_object":
+            return "JSON"
+        return "bounded" if '"minimum"' in json.dumps(form) else "unbounded"
 
     async with fake_provider(answer=answer) as fake, evaluator(Ledger()) as judges:
         for rollout in ("r1", "r2"):
             found = await judges.evaluate(task(compatible(fake), job="jobs/j", rollout_id=rollout))
             assert scored(found).score == 0.75
-        heard = [json.loads(each.body)["response_format"]["type"] for each in fake.heard]
-    assert heard == ["json_schema", "json_object", "json_object"]
+        assert [way(json.loads(each.body)["response_format"]) for each in fake.heard] == ways
+
+
+async def test_a_request_that_no_way_helps_tells_what_the_first_was_told():
+    async with fake_provider("400") as fake, evaluator(Ledger()) as judges:
+        found = failed(await judges.evaluate(task(compatible(fake), job="jobs/j")))
+        assert len(fake.heard) == 3
+    assert (found.reason, found.retryable) == ("PROVIDER_REFUSED", False)
 
 
 FAULTS: list[tuple[tuple[str | FakeReply, ...], str, bool]] = [

@@ -20,7 +20,9 @@ from burnish_verifier.judges.replies import (
     read_step,
     review_schema,
     step_schema,
+    unbounded,
 )
+from tests.unit.judges.judge_models import scores
 
 GOOD = {"criteria": {"a": {"reason": "r", "score": 0.5}, "b": {"reason": "", "score": 1}}}
 
@@ -146,6 +148,15 @@ def test_the_reader_takes_nothing_that_the_schema_refuses(place, value):
 def test_any_text_is_read_or_refused(text):
     with contextlib.suppress(ReplyInvalid):
         read_review(text, ["a"])
+
+
+def test_bounds_are_left_out_and_nothing_else_even_of_criteria_of_that_name():
+    schema = review_schema(["minimum", "a"], quotes=True)
+    loose = unbounded(schema)
+    jsonschema.validate({**scores(minimum=7.0, a=-1.0), "evidence": []}, loose)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**scores(a=1.0), "evidence": []}, loose)
+    assert schema == review_schema(["minimum", "a"], quotes=True)
 
 
 def test_schemas_are_closed_all_the_way_down():

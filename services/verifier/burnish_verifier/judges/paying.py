@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
@@ -24,12 +24,16 @@ from burnish_runtime.llm.base import (
 )
 from burnish_runtime.llm.registry import ProviderRegistry
 from burnish_verifier.judges.asking import Question
+from burnish_verifier.judges.replies import unbounded
 from burnish_verifier.nodes.base import NOTHING, Spending
 from burnish_verifier.steps import ModelRef
 
+_Shape = Literal["schema", "unbounded schema", "JSON"]
 _FREE: Final = "local"
-# What servers answer to a request whose `response_format` they do not know.
+# What servers answer to a schema, or to a part of one, that they do not take.
 _NO_SCHEMA: Final = frozenset({400, 422})
+# How a reply is asked for, from the closest to the loosest.
+_SHAPES: Final[tuple[_Shape, ...]] = ("schema", "unbounded schema", "JSON")
 
 
 class JudgeUnpaid(FailedPrecondition):
@@ -62,7 +66,7 @@ class PaidModel:
     """A judge model whose calls are paid for; one for each judgement."""
 
     def __init__(
-        self, model: _Completes, *, ref: ModelRef, timeout: float, plain: set[ModelRef]
+        self, model: _Completes, *, ref: ModelRef, timeout: float, shapes: dict[ModelRef, int]
     ) -> None:
         """Takes a model.
 
@@ -70,39 +74,46 @@ class PaidModel:
             model: What answers.
             ref: Which model that is.
             timeout: Seconds for one reply.
-            plain: Models that take no JSON schema; those that turn out so are added.
+            shapes: The closest way to ask that a model is known to take, by its place in the list
+                of ways; what is found out is put there.
         """
         self._model = model
         self._ref = ref
         self._timeout = timeout
-        self._plain = plain
+        self._shapes = shapes
 
     async def ask(self, question: Question) -> Completion:
-        """Asks by the schema, or without one where the model takes none.
+        """Asks by the closest way that the model takes: by a schema, or for JSON alone.
 
         Raises:
             BurnishError: There is no reply; says whether a retry may help.
         """
-        if _unpriced(self._ref) not in self._plain:
+        key = _unpriced(self._ref)
+        refused: list[ProviderError] = []
+        for place in range(self._shapes.get(key, 0), len(_SHAPES)):
             try:
-                return await self._model.complete(self._request(question, schema=True))
+                completion = await self._model.complete(self._request(question, _SHAPES[place]))
             except ProviderError as error:
                 if error.status not in _NO_SCHEMA:
                     raise
-        completion = await self._model.complete(self._request(question, schema=False))
-        self._plain.add(_unpriced(self._ref))
-        return completion
+                refused.append(error)
+            else:
+                self._shapes[key] = place
+                return completion
+        # What was said to the closest way tells most.
+        raise refused[0]
 
-    def _request(self, question: Question, *, schema: bool) -> CompletionRequest:
-        shape = JsonSchema(name=f"judge_{question.name}", schema=question.schema)
+    def _request(self, question: Question, shape: _Shape) -> CompletionRequest:
+        schema = question.schema if shape == "schema" else unbounded(question.schema)
+        asked = JsonSchema(name=f"judge_{question.name}", schema=schema)
         return CompletionRequest(
             model=self._ref.model,
             messages=question.messages,
             max_output_tokens=question.max_output_tokens,
             temperature=0.0 if self._ref.temperature is None else self._ref.temperature,
             seed=question.seed,
-            json_mode=not schema,
-            json_schema=shape if schema else None,
+            json_mode=shape == "JSON",
+            json_schema=None if shape == "JSON" else asked,
             timeout_seconds=self._timeout,
         )
 
@@ -157,7 +168,7 @@ class Bank:
         """
         self._registry = registry
         self._desk = desk
-        self._plain: set[ModelRef] = set()
+        self._shapes: dict[ModelRef, int] = {}
         self._providers: dict[tuple[str, str], LlmProvider] = {}
 
     async def open(self, ref: ModelRef, payer: Payer) -> Opened:
@@ -179,7 +190,7 @@ class Bank:
                 "the job, or use a model of provider `local`",
                 metadata={"provider": ref.provider, "model": ref.model},
             )
-        model = PaidModel(account, ref=ref, timeout=payer.timeout, plain=self._plain)
+        model = PaidModel(account, ref=ref, timeout=payer.timeout, shapes=self._shapes)
         return Opened(model, account)
 
     async def _provider(self, ref: ModelRef) -> LlmProvider:

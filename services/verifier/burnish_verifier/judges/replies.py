@@ -105,6 +105,16 @@ def step_schema() -> Schema:
     return _object({"step": kinds, "entry": whole, "start": whole, "text": _TEXT})
 
 
+def unbounded(schema: Schema) -> Schema:
+    """Returns a schema without the bounds of its numbers, which some providers do not take."""
+    if schema.get("type") == "object":
+        fields = {name: unbounded(field) for name, field in schema["properties"].items()}
+        return {**schema, "properties": fields}
+    if schema.get("type") == "array":
+        return {**schema, "items": unbounded(schema["items"])}
+    return {key: value for key, value in schema.items() if key not in ("minimum", "maximum")}
+
+
 def read_review(text: str, ids: Sequence[str], *, may_pass: bool = False) -> Verdicts:
     """Reads a review.
 
