@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("controller", "interceptor", "proposer", "runtime", "search", "verifier")
 MAX_MODULE_LINES = 350
 FORBIDDEN_CALLS = {"eval", "exec"}
+# Runs what a model wrote, in a process of its own that is closed in before it reads any of it.
+CLOSED_IN = ROOT / "services/verifier/burnish_verifier/sandbox/runs.py"
 FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve"}
 
 
@@ -52,6 +54,8 @@ def test_modules_open_with_what_they_are_for():
 def test_no_code_runs_from_data():
     found = []
     for path in handwritten():
+        if path == CLOSED_IN:
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 if node.func.id in FORBIDDEN_CALLS:
