@@ -15,6 +15,7 @@ for name in grpc-api grpc-core grpc-context grpc-netty grpc-protobuf grpc-protob
 done
 rm -rf "$folder"
 mkdir -p "$folder/stubs" "$folder/classes"
+folder=$(cd "$folder" && pwd)
 (cd "$protos" && find burnish/api/types burnish/api/verifier -name '*.proto') |
     xargs protoc -I"$protos" --java_out="$folder/stubs" --grpc-java_out="$folder/stubs" \
         --plugin=protoc-gen-grpc-java="$plugin"
