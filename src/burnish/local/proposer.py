@@ -149,14 +149,14 @@ def _edits(*, repairs: bool) -> Iterator[_Edit]:
 
 def _shrinking(edit: _Edit) -> Iterator[_Edit]:
     yield edit
-    for quarters in (3, 2, 1, 0):
+    for share in (12, 8, 4, 2, 1, 0):
         yield replace(
             edit,
-            terms=edit.terms * quarters // 4,
-            fragments=edit.fragments * quarters // 4,
-            quotes=edit.quotes * quarters // 4,
-            rules=edit.rules and quarters > 1,
-            notes=edit.notes * quarters // 4,
+            terms=edit.terms * share // 16,
+            fragments=edit.fragments * share // 16,
+            quotes=edit.quotes * share // 16,
+            rules=edit.rules and share > 4,
+            notes=edit.notes * share // 16,
         )
 
 
