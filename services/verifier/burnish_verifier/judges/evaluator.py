@@ -43,7 +43,7 @@ class JudgeIncomplete(FailedPrecondition):
 
 
 @dataclass(slots=True)
-class _Ledge:
+class _Progress:
     """What is known of a judgement when it breaks off."""
 
     opened: Opened | None = None
@@ -72,7 +72,7 @@ class JudgeEvaluator:
         step = task.node.step
         if not isinstance(step, RubricJudge):
             raise TypeError(f"a judge is asked for a {type(step).__name__}")
-        seen = _Ledge()
+        seen = _Progress()
         try:
             async with asyncio.timeout(task.options.timeout):
                 judgement = await self._judged(task, step, seen)
@@ -109,7 +109,7 @@ class JudgeEvaluator:
     async def close(self) -> None:
         """Has nothing of its own: providers and the ledger are closed by who opened them."""
 
-    async def _judged(self, task: NodeTask, step: RubricJudge, seen: _Ledge) -> Judgement:
+    async def _judged(self, task: NodeTask, step: RubricJudge, seen: _Progress) -> Judgement:
         options = task.options
         ref = options.model if options.model is not None else step.model
         rubric = ruling(step, options)
