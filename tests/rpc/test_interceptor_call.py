@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +57,10 @@ async def test_a_call_is_substituted_journaled_and_answered():
         assert finish.reply.body == completion()
         assert (finish.usage.input_tokens, finish.usage.output_tokens) == (11, 3)
         assert finish.trace.latency.ToNanoseconds() > 0
+        assert 0 < finish.trace.overhead.ToNanoseconds() < 10**9
+        assert finish.trace.match_ratio == 1.0
+        assert re.fullmatch("[0-9a-f]{32}", finish.trace.trace_id)
+        assert finish.trace.api == "chat_completions"
 
 
 async def test_the_end_of_a_stream_waits_for_the_ledger_and_the_rest_does_not():

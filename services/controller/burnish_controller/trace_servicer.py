@@ -11,6 +11,7 @@ import structlog
 from grpc import aio
 
 from burnish import prices, trace_columns, trace_v3
+from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.trace import v1 as trace_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument, NotFound
@@ -147,11 +148,16 @@ def is_mixed(traces: Sequence[trace_v1.Trace]) -> bool:
 
 
 def _trace(call: Call) -> trace_v1.Trace:
+    told = call.trace if call.trace is not None else ledger_v1.CallTrace()
     return trace_v1.Trace(
         call_id=call.call_id,
         rollout_id=call.scope,
         policy=f"policies/{call.job_id}",
         call=call.trace,
+        trace_id=told.trace_id,
+        match_ratio=told.match_ratio if told.HasField("match_ratio") else None,
+        overhead=told.overhead if told.HasField("overhead") else None,
+        api=told.api,
         reply=call.reply,
         usage=call.usage,
         failure=call.failure,

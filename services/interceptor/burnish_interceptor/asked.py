@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from time import perf_counter
 
 from burnish_interceptor.dialects import AppRequest, Shown
-from burnish_interceptor.seen import trace_context
+from burnish_interceptor.seen import TraceContext, trace_context
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -56,6 +56,11 @@ class Asked:
         """Seconds that we took so far, while we do not wait."""
         return self._spent + perf_counter() - self._since
 
+    @property
+    def trace(self) -> TraceContext:
+        """Where the call stands in a distributed trace."""
+        return trace_context(self.traceparent, call=self.request_id[-32:])
+
     def wait(self) -> float:
         """Others are waited for from here on; returns the time, in seconds of `perf_counter`."""
         now = perf_counter()
@@ -80,7 +85,7 @@ class Asked:
         request_id = self.request_id
         trace_id, span_id, flags = request_id[-32:], request_id[-32:-16], "01"
         if self.traceparent:
-            trace_id, _, span_id, flags = trace_context(self.traceparent, call=trace_id)
+            trace_id, _, span_id, flags = self.trace
         overhead = (self._spent + perf_counter() - self._since) * 1000
         return (
             f"{_EVENT_LINES if content_type == EVENTS else _JSON_LINES}"

@@ -85,6 +85,10 @@ class CallRecord:
         start_time: Unix seconds.
         latency: Seconds to the last byte.
         first_byte_latency: Seconds to the first byte.
+        trace_id: W3C trace id.
+        match_ratio: How well the messages fitted the stage; None when nothing was compared.
+        overhead: Seconds that we took.
+        api: API that the app called.
     """
 
     stage_id: str
@@ -95,6 +99,10 @@ class CallRecord:
     start_time: float = 0.0
     latency: float = 0.0
     first_byte_latency: float = 0.0
+    trace_id: str = ""
+    match_ratio: float | None = None
+    overhead: float = 0.0
+    api: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

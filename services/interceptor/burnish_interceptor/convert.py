@@ -339,6 +339,10 @@ def _trace(record: CallRecord) -> ledger_v1.CallTrace:
         start_time=start,
         latency=_duration(record.latency),
         first_byte_latency=_duration(record.first_byte_latency),
+        trace_id=record.trace_id,
+        match_ratio=record.match_ratio,
+        overhead=_duration(record.overhead),
+        api=record.api,
     )
 
 

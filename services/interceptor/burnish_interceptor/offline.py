@@ -65,6 +65,7 @@ class Prepared:
         outgoing: What leaves.
         bindings: Values of the stage's wildcards.
         problem: Why nothing may leave.
+        match_ratio: How well the messages fitted the stage; None when nothing was compared.
     """
 
     stage_id: str
@@ -72,6 +73,7 @@ class Prepared:
     outgoing: Outgoing
     bindings: Mapping[str, str] = field(default_factory=dict, repr=False)
     problem: Problem | None = None
+    match_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +203,7 @@ class OfflineCalls:
                 latency=record.latency,
                 first_byte_latency=record.first_byte_latency,
                 overhead=asked.overhead,
+                match_ratio=prepared.match_ratio,
                 reply_status=ended.status,
                 stream=ended.events,
                 usage=ended.usage,
@@ -225,10 +228,13 @@ class OfflineCalls:
 
     async def _prepare(self, policy: Policy, incoming: Incoming, site: CallSite) -> Prepared:
         request = incoming.asked.request
+        ratio = None
         if request.messages and not policy.learning_baseline:
             found = self._stages.match(policy.stages, request.messages, site)
             if found.stage is not None:
-                return await self._put_on(policy, found.stage, found.bindings, incoming)
+                put = await self._put_on(policy, found.stage, found.bindings, incoming)
+                return replace(put, match_ratio=found.ratio)
+            ratio = found.ratio
             rollout = incoming.grant.rollout_id
             _log.warning("stage_unmatched", rollout=rollout, **told(policy, found))
         model = policy.model_for(request.model)
@@ -240,7 +246,7 @@ class OfflineCalls:
         outgoing = request.rewritten(NO_EDIT, self._parts.providers.forced(model))
         # Without a conversation there is no stage that the call could have missed.
         stage_id = "" if request.conversational else NO_STAGE
-        return Prepared(stage_id=stage_id, candidate_id="", outgoing=outgoing)
+        return Prepared(stage_id=stage_id, candidate_id="", outgoing=outgoing, match_ratio=ratio)
 
     async def _put_on(
         self,
@@ -312,6 +318,10 @@ class OfflineCalls:
             start_time=start_time,
             latency=self._clock() - start,
             first_byte_latency=first_byte,
+            trace_id=asked.trace.trace_id,
+            match_ratio=prepared.match_ratio,
+            overhead=asked.overhead,
+            api=asked.request.api,
         )
         outcome = Outcome(
             reply=ended.reply,

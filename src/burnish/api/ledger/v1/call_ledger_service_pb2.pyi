@@ -474,6 +474,10 @@ class CallTrace(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     FIRST_BYTE_LATENCY_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    MATCH_RATIO_FIELD_NUMBER: _builtins.int
+    OVERHEAD_FIELD_NUMBER: _builtins.int
+    API_FIELD_NUMBER: _builtins.int
     stage_id: _builtins.str
     """Stage that the call was matched to; empty when it was passed through unmatched."""
     candidate_id: _builtins.str
@@ -482,6 +486,12 @@ class CallTrace(_message.Message):
     """Body that the app sent, before substitution (JSON)."""
     provider_request: _builtins.bytes
     """Body that the provider was sent (JSON)."""
+    trace_id: _builtins.str
+    """W3C trace id, 32 lower-case hex digits: the app's own, or one that was minted for the call."""
+    match_ratio: _builtins.float
+    """How well the app's messages fitted the stage's, in [0, 1]; absent when nothing was compared."""
+    api: _builtins.str
+    """API that the app called, such as `chat_completions`; chat completions when empty."""
     @_builtins.property
     def bindings(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values bound to the template's wildcards."""
@@ -498,6 +508,10 @@ class CallTrace(_message.Message):
     def first_byte_latency(self) -> _duration_pb2.Duration:
         """Until the first byte of the response."""
 
+    @_builtins.property
+    def overhead(self) -> _duration_pb2.Duration:
+        """What the interceptor itself took, the ledger and the provider not waited for."""
+
     def __init__(
         self,
         *,
@@ -509,11 +523,17 @@ class CallTrace(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         latency: _duration_pb2.Duration | None = ...,
         first_byte_latency: _duration_pb2.Duration | None = ...,
+        trace_id: _builtins.str = ...,
+        match_ratio: _builtins.float | None = ...,
+        overhead: _duration_pb2.Duration | None = ...,
+        api: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first_byte_latency", b"first_byte_latency", "latency", b"latency", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_match_ratio", b"_match_ratio", "first_byte_latency", b"first_byte_latency", "latency", b"latency", "match_ratio", b"match_ratio", "overhead", b"overhead", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_request", b"app_request", "bindings", b"bindings", "candidate_id", b"candidate_id", "first_byte_latency", b"first_byte_latency", "latency", b"latency", "provider_request", b"provider_request", "stage_id", b"stage_id", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_match_ratio", b"_match_ratio", "api", b"api", "app_request", b"app_request", "bindings", b"bindings", "candidate_id", b"candidate_id", "first_byte_latency", b"first_byte_latency", "latency", b"latency", "match_ratio", b"match_ratio", "overhead", b"overhead", "provider_request", b"provider_request", "stage_id", b"stage_id", "start_time", b"start_time", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__match_ratio: _TypeAlias = _typing.Literal["match_ratio"]  # noqa: Y015
+    _WhichOneofArgType__match_ratio: _TypeAlias = _typing.Literal["_match_ratio", b"_match_ratio"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__match_ratio) -> _WhichOneofReturnType__match_ratio | None: ...
 
 Global___CallTrace: _TypeAlias = CallTrace  # noqa: Y015
