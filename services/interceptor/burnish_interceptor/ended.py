@@ -14,7 +14,7 @@ from burnish_interceptor.calls import Problem, StoredReply
 from burnish_interceptor.dialects.allow import NotAnAnswer
 from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.transport.exchange import Exchange
-from burnish_interceptor.transport.origin import BROKE, UpstreamFailure
+from burnish_interceptor.transport.origin import ADDRESS_REFUSED, BROKE, UpstreamFailure
 
 # Refusals that no provider charges for.
 _UNPAID = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429, 503, 529})
@@ -146,9 +146,13 @@ def failed(failure: UpstreamFailure, *, status: int = 0) -> Ended:
         return Ended(status=status, problem=problem, error=app_error.broken())
     message = _NOT_SENT if failure.not_sent else _NO_ANSWER
     shown, kind = (504, "timeout_error") if "TIMEOUT" in failure.reason else (502, "server_error")
+    # A name that resolves to where nobody may call does so again: nobody is to try again.
+    lasting = failure.reason == ADDRESS_REFUSED
+    if lasting:
+        shown, kind = 424, "invalid_request_error"
     return Ended(
         status=status,
-        problem=Problem(reason=failure.reason, message=message, retryable=True),
+        problem=Problem(reason=failure.reason, message=message, retryable=not lasting),
         not_sent=failure.not_sent,
         error=AppError(status=shown, kind=kind, code=failure.reason.lower(), message=message),
     )

@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from burnish_interceptor.transport.origin import UpstreamFailure
+from burnish_interceptor.transport.origin import ADDRESS_REFUSED, UpstreamFailure
 from burnish_runtime.egress import refused as refused
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
@@ -56,7 +56,7 @@ class Addresses:
             return known[1]
         found = await self._lookup(host, port)
         if any(map(refused, found)):
-            raise UpstreamFailure("UPSTREAM_ADDRESS_REFUSED", not_sent=True)
+            raise UpstreamFailure(ADDRESS_REFUSED, not_sent=True)
         if len(self._known) >= _MAX_KEPT:
             self._known.clear()
         self._known[host, port] = (now, found)

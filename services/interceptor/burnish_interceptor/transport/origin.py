@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 BROKE = "ANSWER_BROKE"
 """Reason of an answer that came, and that we failed to read."""
+ADDRESS_REFUSED = "UPSTREAM_ADDRESS_REFUSED"
+"""Reason of a host that resolves to an address that is never connected to."""
 
 
 class UpstreamFailure(Exception):
