@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ class ResultCache:
 
     def _save(self) -> None:
         taken, self._unsaved = self._unsaved, []
-        rows = [(key, json.dumps(asdict(result))) for key, result in taken]
+        rows = [(key, json.dumps(result, default=_fields)) for key, result in taken]
         with self._lock:
             if self._database is None or not rows:
                 return
@@ -157,6 +157,11 @@ class ResultCache:
                     (_IN_FILE,),
                 )
         self._filed.update(_start(key) for key, _ in rows)
+
+
+def _fields(item: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Returns the fields of a result, or of what is in it, without the copy that `asdict` makes."""
+    return {each.name: getattr(item, each.name) for each in fields(item)}
 
 
 def _start(key: str) -> int:
