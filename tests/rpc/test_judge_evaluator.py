@@ -214,6 +214,11 @@ JUDGE = RubricJudge(rubric=RUBRIC, model=LOCAL)
 INCOMPLETE: list[tuple[RubricJudge, JudgeOptions, str]] = [
     (replace(JUDGE, model=None), JudgeOptions(), "JUDGE_MODEL_MISSING"),
     (replace(JUDGE, rubric=Rubric(aggregation="inherit")), JudgeOptions(), "RUBRIC_INVALID"),
+    (
+        JUDGE,
+        JudgeOptions(model=ModelRef(provider="openai", model="gpt-5-pro")),
+        "JUDGE_MODEL_REFUSED",
+    ),
     (replace(JUDGE, mode="few_shot"), JudgeOptions(), "JUDGE_EXAMPLES_MISSING"),
     (replace(JUDGE, mode="contrastive"), JudgeOptions(), "JUDGE_EXAMPLES_MISSING"),
     (

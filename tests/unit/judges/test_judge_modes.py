@@ -322,6 +322,35 @@ async def test_a_reading_judge_never_uses_more_than_its_budget(steps, budget, us
     assert (model.tokens if usage else most) <= budget + 1
 
 
+@settings(max_examples=30, deadline=None)
+@given(steps=steps, budget=st.integers(0, 120_000), votes=st.integers(1, 3))
+async def test_reading_and_events_together_never_use_more_than_their_budget(steps, budget, votes):
+    rubric = replace(AB, event_criteria=(Criterion(criterion_id="e"),))
+    model = reading(*steps)
+    inner = model._answer
+
+    def answer(question: Question) -> Any:
+        if question.name != "events":
+            return inner(question)
+        numbers = {row["event"] for row in rows(question, "events")}
+        return {"events": {str(n): {"e": {"reason": "", "score": 0.5}} for n in numbers}}
+
+    model._answer = answer
+    with contextlib.suppress(JudgeBudgetExhausted):
+        await judge(
+            brief("o", *LONG, rubric=rubric),
+            model,
+            Plan(mode="rlm", token_budget=budget + 1, votes=votes),
+        )
+    assert model.tokens <= budget + 1
+
+
+async def test_a_reading_judge_leaves_enough_for_events():
+    rubric = replace(AB, event_criteria=(Criterion(criterion_id="e", description="Not empty"),))
+    found = await judge(brief("o", *LONG, rubric=rubric), simulated(), Plan(mode="rlm", votes=2))
+    assert len(found.event_reviews) == len(LONG)
+
+
 @settings(max_examples=40, deadline=None)
 @given(budget=st.integers(1, 40_000), votes=st.integers(1, 5), broken=st.booleans())
 async def test_votes_together_never_use_more_than_their_budget(budget, votes, broken):

@@ -80,7 +80,7 @@ class Purse:
         """Opens a purse.
 
         Args:
-            limit: Most tokens that may be read and written; 0 means any number.
+            limit: Most tokens that may be read and written.
         """
         self._limit = limit
         self._spent = 0
@@ -93,9 +93,9 @@ class Purse:
         return self._spent
 
     @property
-    def left(self) -> int | None:
-        """Tokens that nothing is set aside for; None when there is no limit."""
-        return self._limit - self._spent - self._aside if self._limit else None
+    def left(self) -> int:
+        """Tokens that nothing is set aside for."""
+        return self._limit - self._spent - self._aside
 
     async def take(self, tokens: int) -> None:
         """Sets tokens aside, once calls under way have given back what they do not need.
@@ -104,7 +104,7 @@ class Purse:
             JudgeBudgetExhausted: They do not fit.
         """
         async with self._changed:
-            while self._limit and self._spent + self._aside + tokens > self._limit:
+            while self._spent + self._aside + tokens > self._limit:
                 if not self._aside:
                     raise JudgeBudgetExhausted(
                         f"a judgement may use {self._limit} tokens; {self._spent} are used and its "

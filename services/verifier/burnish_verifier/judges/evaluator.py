@@ -18,7 +18,7 @@ from burnish_verifier.fuse import Failed
 from burnish_verifier.judges.brief import PART_TOKENS, Brief
 from burnish_verifier.judges.judge import Judgement, Plan, judge
 from burnish_verifier.judges.paying import Bank, Opened, Payer
-from burnish_verifier.judges.problems import example_problems
+from burnish_verifier.judges.problems import example_problems, model_problems
 from burnish_verifier.judges.trace import Material, read_material
 from burnish_verifier.nodes.base import (
     NOTHING,
@@ -119,6 +119,9 @@ class JudgeEvaluator:
                 reason="JUDGE_MODEL_MISSING",
                 metadata={"node": task.node.node_id},
             )
+        refused = model_problems(ref)
+        if refused:
+            raise InvalidArgument("; ".join(refused), reason="JUDGE_MODEL_REFUSED")
         material = await _read(task.evidence)
         brief = _brief(step, options, rubric=rubric, material=material)
         seen.ref = ref

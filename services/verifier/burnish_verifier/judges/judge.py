@@ -19,12 +19,14 @@ Route = Literal["single", "map_reduce", "contrastive", "rlm"]
 
 SINGLE_TOKENS: Final = 50_000
 MAP_REDUCE_TOKENS: Final = 500_000
+# Tokens of one vote. They end what has gone wrong; what a reading judge may use is a choice.
 DEFAULT_BUDGETS: Final[Mapping[Route, int]] = {
-    "single": 400_000,
-    "contrastive": 2_000_000,
+    "single": 1_000_000,
+    "contrastive": 8_000_000,
     "map_reduce": 8_000_000,
     "rlm": 200_000,
 }
+_EVENTS_BUDGET: Final = 8_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,8 @@ class Plan:
     Attributes:
         mode: How the trace is read.
         votes: Independent judgements to average, at least 1.
-        token_budget: Most tokens of all calls together; 0 takes the default of the mode.
+        token_budget: Most tokens of all calls together; 0 takes the default of the mode for each
+            vote, and for events beside a reading judge another.
         seed: Asked of the provider; None asks for none.
         repeat: Which repeat of the same judgement, from 0.
     """
@@ -100,24 +103,43 @@ async def judge(brief: Brief, model: JudgeModel, plan: Plan) -> Judgement:
         BurnishError: There is no judgement; one failed vote is enough for that.
     """
     way = route(plan.mode, size=brief.material.size)
-    budget = plan.token_budget or DEFAULT_BUDGETS[way]
-    # A reading judge uses what it has, so each vote of it has a share of its own.
-    shared = Purse(budget)
-    purses = [Purse(budget // plan.votes) if way == "rlm" else shared for _ in range(plan.votes)]
-    askers = [Asker(model, purse=purse, seed=plan.seed) for purse in purses]
     votes = await together(
-        partial(_vote, brief, asker, Draw(repeat=plan.repeat, vote=number), way)
-        for number, asker in enumerate(askers)
+        partial(
+            _vote,
+            brief,
+            (Asker(model, purse=reads, seed=plan.seed), Asker(model, purse=steps, seed=plan.seed)),
+            Draw(repeat=plan.repeat, vote=number),
+            way,
+        )
+        for number, (reads, steps) in enumerate(_purses(plan, way, events=_has_events(brief)))
     )
     return _counted(brief.rubric, votes)
 
 
-async def _vote(brief: Brief, asker: Asker, draw: Draw, way: Route) -> _Vote:
+def _purses(plan: Plan, way: Route, *, events: bool) -> list[tuple[Purse, Purse]]:
+    """Returns what each vote may use for the outcome, and for events."""
+    default = DEFAULT_BUDGETS[way]
+    if way != "rlm":
+        shared = Purse(plan.token_budget or default * plan.votes)
+        return [(shared, shared)] * plan.votes
+    # A reading judge uses what it is given, so nobody shares with it.
+    share = plan.token_budget // plan.votes
+    if not plan.token_budget:
+        return [(Purse(default), Purse(_EVENTS_BUDGET)) for _ in range(plan.votes)]
+    half = share // 2 if events else 0
+    return [(Purse(share - half), Purse(half)) for _ in range(plan.votes)]
+
+
+def _has_events(brief: Brief) -> bool:
+    return bool(brief.rubric.event_criteria) and brief.material.event_count > 0
+
+
+async def _vote(brief: Brief, askers: tuple[Asker, Asker], draw: Draw, way: Route) -> _Vote:
     found = _Vote()
     if brief.rubric.criteria:
-        found = await _outcome(brief, asker, draw, way)
-    if brief.rubric.event_criteria and brief.material.event_count:
-        found = replace(found, events=await events.review(brief, asker, draw))
+        found = await _outcome(brief, askers[0], draw, way)
+    if _has_events(brief):
+        found = replace(found, events=await events.review(brief, askers[1], draw))
     return found
 
 

@@ -44,7 +44,7 @@ def problems(step: RubricJudge, scope: str) -> list[str]:
     if step.rubric is not None:
         found += [f"rubric: {problem}" for problem in rubric_problems(step.rubric)]
         found += _scope(step.rubric, step.mode, scope)
-    found += _model(step.model) if step.model is not None else []
+    found += model_problems(step.model) if step.model is not None else []
     if step.calibration_examples and step.mode == "contrastive":
         found.append("`calibration_examples` are not for mode contrastive; remove them")
     if step.gold_examples and step.mode != "contrastive":
@@ -76,6 +76,22 @@ def example_problems(
     return found
 
 
+def model_problems(model: ModelRef) -> list[str]:
+    """Returns every fault of a judge's model, one that a request names included."""
+    findings = check_model(provider=model.provider.lower(), model=model.model, role=ModelRole.JUDGE)
+    found = [
+        f"model `{model.model}` of `{model.provider}` {each.message}; {each.fix}"
+        for each in findings
+        # A plug-in may serve a provider that the table does not know.
+        if each.refused and each.about == "model"
+    ]
+    if not model.model:
+        found.append("`model.model` is empty; name the judge's model")
+    if model.max_output_tokens < 0:
+        found.append(f"`model.max_output_tokens` is {model.max_output_tokens}; give 0 or more")
+    return found
+
+
 def _numbers(step: RubricJudge) -> list[str]:
     found = []
     for name, value in (("token_budget", step.token_budget), ("part_tokens", step.part_tokens)):
@@ -99,21 +115,6 @@ def _scope(rubric: Rubric, mode: JudgeMode, scope: str) -> list[str]:
         found.append(
             f"mode {mode} reads a trace and its scope is the output; set it to the transcript"
         )
-    return found
-
-
-def _model(model: ModelRef) -> list[str]:
-    findings = check_model(provider=model.provider.lower(), model=model.model, role=ModelRole.JUDGE)
-    found = [
-        f"model `{model.model}` of `{model.provider}` {each.message}; {each.fix}"
-        for each in findings
-        # A plug-in may serve a provider that the table does not know.
-        if each.refused and each.about == "model"
-    ]
-    if not model.model:
-        found.append("`model.model` is empty; name the judge's model")
-    if model.max_output_tokens < 0:
-        found.append(f"`model.max_output_tokens` is {model.max_output_tokens}; give 0 or more")
     return found
 
 

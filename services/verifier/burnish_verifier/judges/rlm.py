@@ -120,7 +120,7 @@ async def review(brief: Brief, asker: Asker, draw: Draw) -> Reading:
         desk.steps += 1
         try:
             step = await asker.ask(
-                desk.next_step(asker.purse.left or 0), draw=draw, read=read_step, tries=1
+                desk.next_step(asker.purse.left), draw=draw, read=read_step, tries=1
             )
         except JudgeReplyInvalid:
             refusals += 1
@@ -158,8 +158,6 @@ def _room(desk: _Desk, asker: Asker) -> int:
     it may be asked. Each of them repeats the result.
     """
     left = asker.purse.left
-    if left is None:
-        return _LARGEST_RESULT
     step = asker.most_tokens(desk.next_step(left), desk.draw)
     conclusion = asker.most_tokens(desk.conclusion(), desk.draw)
     # What says why a reply was refused, and the digits of what is left.
