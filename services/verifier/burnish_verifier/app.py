@@ -21,6 +21,7 @@ from burnish_runtime.ledger_client import LedgerClient
 from burnish_runtime.llm.accounts import CallDesk
 from burnish_runtime.llm.registry import PLUGIN_GROUP, ProviderFactory, ProviderRegistry
 from burnish_runtime.settings import ServiceSettings
+from burnish_verifier import embedding_models
 from burnish_verifier.cache import ResultCache
 from burnish_verifier.checks.base import Kinds
 from burnish_verifier.checks.registry import with_plugins
@@ -46,7 +47,6 @@ from burnish_verifier.validate import Abilities
 _log = structlog.get_logger("burnish.verifier")
 _GRAPHS = "verifier-graphs.sqlite3"
 _RESULTS = "verifier-results.sqlite3"
-_NO_EMBEDDINGS = "no embedding model is asked; leave `model` out for the built-in embedding"
 _SERVICE = "burnish.api.verifier.v1.VerifierService"
 
 
@@ -83,6 +83,7 @@ class VerifierApp:
         self._channel: aio.Channel | None = None
         self._ledger: LedgerClient | None = None
         self._desk: CallDesk | None = None
+        self._embedder: embedding_models.ModelEmbedder | None = None
         self._store: GraphStore | None = None
         self._cache: ResultCache | None = None
 
@@ -98,7 +99,7 @@ class VerifierApp:
             kinds=kinds,
             remote_refusal=refused,
             code_refusal=await self._code_refusal(),
-            embedding_refusal=_NO_EMBEDDINGS,
+            embedding_refusal=embedding_models.refusal,
         )
         graphs = Graphs(store=self._store, able=able, clock=time.time)
         await graphs.ship(shipped_graphs())
@@ -128,6 +129,8 @@ class VerifierApp:
         await self._guarded.close()
         await self._sandbox.close()
         await self._remote.close()
+        if self._embedder is not None:
+            await self._embedder.close()
         if self._ledger is not None:
             await self._ledger.close()
         await self._registry.close()
@@ -170,9 +173,10 @@ class VerifierApp:
         return refusal(isolation, self._own.sandbox)
 
     def _evaluators(self, kinds: Kinds) -> Evaluators:
+        self._embedder = embedding_models.ModelEmbedder(self._registry, self._desk)
         return Evaluators(
             code=CodeEvaluator(self._sandbox, kinds),
-            similarity=SimilarityEvaluator(),
+            similarity=SimilarityEvaluator(self._embedder),
             judge=JudgeEvaluator(self._registry, self._desk),
             remote=RemoteEvaluator(
                 self._remote,

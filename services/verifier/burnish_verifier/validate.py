@@ -45,13 +45,13 @@ class Abilities:
         kinds: Checks by name.
         remote_refusal: Why a remote target is not asked; empty for one that is.
         code_refusal: Why code is not run; empty when it is.
-        embedding_refusal: Why no embedding model is asked; empty when one is.
+        embedding_refusal: Why a provider is asked for no embeddings; empty for one that is.
     """
 
     kinds: Kinds
     remote_refusal: Callable[[str], str] = _nothing
     code_refusal: str = ""
-    embedding_refusal: str = ""
+    embedding_refusal: Callable[[str], str] = _nothing
 
 
 def validate(graph: Graph, able: Abilities) -> None:
@@ -192,8 +192,11 @@ def _check_problems(step: BuiltinCheck, able: Abilities) -> list[str]:
 
 def _similarity_problems(step: Similarity, able: Abilities) -> list[str]:
     problems = []
-    if step.model is not None and step.method == "embedding" and able.embedding_refusal:
-        problems.append(able.embedding_refusal)
+    if step.model is not None and step.method == "embedding":
+        refusal = able.embedding_refusal(step.model.provider)
+        problems += [refusal] if refusal else []
+        if not step.model.model:
+            problems.append("`model.model` is empty; name the embedding model")
     if not 0 <= step.floor < 1:
         problems.append(f"`floor` is {step.floor!r}; give a number in [0, 1)")
     if step.method == "exact" and step.model is not None:

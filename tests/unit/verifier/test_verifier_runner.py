@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from burnish_verifier.steps import (
     BuiltinCheck,
     Gate,
     Minimum,
+    ModelRef,
     PythonCode,
     RemoteNode,
     RubricJudge,
@@ -90,11 +91,24 @@ class Scripted:
         """Nothing is open."""
 
 
+class NoModels:
+    """Where no embedding model may be asked."""
+
+    async def embed(self, texts: Sequence[str], *, model: ModelRef, task: NodeTask) -> Failed:
+        raise AssertionError("a model was asked")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
 def runner(scripted: Scripted, *, cache: ResultCache | None = None) -> GraphRunner:
     return GraphRunner(
         guarded=GuardedRunner(),
         evaluators=Evaluators(
-            code=scripted, similarity=SimilarityEvaluator(), judge=scripted, remote=scripted
+            code=scripted,
+            similarity=SimilarityEvaluator(NoModels()),
+            judge=scripted,
+            remote=scripted,
         ),
         cache=cache or ResultCache(None),
         clock=lambda: 0.0,
@@ -450,7 +464,7 @@ async def test_a_target_that_left_the_allow_list_is_not_asked():
 async def similarity(step: Similarity, output: object, reference: object) -> float:
     node = Node(node_id="near", step=step)
     task = NodeTask(node=node, evidence=evidence(output, reference), rollout_id="r")
-    found = await SimilarityEvaluator().evaluate(task)
+    found = await SimilarityEvaluator(NoModels()).evaluate(task)
     assert isinstance(found, NodeResult), found
     assert found.score is not None
     return found.score

@@ -129,7 +129,7 @@ class ProviderRegistry:
             ProviderNotConfigured: A key or an address is missing in the settings.
             MissingExtra: The provider's package is not installed.
         """
-        access = self._access(provider, base_url)
+        access = self.access(provider, base_url)
         key = (provider, access.base_url)
         with self._opening:
             if key not in self._open:
@@ -146,7 +146,13 @@ class ProviderRegistry:
         opened, self._open = list(self._open.values()), {}
         await asyncio.gather(*(provider.close() for provider in opened))
 
-    def _access(self, provider: str, base_url: str) -> ProviderAccess:
+    def access(self, provider: str, base_url: str) -> ProviderAccess:
+        """Returns the key and address of a provider, for an adapter that asks it something else.
+
+        Raises:
+            ProviderInvalid: No such provider, or a base URL where none may be. Do not retry.
+            ProviderNotConfigured: A key or an address is missing in the settings.
+        """
         if provider not in self._factories:
             known = ", ".join(sorted(self._factories))
             raise ProviderInvalid(

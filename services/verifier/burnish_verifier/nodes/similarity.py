@@ -12,14 +12,15 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from burnish.errors import BurnishError
 from burnish_verifier.checks.base import CannotJudge, Subject, as_text, at
 from burnish_verifier.evaluate import failed_by, subject_of
 from burnish_verifier.fuse import Failed
-from burnish_verifier.nodes.base import NodeResult, NodeTask
-from burnish_verifier.steps import Similarity
+from burnish_verifier.nodes.base import NodeResult, NodeTask, Spending
+from burnish_verifier.steps import ModelRef, Similarity
 
 _DIMENSIONS = 2**18
 _GRAM_LENGTHS = (3, 4)
@@ -27,10 +28,26 @@ _MAX_TEXT = 100_000
 _WORD = re.compile(r"\w+")
 
 Vector = Mapping[int, float]
+Vectors = Sequence[Sequence[float]]
+
+
+class Embedder(Protocol):
+    """Asks an embedding model."""
+
+    async def embed(
+        self, texts: Sequence[str], *, model: ModelRef, task: NodeTask
+    ) -> tuple[Vectors, Spending] | Failed:
+        """Returns a vector per text, in order and of one length, and what they cost."""
+
+    async def close(self) -> None:
+        """Closes connections."""
 
 
 class SimilarityEvaluator:
     """Evaluates similarity nodes."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
 
     async def evaluate(self, task: NodeTask) -> NodeResult | Failed:
         """Compares the answer of one rollout with what was wanted."""
@@ -46,11 +63,18 @@ class SimilarityEvaluator:
             return failed_by(error)
         if step.method == "exact":
             return NodeResult(score=float(answer == wanted))
-        near = _sparse_cosine(hashed(answer), hashed(wanted))
-        return NodeResult(score=_stretched(near, step.floor))
+        if step.model is None:
+            near = _sparse_cosine(hashed(answer), hashed(wanted))
+            return NodeResult(score=_stretched(near, step.floor))
+        found = await self._embedder.embed([answer, wanted], model=step.model, task=task)
+        if isinstance(found, Failed):
+            return found
+        (one, other), spent = found
+        return NodeResult(score=_stretched(_cosine(one, other), step.floor), spent=spent)
 
     async def close(self) -> None:
-        """Has nothing to let go of."""
+        """Closes connections."""
+        await self._embedder.close()
 
 
 def hashed(text: str) -> Vector:
@@ -96,6 +120,13 @@ def _sparse_cosine(one: Vector, other: Vector) -> float:
         return float(one == other)
     dot = math.fsum(weight * other.get(place, 0.0) for place, weight in one.items())
     return dot / (_length(one.values()) * _length(other.values()))
+
+
+def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    lengths = _length(one) * _length(other)
+    if lengths == 0:
+        return 0.0
+    return math.fsum(a * b for a, b in zip(one, other, strict=True)) / lengths
 
 
 def _length(weights: Iterable[float]) -> float:
