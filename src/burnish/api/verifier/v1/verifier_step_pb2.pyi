@@ -192,8 +192,9 @@ Global___RubricJudge: _TypeAlias = RubricJudge  # noqa: Y015
 @_typing.final
 class PythonCode(_message.Message):
     """Code of the user's own, run in a sandboxed process. It defines `def score(rollout)`, which is
-    given `output`, `reference`, `trace` and `inputs`, and returns a number in [0, 1] or a mapping
-    with `score`, `reason` and `criteria`.
+    given a mapping with `rollout_id`, `output`, `reference`, `inputs`, and `final` or `trace` by its
+    scope, and returns a number in [0, 1] or a mapping with `score` and, if it likes, `reason`,
+    `criteria` and `events`. It has the standard library, and no network.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -210,7 +211,9 @@ class PythonCode(_message.Message):
     """Most memory in bytes, in [64 MiB, 4 GiB]; 0 means 512 MiB."""
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:
-        """Longest time for one rollout, CPU and wall clock alike, in (0 s, 60 s]; absent means 5 s."""
+        """Longest time of the CPU for one rollout, in (0 s, 60 s]; absent means 5 s. Code that waits has no
+        more by the clock; code that the machine keeps from the CPU has up to five times as much.
+        """
 
     def __init__(
         self,
@@ -249,8 +252,9 @@ class Similarity(_message.Message):
     """Similarity, in [0, 1), that counts as 0; what is above it is stretched to [0, 1]."""
     @_builtins.property
     def model(self) -> _model_pb2.ModelSpec:
-        """Embedding model; absent takes the built-in offline embedding, which hashes words and letter
-        n-grams: it sees shared spelling, not shared meaning.
+        """Embedding model of `openai` or `openai_compatible`, paid for by the job; absent takes the built-in
+        offline embedding, which hashes words and letter n-grams: it sees shared spelling, not shared
+        meaning.
         """
 
     def __init__(
