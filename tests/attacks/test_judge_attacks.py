@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,39 @@ async def test_written_attacks_gain_no_more_than_was_measured(name):
     # Examples pull what is like them, which stuffed words are: .04 there, and .01 elsewhere.
     assert found.gain.value < 0.05
     assert found.drift.value < 0.03
+
+
+DOCUMENTED = {
+    "`zero_shot_verifier`, ": "zero_shot_verifier_rubric_single",
+    "`zero_shot_verifier_fewshot_": "zero_shot_verifier_fewshot_single",
+    "`zero_shot_verifier_contrastive_": "zero_shot_verifier_contrastive_single",
+}
+
+
+def short(number: str) -> str:
+    return number.replace("0.", ".", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opening", list(DOCUMENTED))
+async def test_the_page_tells_what_is_measured(opening):
+    page = Path(__file__).parents[2] / "docs" / "verifier.md"
+    lines = page.read_text("utf-8").splitlines()
+    row = next(line for line in lines if line.startswith(f"| {opening}"))
+    attacks = [*WRITTEN, *mutations(WRITTEN, count=3, seed=1)]
+    found = await effect(
+        of_graph(shipped_graphs()[DOCUMENTED[opening]], simulated()), WORKS, attacks
+    )
+    raised = found.raised
+    told = [
+        str(found.attacks),
+        f"{100 * raised.value:.1f} % ({100 * raised.lower:.1f} to {100 * raised.upper:.1f})",
+        short(f"{found.gain.value:.3f}"),
+        str(found.reworded),
+        short(f"{found.drift.value:.3f}"),
+        short(f"{found.net:+.3f}"),
+    ]
+    assert [cell.strip() for cell in row.strip("| ").split("|")][1:] == told
 
 
 HONEST = [
