@@ -9,6 +9,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish.client import AsyncClient
 from burnish.graph_files import read_graph
+from tests.e2e.commands import burnish
 from tests.e2e.fused import (
     FEW_WORDS,
     HALF,
@@ -92,6 +93,35 @@ async def test_every_rollout_shows_parts_weights_graph_and_that_the_judge_is_sim
     tested = next(one for one in run.result.candidates if one.rank == 1)
     assert tested.parts["outcome"].mean == 1.0
     assert tested.parts["environment"].mean == 0.5
+
+
+async def test_the_parts_are_on_the_command_line_and_a_saved_list_is_scored_anew(
+    harness, suite, provider, tmp_path
+):
+    provider.script = scripted()
+    async with served() as url:
+        run = await harness.run_job(suite, spec_of(harness, url, provider, judged_by(FEW_WORDS)))
+    shown = await burnish(suite, "job", "rollouts", run.job.name, "--phase", "test")
+    assert shown.exit_code == 0, shown.output
+    assert "environment 0.000 x0.5, outcome 1.000 x0.5" in shown.stdout
+    assert "(simulated)" in shown.stdout
+    listed = await burnish(suite, "job", "rollouts", run.job.name, "--json")
+    (tmp_path / "saved.json").write_text(listed.stdout)
+    # Its calls are not in the file: a judge of the transcript reads what the suite kept.
+    judge = {"id": "judge", "scope": "transcript",
+             "rubric": {"rubric": {"criteria": [THANKS]},
+                        "model": {"provider": "local", "model": "local-judge"}}}  # fmt: skip
+    (tmp_path / "other.json").write_text(json.dumps({"nodes": [judge], "output_node": "judge"}))
+    anew = await burnish(
+        suite, "verify", "run", str(tmp_path / "saved.json"), "-g", str(tmp_path / "other.json"),
+        "--json",
+    )  # fmt: skip
+    assert anew.exit_code == 0, anew.output
+    before = {one.rollout_id: one for one in await rollouts_of(suite, run.job.name)}
+    scores = json.loads(anew.stdout)["rollouts"]
+    assert len(scores) == len(before)
+    for one in scores:
+        assert one["reward"]["outcome"] == 1.0 - before[one["rollout_id"]].parts["outcome"]
 
 
 async def test_a_new_version_of_a_graph_is_for_new_jobs_and_a_running_one_keeps_its_own(

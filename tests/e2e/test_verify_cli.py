@@ -1,15 +1,12 @@
 """`burnish verify` against a real suite: scores, faults, versions, and how good a judge is."""
 
-import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from burnish.cli import app
 from burnish.cli.output import FAILED, OK, UNREACHABLE, USAGE
+from tests.e2e.commands import burnish
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 GRAPH = {
@@ -50,18 +47,6 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "graph.json").write_text(json.dumps(GRAPH))
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in ROWS))
     return tmp_path
-
-
-async def burnish(suite: Any, *arguments: str) -> Any:
-    """Runs a command beside the suite, in a thread, as it has a loop of its own."""
-    environment = {
-        "BURNISH_TARGET": suite.target,
-        "BURNISH_AUTH_TOKEN": suite.token,
-        "NO_COLOR": "1",
-        "COLUMNS": "200",
-    }
-    runner = CliRunner(env=environment)
-    return await asyncio.to_thread(runner.invoke, app, list(arguments))
 
 
 async def test_every_node_of_every_rollout_is_shown_with_its_score_and_reason(suite, files):
