@@ -139,13 +139,20 @@ async def test_an_instruction_that_does_worse_beyond_doubt_stays_out(world):
     }
     assert world.search.retired == {ids["Worse."]}
     assert list(world.proposer.requests[2].avoid) == ["Worse."]
-    assert any("1 of 2 new instructions passed the screen" in one.message for one in events)
+    first, second = kinds(events, "proposal_settled")
+    assert (first.iteration, first.screen_row_count) == (1, 12)
+    assert list(first.screened_component_ids) == [ids["Worse."]]
+    assert list(first.joined_component_ids) == [ids["Better 4."]]
+    assert len(second.joined_component_ids) == 2
 
 
 async def test_only_so_many_instructions_go_on_and_the_worst_are_retired(world):
     await world.create(updated(max_kept_count=3))
     events = await world.finished()
-    assert any("retired" in one.message for one in events)
+    retired = [
+        one for each in kinds(events, "proposal_settled") for one in each.retired_component_ids
+    ]
+    assert set(retired) == world.search.retired
     ids = {
         one.component.component_id: one.component.instruction.text
         for one in kinds(events, "component_added")

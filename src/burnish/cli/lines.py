@@ -62,6 +62,7 @@ class EventLines:
             "component_added": self._component,
             "proposal_completed": _proposals,
             "proposal_refused": _refusal,
+            "proposal_settled": _settled,
             "iteration_started": self._iteration_started,
             "iteration_completed": lambda _: self._iteration_completed(),
             "new_incumbent": self._incumbent,
@@ -195,6 +196,16 @@ def _proposals(done: job_event_pb2.ProposalCompleted) -> list[str]:
 
 def _refusal(refused: job_event_pb2.ProposalRefused) -> list[str]:
     return [f"  - refused: {refused.reason} ({refused.message})"]
+
+
+def _settled(settled: job_event_pb2.ProposalSettled) -> list[str]:
+    parts = [f"{len(settled.joined_component_ids)} joined the search"]
+    if settled.screen_row_count:
+        out = len(settled.screened_component_ids)
+        parts.append(f"{out} screened out on {settled.screen_row_count} rows")
+    if settled.retired_component_ids:
+        parts.append(f"{len(settled.retired_component_ids)} retired")
+    return [f"  New instructions: {', '.join(parts)}"]
 
 
 def _full_evaluation(done: job_event_pb2.FullEvaluationCompleted) -> list[str]:

@@ -61,11 +61,40 @@ async def settle(
     out = await _screen(services, job, work, found)
     session, key = services.session(job), f"brief/{work.ask_index}"
     fresh = [one for one in written if one not in out]
-    retired = [*out, *await _surplus(services, job, work, every, fresh=fresh)]
+    surplus = await _surplus(services, job, every, fresh=fresh)
     await session.add_components(key, found)
-    if retired:
-        await session.retire(key, retired)
+    if out or surplus:
+        await session.retire(key, [*out, *surplus])
     await session.close(work.ask_index)
+    settled = job_v1.ProposalSettled(
+        iteration=work.proposal.iteration,
+        screen_row_count=_screen_rows(job),
+        joined_component_ids=[one for one in fresh if one not in surplus],
+        screened_component_ids=out,
+        retired_component_ids=surplus,
+    )
+    await services.events.append(
+        job.job_id,
+        f"settled/{work.ask_index}",
+        job_v1.JobEvent(message=_told(settled), proposal_settled=settled),
+    )
+
+
+def _told(settled: job_v1.ProposalSettled) -> str:
+    message = f"{len(settled.joined_component_ids)} new instructions join the search"
+    if settled.screened_component_ids:
+        message += (
+            f", {len(settled.screened_component_ids)} stay out after"
+            f" {settled.screen_row_count} rows"
+        )
+    if settled.retired_component_ids:
+        message += f", {len(settled.retired_component_ids)} are retired"
+    return message
+
+
+def _screen_rows(job: JobContext) -> int:
+    """Returns how many rows a screen takes; 0 for none."""
+    return min(job.spec.proposer.meta_update.screen_row_count, len(job.pools.online))
 
 
 async def _screen(
@@ -75,14 +104,14 @@ async def _screen(
     found: Sequence[types_v1.Component],
 ) -> list[str]:
     """Returns the ids of instructions that do worse than the incumbent beyond doubt."""
-    count = job.spec.proposer.meta_update.screen_row_count
+    count = _screen_rows(job)
     if not count or not found or job.cancelled:
         return []
     incumbent = await _incumbent(services, job, work.proposal.parent_candidate_ids)
     tried = {one.component_id: _with(incumbent, one) for one in found}
     await services.space.add_candidates(job.job_id, list(tried.values()))
     rng = random.Random(f"{job.spec.random_seed}/screen/{work.ask_index}")  # noqa: S311
-    seeds = sorted(rng.sample(job.pools.online, min(count, len(job.pools.online))))
+    seeds = sorted(rng.sample(job.pools.online, count))
     wanted = cells(incumbent.candidate_id, types_v1.POOL_ONLINE, seeds)
     for one in tried.values():
         wanted += cells(one.candidate_id, types_v1.POOL_ONLINE, seeds)
@@ -99,19 +128,12 @@ async def _screen(
         if difference is not None and difference.count > 1 and difference.upper < 0:
             out.append(component.component_id)
             await _log_out(services, job, component, difference)
-    message = f"{len(found) - len(out)} of {len(found)} new instructions passed the screen"
-    await services.events.append(
-        job.job_id,
-        f"screen/{work.ask_index}",
-        job_v1.JobEvent(message=f"{message} on {len(seeds)} rows"),
-    )
     return out
 
 
 async def _surplus(
     services: PhaseServices,
     job: JobContext,
-    work: search_v1.Work,
     every: Mapping[str, types_v1.Component],
     *,
     fresh: Sequence[str],
@@ -143,15 +165,6 @@ async def _surplus(
             if every[one].source != types_v1.COMPONENT_SOURCE_BASELINE
         ]
         surplus += kept[max(most - 1, 0) :]
-    if surplus:
-        await services.events.append(
-            job.job_id,
-            f"retired/{work.ask_index}",
-            job_v1.JobEvent(
-                message=f"{len(surplus)} instructions are retired: the search goes on with {most}"
-                " a stage"
-            ),
-        )
     return surplus
 
 

@@ -372,6 +372,7 @@ class JobEvent(_message.Message):
     REWARD_RECEIVED_FIELD_NUMBER: _builtins.int
     STREAM_CONNECTED_FIELD_NUMBER: _builtins.int
     BUDGET_WARNING_FIELD_NUMBER: _builtins.int
+    PROPOSAL_SETTLED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the job's log, from 1, without gaps."""
     level: Global___EventLevel.ValueType
@@ -550,6 +551,10 @@ class JobEvent(_message.Message):
     def budget_warning(self) -> Global___BudgetWarning:
         """A share of a cap is spent."""
 
+    @_builtins.property
+    def proposal_settled(self) -> Global___ProposalSettled:
+        """A later round of proposals has joined the search."""
+
     def __init__(
         self,
         *,
@@ -599,12 +604,13 @@ class JobEvent(_message.Message):
         reward_received: Global___RewardReceived | None = ...,
         stream_connected: Global___StreamConnected | None = ...,
         budget_warning: Global___BudgetWarning | None = ...,
+        proposal_settled: Global___ProposalSettled | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "proposal_settled", b"proposal_settled", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "sequence", b"sequence", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "proposal_settled", b"proposal_settled", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "sequence", b"sequence", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed", "billing_started", "billing_ended", "rollouts_started", "batch_scored", "search_started", "sampler_updated", "candidate_evaluation_started", "candidate_evaluated", "validation_scored", "validation_summarized", "top_prompt", "final_results", "search_completed", "job_concluded", "generation_started", "generation_completed", "frontier_updated", "transformation_proposed", "reward_received", "stream_connected", "budget_warning"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed", "billing_started", "billing_ended", "rollouts_started", "batch_scored", "search_started", "sampler_updated", "candidate_evaluation_started", "candidate_evaluated", "validation_scored", "validation_summarized", "top_prompt", "final_results", "search_completed", "job_concluded", "generation_started", "generation_completed", "frontier_updated", "transformation_proposed", "reward_received", "stream_connected", "budget_warning", "proposal_settled"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -925,6 +931,50 @@ class ProposalCompleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProposalCompleted: _TypeAlias = ProposalCompleted  # noqa: Y015
+
+@_typing.final
+class ProposalSettled(_message.Message):
+    """A later round of proposals has joined the search."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITERATION_FIELD_NUMBER: _builtins.int
+    SCREEN_ROW_COUNT_FIELD_NUMBER: _builtins.int
+    JOINED_COMPONENT_IDS_FIELD_NUMBER: _builtins.int
+    SCREENED_COMPONENT_IDS_FIELD_NUMBER: _builtins.int
+    RETIRED_COMPONENT_IDS_FIELD_NUMBER: _builtins.int
+    iteration: _builtins.int
+    """Iteration that asked for it."""
+    screen_row_count: _builtins.int
+    """Rows that each new instruction was tried on; 0 when there was no screen."""
+    @_builtins.property
+    def joined_component_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instructions that joined the search."""
+
+    @_builtins.property
+    def screened_component_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instructions that did worse than the incumbent on the screen, and stay out."""
+
+    @_builtins.property
+    def retired_component_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instructions of earlier rounds that the search does not go on with."""
+
+    def __init__(
+        self,
+        *,
+        iteration: _builtins.int = ...,
+        screen_row_count: _builtins.int = ...,
+        joined_component_ids: _abc.Iterable[_builtins.str] | None = ...,
+        screened_component_ids: _abc.Iterable[_builtins.str] | None = ...,
+        retired_component_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iteration", b"iteration", "joined_component_ids", b"joined_component_ids", "retired_component_ids", b"retired_component_ids", "screen_row_count", b"screen_row_count", "screened_component_ids", b"screened_component_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposalSettled: _TypeAlias = ProposalSettled  # noqa: Y015
 
 @_typing.final
 class ProposalRefused(_message.Message):
