@@ -1,8 +1,11 @@
 """The table of faults in docs/providers.md: each cell is seen, over a socket."""
 
 import asyncio
+import contextlib
 import random
 import re
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish.testing.providers import FakeReply, Fault, at_random, fake_provider
 from burnish.testing.providers.faults import status
+from burnish_runtime.llm import sdk_http
 from burnish_runtime.llm.accounts import Account, CallDesk, RetryPolicy
 from burnish_runtime.llm.base import ChatMessage, CompletionRequest, ProviderError
 from tests.rpc.llm_faults import COLUMNS, ROWS, Books, Seen, measured
@@ -44,6 +48,26 @@ async def test_every_provider_s_cell_of_a_fault_is_as_the_page_says(row):
 
 def test_the_page_has_no_row_that_is_not_seen():
     assert list(table()) == list(ROWS)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_a_host_that_never_takes_the_call_is_given_up_early_and_unpaid(column, monkeypatch):
+    monkeypatch.setattr(sdk_http, "_CONNECT_SECONDS", 0.5)
+    with contextlib.ExitStack() as held:
+        full = held.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            # Whoever comes after these is not let in, and not turned away.
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        provider = COLUMNS[column](f"http://127.0.0.1:{full.getsockname()[1]}")
+        async with asyncio.timeout(60):
+            with pytest.raises(ProviderError) as caught:
+                await provider.complete(replace(_request(0), timeout_seconds=300.0))
+        await provider.close()
+    assert (caught.value.reason, caught.value.not_sent) == ("PROVIDER_UNREACHABLE", True)
 
 
 @pytest.mark.parametrize("column", COLUMNS)

@@ -1,1 +1,1 @@
-"""Contract suites that plug-ins inherit their tests from."""
+"""What tests need: contract suites that plug-ins inherit from, fake providers, fake jobs."""

@@ -23,7 +23,12 @@ from burnish_runtime.llm.failures import (
     timeout_error,
 )
 from burnish_runtime.llm.reading import require_whole
-from burnish_runtime.llm.sdk_http import IDENTITY, bounded, require_plain
+from burnish_runtime.llm.sdk_http import (
+    IDENTITY,
+    bounded,
+    connect_seconds,
+    require_plain,
+)
 
 if TYPE_CHECKING:
     from google.genai import Client
@@ -31,8 +36,6 @@ if TYPE_CHECKING:
 _NAME = "google"
 # The one with JSON schemas, which the interceptor's address of Google names too.
 _API_VERSION = "v1beta"
-# Of the call that the running task makes; not empty once its head has gone out.
-_SENT: ContextVar[list[bool]] = ContextVar("_SENT")
 
 
 class GoogleProvider:
@@ -81,22 +84,24 @@ class GoogleProvider:
             http_options=types.HttpOptions(timeout=max(int(seconds * 1000), 1)),
         )
         models = self._opened().aio.models
-        sent: list[bool] = []
-        _SENT.set(sent)
         try:
-            async with asyncio.timeout(seconds):
+            async with (
+                asyncio.timeout(seconds),
+                asyncio.timeout(connect_seconds(seconds)) as connecting,
+            ):
+                _SENDING.set(sending := _Sending(connecting))
                 reply = await models.generate_content(
                     model=request.model, contents=_signed(fields["contents"]), config=config
                 )
         except self._errors.APIError as error:
             raise status_error(_NAME, error.code, code=str(error.status or "")) from None
         except TimeoutError:
-            if not sent:
+            if not sending.begun:
                 raise connection_error(_NAME, not_sent=True) from None
             raise timeout_error(_NAME, seconds) from None
         except aiohttp.ClientError:
             # The cause may hold the request, its key included.
-            raise connection_error(_NAME, not_sent=not sent) from None
+            raise connection_error(_NAME, not_sent=not sending.begun) from None
         http = reply.sdk_http_response
         if http is None or http.body is None:
             raise malformed_error(_NAME, "no body")
@@ -124,6 +129,8 @@ class GoogleProvider:
             watch.on_request_redirect.append(_refuse_redirect)
             # A session of ours, because the package's own subclasses aiohttp's, which warns.
             self._session = aiohttp.ClientSession(
+                # To wait for another call's connection is not to wait for one's own.
+                connector=aiohttp.TCPConnector(limit=0),
                 trust_env=True,
                 auto_decompress=False,
                 headers=IDENTITY,
@@ -142,6 +149,23 @@ class GoogleProvider:
                 api_key=self._access.api_key or "none", http_options=options, vertexai=False
             )
         return self._client
+
+
+class _Sending:
+    """Whether the call that a task makes has begun to go out; until then it waits less long."""
+
+    def __init__(self, connecting: asyncio.Timeout) -> None:
+        self.begun = False
+        self._connecting = connecting
+
+    def begin(self) -> None:
+        """Lets the call wait for its reply."""
+        self.begun = True
+        if not self._connecting.expired():
+            self._connecting.reschedule(None)
+
+
+_SENDING: ContextVar[_Sending] = ContextVar("_SENDING")
 
 
 class _Answer(aiohttp.ClientResponse):
@@ -177,7 +201,7 @@ async def _note_sent(
     _: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestHeadersSentParams
 ) -> None:
     """Notes that a call has begun to go out: from then on it may be paid for."""
-    _SENT.get().append(True)
+    _SENDING.get().begin()
 
 
 async def _refuse_redirect(
