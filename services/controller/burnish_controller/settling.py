@@ -16,7 +16,9 @@ from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import InvalidArgument, NotFound, Unimplemented
 from burnish.models import ModelRole, check_model
+from burnish.rubric_files import parse_value
 from burnish.rubric_forms import read_rubric
+from burnish.rubrics import Rubric
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.peers import CALL_SECONDS, Peers
 from burnish_controller.rewards import (
@@ -66,7 +68,11 @@ async def draft(spec: job_v1.JobSpec, peers: Peers, *, price_of: Pricer) -> Draf
         return Draft(graph=None, plan=plan, problems=(f"`{_PLACE}`: {error.message}",))
     plan = reward_plan(scoring, graph)
     judge = _local_judge(spec, graph)
-    problems = (*plan.problems, *_judge_problems(spec, graph, judge, price_of))
+    problems = (
+        *plan.problems,
+        *_rubric_problems(scoring.judge_options),
+        *_judge_problems(spec, graph, judge, price_of),
+    )
     return Draft(graph=graph, plan=plan, problems=problems, judge=judge)
 
 
@@ -79,8 +85,8 @@ def settle(job: job_v1.Job, drafted: Draft, *, rubrics: object) -> list[str]:
         rubrics: The task app's own, as a JSON value; None when it has none.
     """
     job.reward_weights.CopyFrom(drafted.plan.weights)
-    job.warnings.extend(drafted.plan.warnings)
     if drafted.graph is None:
+        job.warnings.extend(drafted.plan.warnings)
         return []
     options = verifier_v1.JudgeOptions()
     options.CopyFrom(job.spec.scoring.judge_options)
@@ -88,6 +94,15 @@ def settle(job: job_v1.Job, drafted: Draft, *, rubrics: object) -> list[str]:
         problem = _inherit(options, rubrics, rubricless_judges(drafted.graph))
         if problem:
             return [problem]
+    plan = drafted.plan
+    if plan.weights.event > 0 and not _scores_events(drafted.graph, options):
+        eventless = _unversioned(drafted.graph)
+        eventless.ClearField("event_node")
+        plan = reward_plan(job.spec.scoring, eventless)
+    if plan.problems:
+        return list(plan.problems)
+    job.reward_weights.CopyFrom(plan.weights)
+    job.warnings.extend(plan.warnings)
     if not options.HasField("model") and drafted.judge is not None:
         options.model.CopyFrom(drafted.judge)
     job.judge_options.CopyFrom(options)
@@ -102,6 +117,32 @@ async def register(job: job_v1.Job, drafted: Draft, peers: Peers) -> None:
         async with rpc.translated():
             response = await peers.verifier.CreateVerifierGraph(request, timeout=CALL_SECONDS)
         job.verifier_graph = response.verifier_graph.name
+
+
+def _scores_events(graph: verifier_v1.VerifierGraph, options: verifier_v1.JudgeOptions) -> bool:
+    """Whether the event node has what to judge events by, once its rubric is settled."""
+    node = next((one for one in graph.nodes if one.node_id == graph.event_node), None)
+    if node is None or not node.HasField("rubric"):
+        return node is not None
+    if node.rubric.rubric.event_criteria or options.rubric.event_criteria:
+        return True
+    return bool(options.rubric_source and _source(options).event_criteria)
+
+
+def _rubric_problems(options: verifier_v1.JudgeOptions) -> list[str]:
+    place = "scoring.judge_options.rubric_source"
+    if options.rubric_source and options.HasField("rubric"):
+        return [f"`{place}` stands beside `rubric`; keep one of them"]
+    try:
+        if options.rubric_source:
+            _source(options)
+    except InvalidArgument as error:
+        return [f"`{place}`: {error.message}"]
+    return []
+
+
+def _source(options: verifier_v1.JudgeOptions) -> Rubric:
+    return read_rubric(parse_value(options.rubric_source, form="json"))
 
 
 def _has_rubric(options: verifier_v1.JudgeOptions) -> bool:

@@ -238,6 +238,43 @@ async def test_where_every_model_is_local_so_is_the_judge():
     assert not with_own.judge_options.HasField("model")
 
 
+@pytest.mark.parametrize(
+    ("rubrics", "weight"),
+    [({"outcome": [{"id": "a"}], "event": [{"id": "b"}]}, 0.5), ({"outcome": [{"id": "a"}]}, 0.0)],
+)
+async def test_events_count_when_the_settled_rubric_has_criteria_for_them(rubrics, weight):
+    graph = judge_graph(model="local/local-judge")
+    graph.event_node = "judge"
+    job = job_of(graph)
+    job.spec.scoring.weights.CopyFrom(types_v1.RewardWeights(event=0.5, outcome=0.5))
+    problems, settled_job = await settled(Verifier(), job, rubrics=rubrics)
+    assert problems == []
+    assert settled_job.reward_weights == types_v1.RewardWeights(event=weight, outcome=0.5)
+    assert len(settled_job.warnings) == (0 if weight else 1)
+
+
+async def test_a_job_of_events_alone_is_refused_when_no_rubric_judges_them():
+    graph = judge_graph(model="local/local-judge")
+    graph.event_node = "judge"
+    job = job_of(graph)
+    job.spec.scoring.weights.event = 1.0
+    (problem,), _ = await settled(Verifier(), job, rubrics={"outcome": [{"id": "a"}]})
+    assert "scoring.weights.event" in problem
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rubric_source": b"{"},
+        {"rubric_source": b'{"criteria": [{"id": "a"}, {"id": "a"}]}'},
+        {"rubric_source": b"{}", "rubric": verifier_v1.Rubric()},
+    ],
+)
+async def test_a_rubric_of_the_job_that_is_none_is_told_at_creation(options):
+    problems, _ = await settled(Verifier(), job_of(judge_graph(model="local/x"), **options))
+    assert any("judge_options.rubric_source" in problem for problem in problems)
+
+
 async def test_a_judge_with_a_rubric_of_its_own_asks_the_app_for_none():
     graph = judge_graph(model="local/local-judge", rubric=True)
     problems, job = await settled(Verifier(), job_of(graph), rubrics={"outcome": RUBRIC})
