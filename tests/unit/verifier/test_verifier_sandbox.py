@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import platform
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -179,6 +180,55 @@ async def test_nothing_is_left_when_the_sandbox_is_closed():
     assert not await asyncio.to_thread(os.path.exists, folder)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+FILTER_ALONE = """
+import os, sys
+from burnish_verifier.sandbox import isolation
+if not isolation.refuse_system_calls():
+    sys.exit("no filter")
+folder = sys.argv[1]
+kept = os.path.join(folder, "kept")
+assert open(kept).read() == "text"
+assert os.listdir(folder) == ["kept"]
+for attempt in (
+    lambda: open(kept, "w"),
+    lambda: open(kept, "a"),
+    lambda: open(kept, "r+"),
+    lambda: open(os.path.join(folder, "new"), "x"),
+    lambda: os.open(kept, os.O_RDONLY | os.O_TRUNC),
+    lambda: os.truncate(kept, 0),
+    lambda: os.unlink(kept),
+    lambda: os.rename(kept, kept + "2"),
+    lambda: os.link(kept, kept + "2"),
+    lambda: os.symlink(kept, kept + "2"),
+    lambda: os.mkdir(kept + "2"),
+    lambda: os.chmod(kept, 0),
+    lambda: os.utime(kept),
+    lambda: os.fork(),
+    lambda: __import__("socket").socket(),
+):
+    try:
+        attempt()
+    except PermissionError:
+        continue
+    sys.exit("an attempt passed")
+print("held")
+"""
+
+
+@pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "aarch64"}, reason="the filter knows two machines"
+)
+async def test_the_filter_of_system_calls_alone_holds_files_network_and_processes(tmp_path):
+    (tmp_path / "kept").write_text("text")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FILTER_ALONE, str(tmp_path),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, error = await child.communicate()
+    assert out == b"held\n", error.decode()
+    assert (tmp_path / "kept").read_text() == "text"
 
 
 OPEN = Isolation(namespaces=False, system_calls=False)

@@ -3,9 +3,9 @@
 What holds depends on the platform. On Linux with user namespaces: no network but a loopback that
 leads nowhere, none of the machine's files but the interpreter's own, read-only, and none of its
 processes. On Linux on x86-64 and ARM64, whether or not there are namespaces: a filter of system
-calls that refuses sockets, new processes and programs, signals, mounts and tracing. Everywhere:
-limits on CPU time, memory, written and open files. A process that has none but those limits can
-still reach the network, and whoever runs the verifier has to allow it expressly.
+calls that refuses sockets, changes of files, new processes and programs, signals, mounts and
+tracing. Everywhere: limits on CPU time, memory, written and open files. A process that has none but
+those limits can still reach the network, and whoever runs the verifier has to allow it expressly.
 
 Only the standard library is imported, as this runs in the process that is being closed in.
 """
@@ -60,8 +60,26 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "setuid": (105, 146), "setgid": (106, 144), "setrlimit": (160, 164), "prlimit64": (302, 261),
     "personality": (135, 92), "fsopen": (430, 430), "move_mount": (429, 429),
     "open_tree": (428, 428), "mount_setattr": (442, 442),
+    "unlink": (87, None), "unlinkat": (263, 35), "rename": (82, None), "renameat": (264, 38),
+    "renameat2": (316, 276), "mkdir": (83, None), "mkdirat": (258, 34), "rmdir": (84, None),
+    "link": (86, None), "linkat": (265, 37), "symlink": (88, None), "symlinkat": (266, 36),
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+    "truncate": (76, 45), "ftruncate": (77, 46), "creat": (85, None), "mknod": (133, None),
+    "mknodat": (259, 33), "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
+    "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
 }  # fmt: skip
-_CLONE3 = 435
+# The C library then takes an older call, which is refused or looked at.
+_UNKNOWN = {"clone3": 435, "openat2": 437}
+# Calls that open a file, with the place of their flags: refused unless it is only read.
+_OPENS: dict[str, tuple[int | None, int | None, int]] = {
+    "open": (2, None, 1), "openat": (257, 56, 2),
+}  # fmt: skip
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_ARGUMENTS = 16
+_ARGUMENT_BYTES = 8
 
 
 def enter_namespaces(root: str) -> bool:
@@ -129,9 +147,12 @@ def refuse_system_calls() -> bool:
     place = {"x86_64": 0, "aarch64": 1}.get(platform.machine())
     if not sys.platform.startswith("linux") or place is None:
         return False
-    numbers = sorted(pair[place] for pair in _REFUSED.values() if pair[place] is not None)  # type: ignore[type-var]
+    refused = [pair[place] for pair in _REFUSED.values()]
+    opens = [(pair[place], pair[2]) for pair in _OPENS.values()]
     program = _program(
-        architecture=(0xC000003E, 0xC00000B7)[place], refused=[int(n) for n in numbers if n]
+        architecture=(0xC000003E, 0xC00000B7)[place],
+        refused=[number for number in refused if number is not None],
+        opens=[(number, argument) for number, argument in opens if number is not None],
     )
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
@@ -143,7 +164,7 @@ def refuse_system_calls() -> bool:
     return done == 0
 
 
-def _program(*, architecture: int, refused: list[int]) -> bytes:
+def _program(*, architecture: int, refused: list[int], opens: list[tuple[int, int]]) -> bytes:
     """Writes the filter: BPF instructions of a code, two jumps and a value each."""
 
     def load(offset: int) -> bytes:
@@ -152,19 +173,25 @@ def _program(*, architecture: int, refused: list[int]) -> bytes:
     def answer(value: int) -> bytes:
         return struct.pack("HBBI", 0x06, 0, 0, value)
 
-    def skip_unless_equal(value: int) -> bytes:
-        return struct.pack("HBBI", 0x15, 0, 1, value)
+    def unless_equal(value: int, *, skip: int = 1) -> bytes:
+        return struct.pack("HBBI", 0x15, 0, skip, value)
 
-    def skip_if_below(value: int) -> bytes:
+    def unless_from(value: int) -> bytes:
         return struct.pack("HBBI", 0x35, 0, 1, value)
+
+    def unless_any_bit(value: int) -> bytes:
+        return struct.pack("HBBI", 0x45, 0, 1, value)
 
     parts = [load(4), struct.pack("HBBI", 0x15, 1, 0, architecture), answer(_SECCOMP_KILL)]
     # The other way to call on x86-64, whose numbers have this bit.
-    parts += [load(0), skip_if_below(_X32_BIT), answer(_SECCOMP_EPERM)]
-    # The C library then takes `clone`, which is refused.
-    parts += [skip_unless_equal(_CLONE3), answer(_SECCOMP_ENOSYS)]
+    parts += [load(0), unless_from(_X32_BIT), answer(_SECCOMP_EPERM)]
+    for number in _UNKNOWN.values():
+        parts += [unless_equal(number), answer(_SECCOMP_ENOSYS)]
     for number in refused:
-        parts += [skip_unless_equal(number), answer(_SECCOMP_EPERM)]
+        parts += [unless_equal(number), answer(_SECCOMP_EPERM)]
+    for number, argument in opens:
+        parts += [unless_equal(number, skip=4), load(_ARGUMENTS + _ARGUMENT_BYTES * argument)]
+        parts += [unless_any_bit(_WRITES), answer(_SECCOMP_EPERM), answer(_SECCOMP_ALLOW)]
     parts.append(answer(_SECCOMP_ALLOW))
     return b"".join(parts)
 

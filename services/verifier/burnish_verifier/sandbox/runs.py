@@ -76,6 +76,8 @@ def _tests(payload: Payload) -> bool:
 def _sql(payload: Payload) -> dict[str, Any]:
     database = sqlite3.connect(":memory:", isolation_level=None)
     _limit(database)
+    # Nothing can be written to a file here.
+    database.execute("PRAGMA temp_store = MEMORY")
     database.set_authorizer(_allowing(_READS | _WRITES))
     database.executescript(payload["setup"])
     found: dict[str, Any] = {}
