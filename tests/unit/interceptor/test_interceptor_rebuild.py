@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish_interceptor import app_error
-from burnish_interceptor.dialects import chat_reply, sse
+from burnish_interceptor.dialects import chat_reply, chat_usual, sse
 from burnish_interceptor.dialects.allow import NotAnAnswer
 from burnish_interceptor.dialects.chat_reply import ChatStream
 from burnish_interceptor.dialects.usage import UsageRule
@@ -49,6 +49,81 @@ def test_no_field_outside_the_answer_carries_text_of_the_provider(extra):
     shown = rebuilt(json.dumps(body).encode())
     assert CANARY.encode() not in shown
     assert json.loads(shown)["choices"][0]["message"]["content"] == "card_arrival"
+
+
+USUAL = {
+    "id": st.sampled_from(["chatcmpl-1", "", 7, None, CANARY]),
+    "object": st.sampled_from(["chat.completion", "other", None]),
+    "created": st.sampled_from([0, 1_700_000_000, -1, 1.5, "1", None]),
+    "model": st.sampled_from(["gpt", None, 5]),
+    "system_fingerprint": st.sampled_from(["fp_1", "", None, CANARY, 3]),
+    "service_tier": st.sampled_from(["default", "odd", None]),
+    "extra": JSON,
+}
+MESSAGE = {
+    "role": st.sampled_from(["assistant", "user", None]),
+    "content": st.sampled_from(["a", "", "\u00e9\n", None, ["a"]]),
+    "refusal": st.sampled_from([None, "no"]),
+    "tool_calls": st.sampled_from([None, [], [{"id": "c", "type": "function"}]]),
+    "function_call": st.sampled_from([None, {"name": "f", "arguments": "{}"}]),
+    "annotations": st.sampled_from([None, [], [{"type": "url_citation"}]]),
+    "reasoning": st.just(CANARY),
+}
+COUNT = st.sampled_from([0, 7, 10**9, 10**9 + 1, -1, 1.0, "3", None, True])
+USAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT,
+        "prompt_tokens_details": st.sampled_from([None, {}, {"cached_tokens": 4, "x": 1}, [1]]),
+        "completion_tokens_details": st.sampled_from([None, {"reasoning_tokens": 2}, {"x": "y"}]),
+        "x": st.just(CANARY),
+    },
+)  # fmt: skip
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v not in (None, [], {})}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=400)
+@given(
+    st.fixed_dictionaries({}, optional={**USUAL, "usage": USAGE}),
+    st.fixed_dictionaries({}, optional=MESSAGE),
+    st.fixed_dictionaries(
+        {},
+        optional={"index": st.sampled_from([0, 1, None]),
+                  "finish_reason": st.sampled_from(["stop", "length", "odd", None]),
+                  "logprobs": st.sampled_from([None, {"content": None}])},
+    ),
+)  # fmt: skip
+def test_the_short_path_shows_what_the_rules_show(body, message, choice):
+    usual = {"id": "c", "object": "chat.completion", "created": 1, "usage": {
+        "prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}  # fmt: skip
+    choice = {"index": 0, "finish_reason": "stop", **choice}
+    choice["message"] = {"role": "assistant", "content": "a", **message}
+    raw = json.dumps({**usual, **body, "choices": [choice]}).encode()
+    short = chat_usual.completion(raw, model="m")
+    if short is None:
+        return
+    shown, told = chat_reply.by_rules(raw, model="m", usage=EXACT)
+    assert CANARY.encode() not in short[0]
+    assert without_nulls(json.loads(short[0])) == without_nulls(json.loads(shown))
+    assert short[1] == told
+
+
+def test_an_answer_that_is_nested_beyond_reason_is_none_and_no_fault_of_ours():
+    deep = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b","
+    body = completion().replace(b"{", deep, 1)
+    with pytest.raises(NotAnAnswer):
+        rebuilt(body)
+    stream = ChatStream(model="m", choices=1, usage=None)
+    pieces = events().split(b"\n\n")
+    stream.feed(b"\n\n".join(pieces[:2]) + b"\n\n")
+    assert not stream.failed
+    stream.feed(b"data: " + body + b"\n\n")
+    assert stream.failed
 
 
 def test_reasoning_is_left_out_and_the_rest_of_a_message_stays():

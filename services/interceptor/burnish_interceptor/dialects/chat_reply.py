@@ -31,7 +31,7 @@ from burnish_interceptor.dialects.allow import (
 )
 from burnish_interceptor.dialects.dialect import Tokens
 from burnish_interceptor.dialects.stream import AnswerStream
-from burnish_interceptor.dialects.usage import CHAT, EXACT, UsageRule, tokens
+from burnish_interceptor.dialects.usage import CHAT, UsageRule, tokens
 
 _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 SERVICE_TIER = one_of("auto", "default", "flex", "scale", "priority", "on_demand")
@@ -48,10 +48,15 @@ def completion(body: bytes, *, model: str, usage: UsageRule | None) -> tuple[byt
     Raises:
         NotAnAnswer: The body is no JSON object with a list of choices, or none was made.
     """
-    if usage is EXACT:
+    if usage is not None and usage.estimate is None:
         usual = chat_usual.completion(body, model=model)
         if usual is not None:
             return usual
+    return by_rules(body, model=model, usage=usage)
+
+
+def by_rules(body: bytes, *, model: str, usage: UsageRule | None) -> tuple[bytes, Tokens | None]:
+    """Returns what `completion` does, for answers of any form."""
     data = parsed(body)
     choices = data.get("choices")
     if type(choices) is not list or not choices:

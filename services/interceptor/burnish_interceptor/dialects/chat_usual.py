@@ -97,6 +97,8 @@ class _Chunk(Struct, kw_only=True):
     error: _Nothing = UNSET
 
 
+# The library gives up on deep nesting with the interpreter's own error.
+_UNFIT = (msgspec.DecodeError, RecursionError)
 _read = msgspec.json.Decoder(_Completion).decode
 _read_chunk = msgspec.json.Decoder(_Chunk).decode
 _written = msgspec.json.Encoder().encode
@@ -114,12 +116,12 @@ def completion(body: bytes, *, model: str) -> tuple[bytes, Tokens | None] | None
     """
     try:
         found = _read(body)
-    except msgspec.DecodeError:
+    except _UNFIT:
         return None
     found.id = hashed("chatcmpl-", found.id)
     found.model = model
     fingerprint = found.system_fingerprint
-    if fingerprint:
+    if isinstance(fingerprint, str):
         found.system_fingerprint = _fingerprint(fingerprint)
     usage = found.usage
     told = (usage.prompt_tokens, usage.completion_tokens) if usage is not UNSET else None
@@ -130,7 +132,7 @@ def piece(data: bytes) -> bytes | None:
     """Returns the end of an event, from its choices on, when it holds a piece of text only."""
     try:
         found = _read_chunk(data).choices[0]
-    except msgspec.DecodeError:
+    except _UNFIT:
         return None
     return b'{"index":%d,"delta":{"content":%b},"finish_reason":null}]}\n\n' % (
         found.index,

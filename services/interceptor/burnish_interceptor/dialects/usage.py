@@ -88,7 +88,7 @@ class UsageRule:
             messages: What the app sent itself.
         """
         if mode is UsageMode.EXACT:
-            return EXACT
+            return _EXACT
         if mode is UsageMode.OFF:
             return None
         return cls(sum(_estimated(message.text) for message in messages))
@@ -147,7 +147,7 @@ def count(value: Json) -> int | None:
     return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
-EXACT = UsageRule()
+_EXACT = UsageRule()
 
 
 def _details(
