@@ -98,6 +98,7 @@ class Scorer:
         self._order = order
         self._pending: list[_Pending] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asking = 0
 
     async def score(
         self, result: types_v1.RolloutResult, *, closing: bool, before: bool
@@ -139,23 +140,32 @@ class Scorer:
         """Scores a rollout; when many requests are under way, it waits and shares the next."""
         done: asyncio.Future[verifier_v1.ScoredRollout] = asyncio.get_running_loop().create_future()
         self._pending.append(_Pending(result, done))
-        if len(self._tasks) < _REQUESTS_IN_FLIGHT:
+        # A judge is waited for by whom it judges alone; what takes no time is asked for together.
+        if self._asking < (_REQUESTS_IN_FLIGHT if self._order.graph else 1):
+            self._asking += 1
             task = asyncio.create_task(self._drain())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await done
 
     async def _drain(self) -> None:
-        while self._pending:
-            batch, self._pending = self._pending[:_MAX_BATCH], self._pending[_MAX_BATCH:]
-            try:
-                scored = await self._ask([pending.result for pending in batch])
-            except Exception as error:  # a boundary: each waiter gets the error
-                for pending in batch:
-                    _settle(pending.done, error)
-                continue
-            for pending, one in zip(batch, scored, strict=True):
-                _settle(pending.done, one)
+        try:
+            while self._pending:
+                batch, self._pending = self._pending[:_MAX_BATCH], self._pending[_MAX_BATCH:]
+                await self._settle(batch)
+        finally:
+            # At once, not when the task is cleared away: what comes between would never be asked.
+            self._asking -= 1
+
+    async def _settle(self, batch: Sequence[_Pending]) -> None:
+        try:
+            scored = await self._ask([pending.result for pending in batch])
+        except Exception as error:  # a boundary: each waiter gets the error
+            for pending in batch:
+                _tell(pending.done, error)
+            return
+        for pending, one in zip(batch, scored, strict=True):
+            _tell(pending.done, one)
 
     async def _ask(
         self, results: Sequence[types_v1.RolloutResult]
@@ -174,7 +184,7 @@ class Scorer:
         return response.scored_rollouts
 
 
-def _settle(
+def _tell(
     done: asyncio.Future[verifier_v1.ScoredRollout], found: verifier_v1.ScoredRollout | Exception
 ) -> None:
     """Gives a waiter what it waits for, unless it has gone away meanwhile."""
