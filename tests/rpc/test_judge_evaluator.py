@@ -1,7 +1,9 @@
 """Judge nodes over real sockets: paid through the ledger, replayed, and unscored when they fail."""
 
+import asyncio
 import hashlib
 import json
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,7 +15,7 @@ from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish.local.server import start_local_server
 from burnish.rubrics import Criterion, Rubric
-from burnish.testing.providers import FakeProvider, FakeReply, fake_provider
+from burnish.testing.providers import FakeProvider, FakeReply, at_random, fake_provider
 from burnish_runtime.llm.accounts import CallDesk, RetryPolicy
 from burnish_runtime.llm.registry import ProviderRegistry
 from burnish_runtime.settings import ServiceSettings
@@ -36,6 +38,7 @@ class Ledger:
     def __init__(self, refuse: str = "") -> None:
         self.begun: list[ledger_v1.BeginCall] = []
         self.finished: list[ledger_v1.FinishCall] = []
+        self.any_finished = asyncio.Event()
         self._refuse = refuse
         self._kept: dict[str, ledger_v1.CallReply] = {}
         self._keys: dict[str, str] = {}
@@ -57,6 +60,7 @@ class Ledger:
         self.finished.append(call)
         if call.HasField("reply"):
             self._kept[self._keys[call.call_id]] = call.reply
+        self.any_finished.set()
 
 
 @asynccontextmanager
@@ -320,3 +324,39 @@ async def test_every_mode_runs_on_the_local_judge_over_a_socket():
                 assert len(found.event_reviews) == 8
     finally:
         await server.stop()
+
+
+async def test_a_judgement_that_was_given_up_is_paid_once_and_found_again():
+    ledger = Ledger()
+    async with (
+        fake_provider(FakeReply(text=REVIEW), FakeReply(text=REVIEW, delay=2.7)) as fake,
+        evaluator(ledger) as judges,
+    ):
+        judged = task(compatible(fake), job="jobs/j", options=JudgeOptions(timeout=2.0))
+        # The first call opens the provider, which takes a while.
+        scored(await judges.evaluate(replace(judged, rollout_id="r0", options=JudgeOptions())))
+        ledger.any_finished.clear()
+        assert failed(await judges.evaluate(judged)).reason == "JUDGE_TIMEOUT"
+        async with asyncio.timeout(20):
+            await ledger.any_finished.wait()
+        again = scored(await judges.evaluate(replace(judged, options=JudgeOptions())))
+        assert len(fake.bill.charges) == 2
+    assert again.score == 0.75
+
+
+async def test_under_random_faults_every_call_is_finished_and_nothing_scores_0():
+    ledger = Ledger()
+    good = at_random(random.Random(11), share=0.4, reply=FakeReply(text=REVIEW))
+    async with fake_provider(answer=good) as fake, evaluator(ledger) as judges:
+        step = replace(compatible(fake), votes=2)
+        found = await asyncio.gather(
+            *(
+                judges.evaluate(task(step, job="jobs/j", rollout_id=f"r{number}"))
+                for number in range(40)
+            )
+        )
+        answered = len(fake.bill.answered.charges)
+    assert len(ledger.begun) == len(ledger.finished)
+    assert {each.score for each in found if isinstance(each, NodeResult)} == {0.75}
+    assert all(isinstance(each, NodeResult | NodeFailed) for each in found)
+    assert sum(each.HasField("reply") for each in ledger.finished) <= answered

@@ -32,6 +32,8 @@ from burnish_verifier.nodes.base import (
 from burnish_verifier.steps import ModelRef, RubricJudge
 
 SIMULATED_PROVIDER = "local"
+# A reply that comes after its judgement was given up is paid for, and found by the next try.
+_CALL_TIMES = 2.0
 _READ_AT_ONCE = 16 * 1024
 _NO_RUBRIC = "judged by the rubric for any task, as none was given"
 
@@ -127,7 +129,7 @@ class JudgeEvaluator:
         seen.ref = ref
         seen.opened = await self._bank.open(
             ref,
-            Payer(job=task.job, rollout_id=task.rollout_id, timeout=options.timeout),
+            Payer(job=task.job, rollout_id=task.rollout_id, timeout=_CALL_TIMES * options.timeout),
         )
         return await judge(
             replace(brief, max_output_tokens=ref.max_output_tokens),
