@@ -141,6 +141,23 @@ async def test_judges_stop_at_their_cap_and_what_they_could_not_judge_is_unscore
     assert sum(running.verifier.judged.values()) == len(found) - len(unscored)
 
 
+async def test_which_rollouts_a_cap_of_judges_leaves_unscored_does_not_depend_on_speed(tmp_path):
+    found = []
+    for concurrency in (1, 8):
+        async with world(tmp_path / str(concurrency)) as running:
+            running.verifier.judge = JUDGE
+            spec = fused(graph(), max_concurrency=concurrency)
+            spec.budget.max_cost_usd_by_role["judge"] = 1.1
+            await running.create(spec)
+            await running.finished()
+            rollouts = await running.rollouts()
+            usage = (await running.result()).usage_by_role["judge"]
+        assert usage.cost_usd <= 1.1
+        found.append({one.rollout_id: one.reward.fused or one.failure.reason for one in rollouts})
+    assert found[0] == found[1]
+    assert "BUDGET_EXHAUSTED" in found[0].values()
+
+
 async def test_a_running_job_keeps_its_graph_and_a_new_one_takes_the_new_version(tmp_path):
     async with world(tmp_path) as running:
         running.verifier.add(graph("verifierGraphs/mine"))
