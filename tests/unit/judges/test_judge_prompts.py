@@ -1,10 +1,12 @@
 """Every prompt of the judges, as it is sent: what a judge reads does not change unseen."""
 
+import ast
 import json
 from pathlib import Path
 
 import pytest
 
+import burnish_verifier.judges as judging
 from burnish.rubrics import Criterion, Rubric
 from burnish_verifier.judges.asking import Question
 from burnish_verifier.judges.brief import Brief
@@ -71,3 +73,17 @@ async def test_a_prompt_is_sent_as_it_was_reviewed(mode, task, name):
 def test_the_fingerprint_is_one_hash_of_them_all():
     assert len(fingerprint()) == 64
     assert fingerprint() == fingerprint()
+
+
+def test_only_the_module_that_pays_meets_protobuf_and_providers():
+    home = Path(judging.__file__).parent
+    strangers = ("grpc", "google", "burnish.api", "burnish_runtime.llm.accounts",
+                 "burnish_runtime.llm.registry")  # fmt: skip
+    meets = {
+        file.name
+        for file in home.glob("*.py")
+        for line in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(line, ast.ImportFrom) and (line.module or "").startswith(strangers)
+    }
+    # The evaluator only hands the desk and the registry on.
+    assert meets == {"paying.py", "evaluator.py"}
