@@ -47,6 +47,7 @@ from burnish_verifier.validate import Abilities
 _log = structlog.get_logger("burnish.verifier")
 _GRAPHS = "verifier-graphs.sqlite3"
 _RESULTS = "verifier-results.sqlite3"
+_SANDBOX = "sandbox"
 _SERVICE = "burnish.api.verifier.v1.VerifierService"
 
 
@@ -75,7 +76,9 @@ class VerifierApp:
         self._settings = settings
         self._own = own if own is not None else VerifierSettings.from_environment(os.environ)
         self._guarded = GuardedRunner()
-        self._sandbox = Sandbox(size=self._own.sandbox_processes)
+        self._sandbox = Sandbox(
+            size=self._own.sandbox_processes, folder=settings.state_dir.absolute() / _SANDBOX
+        )
         self._registry = ProviderRegistry(settings, plugins=_providers())
         self._remote = GrpcRemoteCaller(
             token=self._own.remote_token, max_message_bytes=settings.max_message_bytes

@@ -47,12 +47,15 @@ class Isolation:
 class Sandbox:
     """Runs work in closed-in processes, up to a number at once."""
 
-    def __init__(self, *, size: int = 2) -> None:
+    def __init__(self, *, size: int = 2, folder: Path | None = None) -> None:
         """Opens the sandbox; nothing is started yet.
 
         Args:
             size: Most processes.
+            folder: Where each finds an empty directory to build its root on; None takes the
+                machine's directory for such things.
         """
+        self._folder = folder
         self._idle: list[_Worker] = []
         self._slots = asyncio.Semaphore(size)
         self._closed = False
@@ -107,7 +110,7 @@ class Sandbox:
             await worker.end()
         try:
             async with asyncio.timeout(_START_SECONDS):
-                return await _Worker.started()
+                return await _Worker.started(self._folder)
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             raise SandboxLost(type(error).__name__) from None
 
@@ -121,19 +124,20 @@ class _Worker:
         self.isolation = Isolation(namespaces=False, system_calls=False)
 
     @classmethod
-    async def started(cls) -> _Worker:
+    async def started(cls, parent: Path | None) -> _Worker:
         """Starts a process and waits until it is closed in."""
-        folder = tempfile.TemporaryDirectory(prefix="burnish-sandbox-")
+        folder = await asyncio.to_thread(_empty_folder, parent)
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            # A module of the working directory is none of ours.
+            "-P",
             "-m",
             "burnish_verifier.sandbox.worker",
             folder.name,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=kept,
-            cwd=str(Path.cwd()),
         )
         worker = cls(process, folder)
         try:
@@ -186,6 +190,12 @@ class _Worker:
         data = await self._process.stdout.readexactly(_LENGTH.unpack(head)[0])
         found: dict[str, Any] = json.loads(data)
         return found
+
+
+def _empty_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="burnish-sandbox-", dir=parent)
 
 
 def refusal(isolation: Isolation | None, demand: Demand) -> str:
