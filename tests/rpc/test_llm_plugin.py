@@ -52,6 +52,9 @@ class TestOllama(ProviderSuite):
     def reply(self, text, *, input_tokens, output_tokens):
         return chat(text, input_tokens=input_tokens, output_tokens=output_tokens)
 
+    def tool_reply(self, name, arguments):
+        return chat("", tool_calls=[{"function": {"name": name, "arguments": arguments}}])
+
 
 async def test_the_example_sends_what_ollama_takes():
     schema = {"type": "object"}

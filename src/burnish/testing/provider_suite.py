@@ -138,6 +138,10 @@ class ProviderSuite(ABC):
     def reply(self, text: str, *, input_tokens: int, output_tokens: int) -> object:
         """Returns the provider's JSON for a reply."""
 
+    def tool_reply(self, name: str, arguments: Mapping[str, Any]) -> object | None:
+        """Returns the provider's JSON for a call of a tool, or None where there are no tools."""
+        return None
+
     @asynccontextmanager
     async def opened(self, *script: Scripted) -> AsyncIterator[tuple[Any, ScriptedServer]]:
         """Opens the adapter against a script."""
@@ -169,6 +173,19 @@ class ProviderSuite(ABC):
         assert completion.usage.input_tokens == 12
         assert completion.usage.output_tokens == 3
         assert _PROMPT in json.dumps(server.requests[0][3])
+
+    async def test_call_of_a_tool_is_read_as_one(self) -> None:
+        """A model asks for a tool, and says nothing."""
+        arguments = {"colour": "blue", "shades": [1, 2]}
+        body = self.tool_reply("paint", arguments)
+        if body is None:
+            pytest.skip("no tools")
+        async with self.opened(Scripted(body=body)) as (provider, _):
+            completion = await provider.complete(self.make_request(_PROMPT, timeout_seconds=20.0))
+            assert provider.read(completion.body) == completion
+        (call,) = completion.tool_calls
+        assert (call.name, json.loads(call.arguments)) == ("paint", arguments)
+        assert completion.text == call.arguments
 
     async def test_kept_body_reads_as_the_reply_did(self) -> None:
         """A reply kept in the ledger gives the same completion."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from burnish.testing.provider_suite import ProviderSuite, Scripted, scripted_server
-from burnish.testing.providers import FakeReply
+from burnish.testing.providers import FakeReply, FakeToolCall
 from burnish.testing.providers.formats import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from burnish.testing.providers.formats.base import Json, WireFormat
 from burnish_runtime.llm.anthropic import AnthropicProvider
@@ -48,17 +48,31 @@ def whole(form: WireFormat, text: str | None, input_tokens: int, output_tokens: 
 
 
 class _Suite(ProviderSuite):
+    form: WireFormat = CHAT
+
     def make_request(self, text, *, timeout_seconds):
         message = ChatMessage(role="user", content=text)
         return request(messages=(message,), timeout_seconds=timeout_seconds)
 
     def reply(self, text, *, input_tokens, output_tokens):
-        return chat_reply(text, input_tokens=input_tokens, output_tokens=output_tokens)
+        return whole(self.form, text, input_tokens, output_tokens)
+
+    def tool_reply(self, name, arguments):
+        call = FakeToolCall(name=name, arguments=json.dumps(arguments))
+        return self.form.whole(FakeReply(text="", tool_calls=(call,)).counted(b""), "some-model")
 
 
 class TestOpenAi(_Suite):
     def open_provider(self, *, base_url, api_key):
         return OpenAiProvider(ProviderAccess(api_key=api_key, base_url=f"{base_url}/v1"))
+
+
+class TestOpenAiResponses(_Suite):
+    form = RESPONSES
+
+    def open_provider(self, *, base_url, api_key):
+        access = ProviderAccess(api_key=api_key, base_url=f"{base_url}/v1")
+        return OpenAiProvider(access, api=OpenAiApi.RESPONSES)
 
 
 class TestOpenAiCompatible(_Suite):
@@ -74,29 +88,18 @@ class TestGroq(_Suite):
 
 
 class TestGoogle(_Suite):
+    form = GEMINI
+
     def open_provider(self, *, base_url, api_key):
         return GoogleProvider(ProviderAccess(api_key=api_key, base_url=base_url))
-
-    def reply(self, text, *, input_tokens, output_tokens):
-        return whole(GEMINI, text, input_tokens, output_tokens)
-
-
-class TestOpenAiResponses(_Suite):
-    def open_provider(self, *, base_url, api_key):
-        access = ProviderAccess(api_key=api_key, base_url=f"{base_url}/v1")
-        return OpenAiProvider(access, api=OpenAiApi.RESPONSES)
-
-    def reply(self, text, *, input_tokens, output_tokens):
-        return whole(RESPONSES, text, input_tokens, output_tokens)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("anthropic") is None, reason="an extra of its own")
 class TestAnthropic(_Suite):
+    form = ANTHROPIC
+
     def open_provider(self, *, base_url, api_key):
         return AnthropicProvider(ProviderAccess(api_key=api_key, base_url=base_url))
-
-    def reply(self, text, *, input_tokens, output_tokens):
-        return whole(ANTHROPIC, text, input_tokens, output_tokens)
 
 
 async def sent_by(
@@ -247,3 +250,19 @@ async def test_account_without_credit_is_not_tried_again():
         await provider.close()
     assert caught.value.reason == "PROVIDER_QUOTA"
     assert not caught.value.can_retry
+
+
+@pytest.mark.parametrize(
+    ("code", "again"), [("server_error", True), ("rate_limit_exceeded", True), ("invalid", False)]
+)
+async def test_a_response_that_failed_on_its_way_is_perhaps_paid(code, again):
+    body = whole(RESPONSES, "", 1, 1)
+    body |= {"status": "failed", "output": [], "error": {"code": code, "message": "canary"}}
+    async with scripted_server(Scripted(body=body)) as server:
+        access = ProviderAccess(api_key="k", base_url=f"{server.url}/v1")
+        provider = OpenAiProvider(access, api=OpenAiApi.RESPONSES)
+        with pytest.raises(ProviderError) as caught:
+            await provider.complete(request())
+        await provider.close()
+    assert (caught.value.can_retry, caught.value.not_sent) == (again, False)
+    assert "canary" not in caught.value.message

@@ -99,6 +99,8 @@ class OpenAiProvider:
         except (self._openai.APIError, self._http_error, TimeoutError) as error:
             raise sdk_http.sending_error(self._name, seconds, error) from None
         require_whole(self._name, body)
+        if self._by_responses(request):
+            responses_shape.require_unfailed(self._name, body)
         return self.read(body)
 
     def read(self, body: bytes) -> Completion:

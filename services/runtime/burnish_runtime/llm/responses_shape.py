@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish_runtime.llm.base import ChatMessage, Completion, CompletionRequest, ToolCall
-from burnish_runtime.llm.failures import malformed_error
+from burnish_runtime.llm.failures import malformed_error, status_error
 from burnish_runtime.llm.openai_shape import function, has_fixed_temperature
 from burnish_runtime.llm.reading import counts, parsed, text_or_arguments, usage_of
+
+# Errors of a response that may be gone the next time, and the status that they would come with
+# anywhere else. The model may have written, so none of these is one that is never paid.
+_PASSING = {"server_error": 500, "rate_limit_exceeded": 500, "vector_store_timeout": 504}
 
 
 def request_fields(request: CompletionRequest) -> dict[str, Any]:
@@ -73,6 +77,19 @@ def read_response(provider: str, body: bytes) -> Completion:
         finish_reason=_finish_reason(reply, calls),
         tool_calls=calls,
     )
+
+
+def require_unfailed(provider: str, body: bytes) -> None:
+    """Checks that a response did not fail on its way, which comes with a status of 200.
+
+    Raises:
+        ProviderUnavailable: It did; it may have been paid.
+    """
+    reply = parsed(provider, body)
+    error = reply.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    if reply.get("status") == "failed" and code in _PASSING:
+        raise status_error(provider, _PASSING[code], code=code)
 
 
 def _items(message: ChatMessage) -> list[dict[str, Any]]:
