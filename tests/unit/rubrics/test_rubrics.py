@@ -97,6 +97,16 @@ def test_every_fault_is_named_at_once():
     assert caught.value.metadata == {"problems": "9"}
 
 
+def test_halves_of_characters_are_refused():
+    value = json.loads(
+        '{"goal_text": "\\ud800", "criteria": [{"id": "a", "description": "\\udfff"}]}'
+    )
+    with pytest.raises(RubricInvalid) as caught:
+        read_rubric(value)
+    assert "`goal_text` holds half of a character" in caught.value.message
+    assert "`criteria[0]` has a description with half" in caught.value.message
+
+
 def test_a_rubric_without_criteria_is_only_for_inheriting():
     assert rubric_problems(Rubric()) == ["it has no criteria; give at least one"]
     assert rubric_problems(Rubric(aggregation="inherit")) == []
