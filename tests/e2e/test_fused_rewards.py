@@ -2,6 +2,7 @@
 
 import json
 
+import aiohttp
 import pytest
 
 from burnish import rpc
@@ -122,6 +123,28 @@ async def test_the_parts_are_on_the_command_line_and_a_saved_list_is_scored_anew
     assert len(scores) == len(before)
     for one in scores:
         assert one["reward"]["outcome"] == 1.0 - before[one["rollout_id"]].parts["outcome"]
+
+
+async def test_a_rollout_of_a_job_is_scored_over_http_by_its_reference(harness, suite, provider):
+    provider.script = scripted()
+    async with served() as url:
+        run = await harness.run_job(suite, spec_of(harness, url, provider, judged_by(FEW_WORDS)))
+    found = await rollouts_of(suite, run.job.name)
+    body = {
+        "rubric": {"outcome": [THANKS]},
+        "options": {"provider": "local", "model": "local-judge"},
+    }
+    headers = {"X-API-Key": suite.token}
+    address = f"{suite.api_url}/api/judge/v1/score"
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for one in (found[0], found[-1]):
+            asked = {**body, "trace_ref": f"trace:{one.rollout_id}"}
+            async with session.post(address, json=asked) as reply:
+                review = await reply.json()
+            assert reply.status == 200, review
+            assert review["outcome_review"]["total"] == 1.0 - one.parts["outcome"]
+        async with session.post(address, json={**body, "trace_ref": "trace:none"}) as reply:
+            assert reply.status == 404
 
 
 async def test_a_new_version_of_a_graph_is_for_new_jobs_and_a_running_one_keeps_its_own(

@@ -153,7 +153,7 @@ class ControllerApp:
         listen = api_listen(os.environ, token=settings.auth_token)
         if listen is not None:
             options = api_options(os.environ, token=settings.auth_token)
-            self._api = HttpApi(desk, self._peers, options)
+            self._api = HttpApi(desk, self._peers, traces.session, options)
             self._api_address = await self._api.start(*listen)
         return _add_servicers(grpc_server, phases, registry, creator, traces)
 

@@ -98,14 +98,28 @@ class TraceServicer(trace_v1.TraceServiceServicer):
         self, request: trace_v1.GetSessionTraceRequest, context: _Context
     ) -> trace_v1.GetSessionTraceResponse:
         """Returns the calls of a rollout as one document of trace format 3."""
-        found = await self._of_rollout(request.rollout_id)
         short = request.form == trace_v1.TRACE_FORM_COMPACT
-        write = trace_v3.compact if short else trace_v3.session
         view = _VIEWS.get(request.view, trace_v3.View.APP)
-        document = write(request.rollout_id, found, view=view)
-        return trace_v1.GetSessionTraceResponse(
-            session_trace=json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        )
+        document = await self.session(request.rollout_id, short=short, view=view)
+        return trace_v1.GetSessionTraceResponse(session_trace=document)
+
+    async def session(
+        self, rollout_id: str, *, short: bool = False, view: trace_v3.View = trace_v3.View.APP
+    ) -> bytes:
+        """Returns the trace of a rollout as JSON.
+
+        Args:
+            rollout_id: The rollout.
+            short: Whether it is written in the compact form.
+            view: Whose messages are shown.
+
+        Raises:
+            RolloutNotFound: No call of it is known.
+        """
+        found = await self._of_rollout(rollout_id)
+        write = trace_v3.compact if short else trace_v3.session
+        document = write(rollout_id, found, view=view)
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def _of_rollout(self, rollout_id: str) -> list[trace_v1.Trace]:
         journaled = (await self._calls.of_scopes([rollout_id])).get(rollout_id, [])

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
-from burnish_controller.http_api.bodies import Asked, BodyRefused, answer, read_body
+from burnish_controller.http_api.bodies import (
+    Asked,
+    BodyRefused,
+    answer,
+    read_body,
+    referred_rollout,
+    with_trace,
+)
 from burnish_controller.http_api.settings import ApiMisconfigured, api_listen, api_options
 
 TRACE = {
@@ -73,11 +80,20 @@ def test_the_later_shape_is_read():
     assert (asked.wrapped, asked.events, asked.outcome) == (True, False, True)
 
 
-def test_a_trace_of_the_suites_own_is_named_by_reference():
-    request = read({"trace_ref": "trace:r7"}).request
-    assert [one.rollout_id for one in request.rollouts] == ["r7"]
-    assert not request.session_traces
-    assert request.verifier_graph == "verifierGraphs/zero_shot_verifier"
+@pytest.mark.parametrize("shape", ["old", "new"])
+def test_a_trace_of_the_suites_own_is_named_by_reference(shape):
+    inner = {"trace_ref": "trace:r7", "rubric": {"outcome": [{"name": "right"}]}}
+    body = inner if shape == "old" else {"job_id": "g", "input": inner}
+    assert referred_rollout(body) == "r7"
+    asked = read(with_trace(body, TRACE))
+    assert json.loads(asked.request.session_traces["s1"]) == TRACE
+    assert asked.request.judge_options.rubric_source
+    assert asked.wrapped == (shape == "new")
+
+
+@pytest.mark.parametrize("body", [OLD, NEW, 3, {"trace_ref": 3}, {"input": []}, None])
+def test_a_trace_that_is_given_is_not_looked_for(body):
+    assert referred_rollout(body) == ""
 
 
 def test_a_request_may_spend_less_than_is_allowed_and_never_more():

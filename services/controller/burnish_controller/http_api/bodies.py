@@ -82,6 +82,28 @@ def read_body(body: object, *, max_cost_usd: float) -> Asked:
     )
 
 
+def referred_rollout(body: object) -> str:
+    """Returns the rollout of the suite whose trace is meant; empty when the trace is given."""
+    given = _input(body)
+    reference = given.get("trace_ref")
+    if not isinstance(reference, str) or any(given.get(key) is not None for key in _TRACES):
+        return ""
+    return reference.removeprefix(_REFERENCE)
+
+
+def with_trace(body: object, trace: object) -> object:
+    """Returns a body in which a trace stands where its reference was."""
+    if not isinstance(body, Mapping):
+        return body
+    given = {**_input(body), _TRACES[0]: trace}
+    return {**body, "input": given} if "input" in body else given
+
+
+def _input(body: object) -> Mapping[str, Any]:
+    inner = body.get("input", body) if isinstance(body, Mapping) else {}
+    return inner if isinstance(inner, Mapping) else {}
+
+
 def answer(
     asked: Asked, scored: verifier_v1.ScoredRollout, graph: verifier_v1.VerifierGraph, *, ms: float
 ) -> dict[str, Any]:
@@ -190,10 +212,6 @@ def _table(value: object, what: str, problems: list[str]) -> Mapping[str, Any]:
 
 def _rollout(given: Mapping[str, Any], problems: list[str]) -> SavedRollout:
     trace = next((given[key] for key in _TRACES if given.get(key) is not None), None)
-    reference = given.get("trace_ref")
-    if isinstance(reference, str) and reference and trace is None:
-        # The suite has the traces of its own rollouts.
-        return SavedRollout(rollout_id=reference.removeprefix(_REFERENCE), of_job=True)
     row: dict[str, Any] = {"session_trace": trace}
     for key in ("output", "reference"):
         if given.get(key) is not None:

@@ -14,7 +14,7 @@ from burnish import rpc
 from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import BurnishError, Code, InvalidArgument
 from burnish_controller.gateway import ScoringDesk
-from burnish_controller.http_api.bodies import answer, read_body
+from burnish_controller.http_api.bodies import answer, read_body, referred_rollout, with_trace
 from burnish_controller.peers import CALL_SECONDS, Peers
 
 PATHS = (
@@ -36,6 +36,7 @@ _STATUSES = {
     Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
 }
+TraceOf = Callable[[str], Awaitable[bytes]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -57,9 +58,20 @@ class ApiOptions:
 class HttpApi:
     """The endpoints on an address of their own."""
 
-    def __init__(self, desk: ScoringDesk, peers: Peers, options: ApiOptions) -> None:
+    def __init__(
+        self, desk: ScoringDesk, peers: Peers, traces: TraceOf, options: ApiOptions
+    ) -> None:
+        """Takes what the endpoints adapt.
+
+        Args:
+            desk: Scores.
+            peers: The verifier, for its graphs.
+            traces: Returns the trace of a rollout as JSON.
+            options: How they are served.
+        """
         self._desk = desk
         self._peers = peers
+        self._traces = traces
         self._options = options
         self._runner: web.AppRunner | None = None
 
@@ -94,6 +106,9 @@ class HttpApi:
             body = json.loads(await request.text())
         except (ValueError, RecursionError):
             raise InvalidArgument("the body is no JSON", reason="BODY_INVALID") from None
+        rollout = referred_rollout(body)
+        if rollout:
+            body = with_trace(body, json.loads(await self._traces(rollout)))
         asked = read_body(body, max_cost_usd=self._options.max_cost_usd)
         response = await self._desk.score(asked.request)
         get = verifier_v1.GetVerifierGraphRequest(name=response.verifier_graph)
