@@ -71,7 +71,8 @@ def _price_problems(
         if capped and model.model and _price(model, price_of) is None:
             yield (
                 f"the price of `{place}` (`{model.provider}/{model.model}`) is unknown, so the"
-                " money cap could not be kept; give its `price`"
+                " money cap could not be kept; give its `price`, or add it to the file that"
+                " BURNISH_PRICES_FILE names"
             )
 
 

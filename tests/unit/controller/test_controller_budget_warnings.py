@@ -45,6 +45,17 @@ def test_money_of_unknown_price_is_no_share_of_a_cap():
     assert keys(found) == ["max_tokens/50"]
 
 
+def test_shares_are_of_what_a_cap_leaves_beside_the_closing_test():
+    found = account(usd=1.0, usd_by_role={"task": 1.0})
+    found.hold(Amount(0, 0.6), by_role={"task": Amount(0, 0.5)})
+    found.load("task", Amount(1, 0.2))
+    assert keys(found) == ["max_cost_usd/50"]
+    found.load("task", Amount(1, 0.12))
+    assert keys(found) == [
+        "max_cost_usd/50", "max_cost_usd/80", "max_cost_usd_by_role.task/50",
+    ]  # fmt: skip
+
+
 def test_a_cap_of_nothing_has_no_shares():
     assert keys(account(usd=0.0)) == []
 

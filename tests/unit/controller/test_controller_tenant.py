@@ -122,7 +122,7 @@ def test_the_narrower_of_both_caps_says_what_is_left():
     found = purse(usd=1.0, usd_per_day=0.5)
     found.load({2: (0.3, 0.0), 3: (0.1, 0.1)})
     assert found.left() == pytest.approx(0.3)
-    assert {name: spent for name, spent, _ in found.standing()} == {
+    assert {one.cap: one.booked for one in found.standing()} == {
         "tenant": pytest.approx(0.4),
         "tenant_per_day": pytest.approx(0.1),
     }

@@ -92,7 +92,8 @@ class Books:
         account = self._accounts.get(job_id)
         if account is None:
             return
-        for crossing in crossings(account):
+        held = sum(one.held.usd or 0.0 for one in self._accounts.values())
+        for crossing in crossings(account, tenant_held=held):
             if crossing.key not in account.told:
                 await self._options.warn(job_id, crossing)
                 account.told.add(crossing.key)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from burnish_controller.ledger.purse import Purse
+from burnish_controller.ledger.purse import Purse, Standing
 from burnish_controller.ledger.refusal import BUDGET_EXHAUSTED, PRICE_UNKNOWN, Refusal
 
 ROLES = ("task", "proposer", "judge")
@@ -126,21 +126,20 @@ class Account:
         """Whether any cap, the tenant's included, limits the calls of some roles."""
         return self.purse.caps.bind or self.caps.bind(*roles)
 
-    def standing(self) -> Iterator[tuple[str, float, float]]:
-        """Yields each cap's name, what is booked under it in its unit, and the cap.
+    def standing(self) -> Iterator[Standing]:
+        """Yields how each cap of the job stands.
 
         A cap of money is left out while the price of what was spent is unknown.
         """
-        booked = self.booked()
+        booked, held = self.booked(), self._held
         if self.caps.usd is not None and booked.usd is not None:
-            yield "max_cost_usd", booked.usd, self.caps.usd
+            yield Standing("max_cost_usd", booked.usd, held.usd or 0.0, self.caps.usd)
         if self.caps.tokens is not None:
-            yield "max_tokens", booked.tokens, self.caps.tokens
+            yield Standing("max_tokens", booked.tokens, held.tokens, self.caps.tokens)
         for role, cap in sorted(self.caps.usd_by_role.items()):
-            mine = self.booked(role)
-            if mine.usd is not None:
-                yield f"max_cost_usd_by_role.{role}", mine.usd, cap
-        yield from self.purse.standing()
+            mine, kept = self.booked(role).usd, self.held_of(role).usd
+            if mine is not None:
+                yield Standing(f"max_cost_usd_by_role.{role}", mine, kept or 0.0, cap)
 
     def refusal(self, role: str, worst: Amount, *, closing: bool) -> Refusal | None:
         """Says why a call may not be made, or None when it may.
@@ -153,7 +152,8 @@ class Account:
         if self.caps.needs_price(role) and worst.usd is None:
             return Refusal(
                 PRICE_UNKNOWN,
-                "the job has a money cap and the price of this model is unknown; give its price",
+                "the job has a money cap and the price of this model is unknown; give its price, or"
+                " add it to the file that BURNISH_PRICES_FILE names",
             )
         committed = self.booked() + self.reserved() + worst
         if not closing:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from burnish.errors import InvalidArgument
 from burnish_controller.ledger.refusal import BUDGET_EXHAUSTED, PRICE_UNKNOWN, Refusal
@@ -59,6 +60,22 @@ class TenantCaps:
     def bind(self) -> bool:
         """Whether there is any."""
         return self.usd is not None or self.usd_per_day is not None
+
+
+class Standing(NamedTuple):
+    """How a cap stands, in its unit.
+
+    Attributes:
+        cap: Its name.
+        booked: What is spent, possibly paid calls included.
+        held: What is held back for closing tests.
+        limit: The cap.
+    """
+
+    cap: str
+    booked: float
+    held: float
+    limit: float
 
 
 @dataclass(slots=True)
@@ -112,7 +129,7 @@ class Purse:
             return Refusal(
                 PRICE_UNKNOWN,
                 f"the suite has a money cap ({TENANT_MAX_USD}) and the price of this model is"
-                " unknown; give its price",
+                " unknown; give its price, or add it to the file that BURNISH_PRICES_FILE names",
             )
         cap = self.caps.usd
         if cap is not None and self._all.committed + worst + held > cap:
@@ -139,12 +156,16 @@ class Purse:
             left.append(self.caps.usd_per_day - self._now().committed)
         return min(left, default=None)
 
-    def standing(self) -> Iterator[tuple[str, float, float]]:
-        """Yields each cap's name, what is booked under it, and the cap."""
+    def standing(self, *, held: float = 0.0) -> Iterator[Standing]:
+        """Yields how each cap of the tenant stands.
+
+        Args:
+            held: What is held back for closing tests.
+        """
         if self.caps.usd is not None:
-            yield "tenant", self._all.booked, self.caps.usd
+            yield Standing("tenant", self._all.booked, held, self.caps.usd)
         if self.caps.usd_per_day is not None:
-            yield "tenant_per_day", self._now().booked, self.caps.usd_per_day
+            yield Standing("tenant_per_day", self._now().booked, held, self.caps.usd_per_day)
 
     def reserve(self, day: int, usd: float | None) -> None:
         """Reserves a call's worst case, or lets go of it when it is below 0."""

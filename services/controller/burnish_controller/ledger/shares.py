@@ -30,15 +30,26 @@ class Crossing:
     key: str
 
 
-def crossings(account: Account) -> list[Crossing]:
-    """Returns every share that is spent, told before or not."""
+def crossings(account: Account, *, tenant_held: float = 0.0) -> list[Crossing]:
+    """Returns every share that is spent, told before or not.
+
+    A share is of what a cap leaves beside the closing test: the search ends when that is used up.
+
+    Args:
+        account: The job's sums.
+        tenant_held: US dollars held back for the closing tests of all jobs.
+    """
     found = []
-    for cap, spent, limit in account.standing():
+    for one in [*account.standing(), *account.purse.standing(held=tenant_held)]:
+        free = one.limit - one.held
         for percent in PERCENTS:
-            if limit > 0 and spent >= limit * (percent / 100 - _SLACK):
-                key = f"{cap}/{percent}"
-                if cap == "tenant_per_day":
-                    key = f"{cap}/{account.purse.today()}/{percent}"
-                crossing = Crossing(cap=cap, percent=percent, spent=spent, limit=limit, key=key)
-                found.append(crossing)
+            if one.limit > 0 and one.booked > 0 and one.booked >= free * (percent / 100 - _SLACK):
+                key = f"{one.cap}/{percent}"
+                if one.cap == "tenant_per_day":
+                    key = f"{one.cap}/{account.purse.today()}/{percent}"
+                found.append(
+                    Crossing(
+                        cap=one.cap, percent=percent, spent=one.booked, limit=one.limit, key=key
+                    )
+                )
     return found

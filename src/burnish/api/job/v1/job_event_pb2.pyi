@@ -1375,7 +1375,9 @@ class BudgetWarning(_message.Message):
     `max_cost_usd_by_role.task` and so on; `tenant` or `tenant_per_day` for one of the suite's own.
     """
     percent: _builtins.int
-    """Share of the cap in percent: 50 or 80."""
+    """Share in percent, 50 or 80, of what the cap leaves beside the share that is held back for the
+    closing test: when that is used up, the search ends.
+    """
     spent: _builtins.float
     """Spent when it was noticed, possibly paid calls included: US dollars, or tokens for
     `max_tokens`.
