@@ -17,6 +17,8 @@ from burnish_controller.store.rollouts import FinishedRollout
 from burnish_controller.task_apps import AppExample
 
 _MOST_DEMOS = 100
+# The most that is shown is 50,000 tokens; ten times as much is enough to choose from.
+_MOST_REFERENCE_CHARS = 2_000_000
 # Rows that candidates are chosen by are not shown: an instruction that quotes them would win by it.
 _SHOWN_POOLS = (types_v1.POOL_BOOTSTRAP, types_v1.POOL_ONLINE)
 
@@ -117,7 +119,7 @@ async def show_rows(
             rows, reference = [*rows, *reference], []
     for row in rows:
         request.examples.add(input=example_text(row), output=row.output)
-    for row in reference:
+    for row in _spread(reference):
         request.references.add(text=example_text(row), output=row.output, source=f"row {row.seed}")
     for number, text in enumerate(job.spec.proposer.reference_texts, start=1):
         request.references.add(text=text, source=f"text {number}")
@@ -197,6 +199,12 @@ def _is_failure(one: Outcome) -> bool:
 def _distinct(found: Sequence[Outcome]) -> list[Outcome]:
     """Leaves a row out that went the same way under a better candidate."""
     return list({(one.came, one.said): one for one in reversed(found)}.values())[::-1]
+
+
+def _spread(rows: Sequence[AppExample]) -> Sequence[AppExample]:
+    """Returns rows taken at even steps, so few that they fit a message many times over."""
+    size = sum(len(example_text(row)) + len(row.output) for row in rows)
+    return rows[:: max(1, -(-size // _MOST_REFERENCE_CHARS))]
 
 
 def _are_classes(rows: Sequence[AppExample]) -> bool:
