@@ -117,7 +117,11 @@ async def _reordered(
     """Judges once more with every rubric read from its end; nothing when no rubric is given."""
     own = verifier_service_pb2.VerifierGraph()
     from_plain((await graphs.get(graph)).plain, own)
-    rubrics = [node.rubric.rubric for node in own.nodes if node.HasField("rubric")]
+    rubrics = [
+        node.rubric.rubric
+        for node in own.nodes
+        if node.HasField("rubric") and node.rubric.HasField("rubric")
+    ]
     told = rubric_pb2.JudgeOptions()
     if options.judge_options is not None:
         told.CopyFrom(options.judge_options)
