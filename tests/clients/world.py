@@ -120,7 +120,7 @@ class World:
         """The provider got the candidate's prompt, and the app not a word of it."""
         prompts = [prompt_of(body) for body in self.sent if "encoding_format" not in body]
         assert prompts == [INSTRUCTION] * calls
-        keys = {one.headers["authorization"] for one in self.suite.provider.requests}
+        keys = {one.head.headers["authorization"] for one in self.suite.provider.requests}
         assert keys == {f"Bearer {PROVIDER_KEY}"}
         self.check_unleaked()
 

@@ -124,13 +124,13 @@ def columns(*calls):
         found.shared_indexes.append(0)
         found.call_ids.append(call_id)
         found.rollout_ids.append("roll-1")
-        for column, body in (
+        for bodies, body in (
             (found.app_requests, json.dumps(REQUEST).encode()),
             (found.replies, json.dumps(REPLY).encode()),
             (found.bindings, b""),
         ):
-            column.joined += body
-            column.lengths.append(len(body))
+            bodies.joined += body
+            bodies.lengths.append(len(body))
         found.reply_statuses.append(200)
         found.streams.append(False)
         found.start_times.append(1_700_000_000 + position)
