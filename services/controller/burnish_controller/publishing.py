@@ -13,6 +13,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.policy import v1 as policy_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import FailedPrecondition, InvalidArgument
+from burnish.models import ModelRole, check_model
 from burnish_controller import prompt_forms
 from burnish_controller.context import (
     SYSTEM_ROLES,
@@ -201,6 +202,15 @@ def _stage_faults(spec: policy_v1.PolicySpec) -> Iterable[str]:
             yield f"stage `{stage_id}` has no messages to be recognised by"
         if not stage.model.provider or not stage.model.model:
             yield f"stage `{stage_id}` has no model; give `model.provider` and `model.model`"
+        else:
+            yield from _model_problems(stage_id, stage.model)
+
+
+def _model_problems(stage_id: str, model: types_v1.ModelSpec) -> Iterable[str]:
+    for found in check_model(provider=model.provider, model=model.model, role=ModelRole.POLICY):
+        if found.refused:
+            shown = f"{model.provider}/{model.model}"
+            yield f"stage `{stage_id}` has the model `{shown}`, which {found.message}; {found.fix}"
 
 
 def _arm_faults(spec: policy_v1.PolicySpec) -> Iterable[str]:

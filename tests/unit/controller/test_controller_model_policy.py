@@ -3,8 +3,11 @@
 import pytest
 
 from burnish.api.job import v1 as job_v1
+from burnish.api.policy import v1 as policy_v1
 from burnish.api.types import v1 as types_v1
+from burnish.errors import InvalidArgument
 from burnish.model_table import MODELS_FILE
+from burnish_controller.publishing import from_spec
 from burnish_controller.validation import spec_problems
 
 
@@ -45,3 +48,29 @@ def test_the_operator_s_table_holds_when_a_job_is_created(tmp_path, monkeypatch)
     assert problems(("openai", "gpt-4o"), ("acme", "m")) == []
     (found,) = problems(("openai", "gpt-9"), ("acme", "m"))
     assert MODELS_FILE in found
+
+
+def test_an_online_policy_is_refused_the_same_models():
+    def stage(stage_id: str, provider: str, model: str) -> policy_v1.StagePolicy:
+        return policy_v1.StagePolicy(
+            template=types_v1.PromptTemplate(
+                stage_id=stage_id,
+                messages=[types_v1.MessagePattern(role="system", pattern="Sort it.")],
+            ),
+            model=types_v1.ModelSpec(provider=provider, model=model),
+        )
+
+    spec = policy_v1.PolicySpec(
+        stages=[
+            stage("a", "openai", "gpt-5-pro"),
+            stage("b", "anthropic", "claude-x"),
+            stage("c", "openai", "gpt-5-nano"),
+        ],
+        arms=[policy_v1.PolicyArm(arm="plain", weight=1.0)],
+    )
+    with pytest.raises(InvalidArgument) as caught:
+        from_spec("live", spec)
+    said = caught.value.message
+    assert "stage `a` has the model `openai/gpt-5-pro`" in said
+    assert "does not serve the policy role" in said
+    assert "stage `c`" not in said
