@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -359,6 +360,17 @@ async def test_votes_together_never_use_more_than_their_budget(budget, votes, br
         await judge(brief("o" * 2000), model, Plan(votes=votes, token_budget=budget))
     most = [question.most_input_tokens + question.max_output_tokens for question in model.asked]
     assert sum(most) <= budget
+
+
+async def test_events_of_a_long_trace_have_a_budget_of_their_own_beside_a_reading_judge():
+    rubric = replace(AB, event_criteria=(Criterion(criterion_id="e", description="Not empty"),))
+    texts = [f"line {number} " * 1000 for number in range(60)]
+    model = simulated()
+    found = await judge(brief("o", *texts, rubric=rubric), model, Plan(mode="rlm"))
+    assert len(found.event_reviews) == 60
+    by_name = Counter(question.name for question in model.asked)
+    assert by_name["events"] > 1
+    assert by_name["conclude"] == 1
 
 
 async def test_a_budget_that_is_used_up_says_what_to_change():
