@@ -1,6 +1,6 @@
 """What scoring costs: `ScoreRollouts` with built-in checks, and with a judge that takes 500 ms.
 
-    python -m benchmarks.verifier [--seconds 8] [--judge-seconds 0.5] [--in-flight 64]
+    python -m benchmarks.verifier [--seconds 5] [--rounds 3] [--judge-seconds 0.5] [--in-flight 64]
 
 The verifier is a process of its own, as it is in a suite, asked over gRPC. For checks it prints
 rollouts per second and CPU per rollout beside the floor, the same checks called in a loop with no
@@ -15,20 +15,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 from openai import AsyncOpenAI
 
 from benchmarks.ledger_controller import JOB_ID
-from benchmarks.processes import sample
+from benchmarks.verifier_parts import (
+    DEADLINE,
+    TOKEN,
+    Child,
+    Rate,
+    in_flight,
+    process,
+    table,
+    total,
+)
 from benchmarks.verifier_peers import CRITERIA
 from burnish import rpc
 from burnish.api.types import v1 as types_v1
@@ -39,8 +43,6 @@ from burnish_verifier.graph import Node
 from burnish_verifier.nodes.base import Evidence
 from burnish_verifier.steps import BuiltinCheck
 
-TOKEN = "bench-token"  # noqa: S105 - of processes that live as long as the run
-DEADLINE = 120.0
 BATCH = 256
 BATCHES_AT_ONCE = 4
 PEERS = "benchmarks.verifier_peers"
@@ -51,89 +53,6 @@ ANSWER = {"answer": "The card will arrive within five working days. " * 8}
 WANTED = {"answer": "It arrives within five working days."}
 
 Stub = verifier_v1.VerifierServiceStub
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """What was measured.
-
-    Attributes:
-        rollouts: How many were scored.
-        seconds: In which time.
-        cpu: Seconds of CPU of the process that is measured.
-        beside: Seconds of CPU of the ledger's process.
-    """
-
-    rollouts: int
-    seconds: float
-    cpu: float
-    beside: float = 0.0
-
-    @property
-    def per_second(self) -> float:
-        """Rollouts per second."""
-        return self.rollouts / self.seconds
-
-    @property
-    def cpu_ms(self) -> float:
-        """Milliseconds of CPU for one rollout."""
-        return 1000 * self.cpu / self.rollouts
-
-
-@asynccontextmanager
-async def process(module: str, *arguments: str, **environment: str) -> AsyncIterator[Child]:
-    """A process of the suite, with the address that it tells when it serves."""
-    with tempfile.TemporaryDirectory(prefix="burnish-bench-") as folder:
-        ready = Path(folder) / "ready.json"
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            module,
-            *arguments,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={
-                **os.environ,
-                "BURNISH_AUTH_TOKEN": TOKEN,
-                "BURNISH_STATE_DIR": folder,
-                "BURNISH_READY_FILE": str(ready),
-                "BURNISH_LOG_LEVEL": "ERROR",
-                **environment,
-            },
-        )
-        try:
-            yield Child(child, ready)
-        finally:
-            if child.returncode is None:
-                child.terminate()
-            await child.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A process that was started."""
-
-    process: asyncio.subprocess.Process
-    ready: Path
-
-    @property
-    def cpu(self) -> float:
-        """Seconds of CPU that it used so far."""
-        return sample(self.process.pid).cpu_seconds
-
-    async def target(self) -> str:
-        """Returns its gRPC address, once it serves."""
-        async with asyncio.timeout(DEADLINE):
-            while not self.ready.exists():  # noqa: ASYNC110 - nothing tells when a file appears
-                await asyncio.sleep(0.02)
-        return str(json.loads(self.ready.read_text())["grpc"])
-
-    async def line(self) -> str:
-        """Returns the first line that it prints."""
-        if self.process.stdout is None:
-            raise RuntimeError("the process has no output")
-        async with asyncio.timeout(DEADLINE):
-            return (await self.process.stdout.readline()).decode().strip()
 
 
 def check(name: str) -> verifier_v1.VerifierNode:
@@ -190,22 +109,6 @@ async def registered(stub: Stub, graph: verifier_v1.VerifierGraph) -> str:
         verifier_v1.CreateVerifierGraphRequest(verifier_graph=graph), timeout=DEADLINE
     )
     return str(made.verifier_graph.name)
-
-
-async def in_flight(count: int, ask: Callable[[int], Awaitable[int]], *, seconds: float) -> int:
-    """Asks again and again, `count` at once, and returns how many rollouts were scored."""
-    ends = time.monotonic() + seconds
-    numbers = iter(range(10**9))
-    done = 0
-
-    async def one() -> None:
-        nonlocal done
-        while time.monotonic() < ends:
-            scored = await ask(next(numbers))
-            done += scored
-
-    await asyncio.gather(*(one() for _ in range(count)))
-    return done
 
 
 async def measured_checks(child: Child, stub: Stub, graph: str, *, seconds: float) -> Rate:
@@ -265,42 +168,48 @@ async def bare_loop(base_url: str, *, count: int, seconds: float) -> Rate:
         )
 
 
-async def measured_judge(
-    child: Child, stub: Stub, options: argparse.Namespace, *, ledger: Child | None
-) -> Rate:
-    """Measures a judge, a request for each rollout."""
-    graph = await registered(stub, judge_graph())
+@asynccontextmanager
+async def judging(
+    url: str, options: argparse.Namespace, *, ledger: Child | None
+) -> AsyncIterator[Callable[[], Awaitable[Rate]]]:
+    """A verifier with the judge, and what measures it: a request for each rollout."""
+    target = "" if ledger is None else await ledger.target()
+    async with (
+        process(
+            "burnish_verifier", BURNISH_CONTROLLER=target, BURNISH_LOCAL_MODEL_URL=url
+        ) as child,
+        rpc.connect(await child.target(), token=TOKEN) as channel,
+    ):
+        stub = Stub(channel)
+        graph = await registered(stub, judge_graph())
+        numbers = iter(range(10**9))
 
-    async def ask(number: int) -> int:
-        request = verifier_v1.ScoreRolloutsRequest(
-            verifier_graph=graph,
-            rollouts=[answered(number)],
-            job="" if ledger is None else f"jobs/{JOB_ID}",
-        )
-        (scored,) = (await stub.ScoreRollouts(request, timeout=DEADLINE)).scored_rollouts
-        if scored.reward.fused != 0.75:
-            raise RuntimeError(scored.failure.message)
-        return 1
+        async def ask(_: int) -> int:
+            request = verifier_v1.ScoreRolloutsRequest(
+                verifier_graph=graph,
+                # Never the same twice, over all rounds: it would come from the cache.
+                rollouts=[answered(next(numbers))],
+                job="" if ledger is None else f"jobs/{JOB_ID}",
+            )
+            (scored,) = (await stub.ScoreRollouts(request, timeout=DEADLINE)).scored_rollouts
+            if scored.reward.fused != 0.75:
+                raise RuntimeError(scored.failure.message)
+            return 1
 
-    # What is opened and imported once is not what a rollout costs.
-    await ask(0)
-    numbers = iter(range(1, 10**9))
-    start, before = time.monotonic(), child.cpu
-    beside = 0.0 if ledger is None else ledger.cpu
-    done = await in_flight(options.in_flight, lambda _: ask(next(numbers)), seconds=options.seconds)
-    return Rate(
-        rollouts=done,
-        seconds=time.monotonic() - start,
-        cpu=child.cpu - before,
-        beside=0.0 if ledger is None else ledger.cpu - beside,
-    )
+        async def measure() -> Rate:
+            start, before = time.monotonic(), child.cpu
+            beside = 0.0 if ledger is None else ledger.cpu
+            done = await in_flight(options.in_flight, ask, seconds=options.seconds)
+            return Rate(
+                rollouts=done,
+                seconds=time.monotonic() - start,
+                cpu=child.cpu - before,
+                beside=0.0 if ledger is None else ledger.cpu - beside,
+            )
 
-
-def table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Returns rows as a table in Markdown."""
-    names = list(rows[0])
-    lines = [names, ["---"] * len(names), *([row[name] for name in names] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        # What is opened and imported once is not what a rollout costs.
+        await ask(0)
+        yield measure
 
 
 async def run_checks(options: argparse.Namespace) -> str:
@@ -328,27 +237,34 @@ async def run_checks(options: argparse.Namespace) -> str:
 
 
 async def run_judge(options: argparse.Namespace) -> str:
-    """Measures the judge with and without a ledger, and returns the table."""
+    """Measures the judge with and without a ledger, and returns the table.
+
+    The three take turns, so that whatever else the machine does meets each of them.
+    """
     most = options.in_flight / options.judge_seconds
-    scopes = int(2 * most * options.seconds) + 1000
+    scopes = int(2 * most * options.seconds * options.rounds) + 1000
     async with (
         process(PEERS, "--judge-seconds", str(options.judge_seconds)) as judge,
         process(PEERS, "--scopes", str(scopes)) as ledger,
     ):
         url = await judge.line()
-        found: list[tuple[str, Rate]] = []
-        for name, booked in (("verifier, no job", None), ("verifier, booked", ledger)):
-            target = "" if booked is None else await booked.target()
-            async with (
-                process(
-                    "burnish_verifier", BURNISH_CONTROLLER=target, BURNISH_LOCAL_MODEL_URL=url
-                ) as child,
-                rpc.connect(await child.target(), token=TOKEN) as channel,
-            ):
-                rate = await measured_judge(child, Stub(channel), options, ledger=booked)
-                found.append((name, rate))
-        bare = await bare_loop(url, count=options.in_flight, seconds=options.seconds)
-        found.insert(0, ("bare loop of the SDK", bare))
+        async with (
+            judging(url, options, ledger=None) as alone,
+            judging(url, options, ledger=ledger) as booked,
+        ):
+            turns: dict[str, Callable[[], Awaitable[Rate]]] = {
+                "bare loop of the SDK": lambda: bare_loop(
+                    url, count=options.in_flight, seconds=options.seconds
+                ),
+                "verifier, no job": alone,
+                "verifier, booked": booked,
+            }
+            rounds = [
+                {name: await measure() for name, measure in turns.items()}
+                for _ in range(options.rounds)
+            ]
+    found = [(name, total([each[name] for each in rounds])) for name in turns]
+    bare = found[0][1]
     return table(
         [
             {
@@ -373,7 +289,8 @@ async def run(options: argparse.Namespace) -> None:
 def main() -> None:
     """Reads the options and runs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--judge-seconds", type=float, default=0.5)
     parser.add_argument("--in-flight", type=int, default=64)
     asyncio.run(run(parser.parse_args()))
