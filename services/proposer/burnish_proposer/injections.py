@@ -103,19 +103,19 @@ _MARKS: tuple[tuple[str, str], ...] = (
     (
         "a web address",
         r"\b(?:https?|ftp|wss?|file)://\S+|\bdata:\w+/\w+;base64,|\bjavascript:\S"
-        r"|!\[[^\]]*\]\([^)]*\)|<(?:img|script|iframe|link|object|embed)\b[^>]*>|\bhxxps?://",
+        r"|!\[[^\]\n]{0,200}\]\([^)\n]{0,500}\)|<(?:img|script|iframe|link|object|embed)\b[^>]{0,500}>|\bhxxps?://",
     ),
     (
         "a command",
-        r"\brm\s+-[rf]{1,2}\b|\b(?:curl|wget|nc|ncat)\s+[^\n]*(?:\||https?:|-[a-zA-Z]*e\b)"
+        r"\brm\s+-[rf]{1,2}\b|\b(?:curl|wget|nc|ncat)\s+[^\n]{0,200}(?:\||https?:|-[a-zA-Z]*e\b)"
         r"|\bpowershell\s+-|\b(?:eval|exec|os\.system|subprocess\.\w+|__import__|child_process"
         r"|Runtime\.getRuntime)\s*[.(]|\bDROP\s+TABLE\s+\w|;\s*--\s*$|\bsudo\s+\w"
         r"|\bbase64\s+(?:-d|--decode)\b|\bchmod\s+\+?[x0-7]",
     ),
     (
         "code of a template",
-        r"\{\{[^{}\n]*(?:\(\)|__|\bself\b|\bconfig\b|\brequest\b)[^{}\n]*\}\}|\{%[^%\n]*%\}"
-        r"|\$\{jndi:|\$\{[^}\n]*(?:\(|T\()[^}\n]*\}|<%[=@]?[^%\n]*%>|#\{[^}\n]*\([^}\n]*\}",
+        r"\{\{[^{}\n]{0,200}(?:\(\)|__|\bself\b|\bconfig\b|\brequest\b)[^{}\n]{0,200}\}\}|\{%[^%\n]{0,500}%\}"
+        r"|\$\{jndi:|\$\{[^}\n]{0,200}(?:\(|T\()[^}\n]{0,200}\}|<%[=@]?[^%\n]{0,500}%>|#\{[^}\n]{0,200}\([^}\n]{0,200}\}",
     ),
     (
         "an encoded text",

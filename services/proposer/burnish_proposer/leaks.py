@@ -18,6 +18,10 @@ _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": 
 _ROW_WORDS = 6
 RUN_WORDS = 10
 
+# Beyond this much text not every run is kept: of very long rows a leak has to be a little longer to
+# be found, and the memory of the guard stays within some tens of megabytes.
+_MOST_INDEXED_CHARS = 4_000_000
+
 _Run = tuple[str, ...]
 
 
@@ -32,12 +36,14 @@ class RowIndex:
             exempt: Texts whose quotations may be quoted on, such as the program's own prompt.
         """
         self._rows: dict[_Run, set[_Run]] = {}
-        self._runs: set[_Run] = set()
-        for row in rows:
+        self._runs: set[int] = set()
+        texts = list(rows)
+        stride = 1 + sum(map(len, texts)) // _MOST_INDEXED_CHARS
+        for row in texts:
             pieces = _pieces(row)
             if sum(_MARK.fullmatch(piece) is None for piece in pieces) >= _ROW_WORDS:
                 self._rows.setdefault(pieces[:_ROW_WORDS], set()).add(pieces)
-                self._runs.update(_runs(row))
+                self._runs.update(_runs(row, stride))
         for text in exempt:
             for pieces in self._found(text):
                 self._rows[pieces[:_ROW_WORDS]].discard(pieces)
@@ -65,18 +71,18 @@ class RowIndex:
         return found
 
 
-def _runs(text: str) -> list[_Run]:
+def _runs(text: str, stride: int = 1) -> list[int]:
     # Words alone: a mark that is changed or left out does not make a copy another text.
     words = _WORD.findall(text.casefold())
     found = []
-    for start in range(len(words) - RUN_WORDS + 1):
+    for start in range(0, len(words) - RUN_WORDS + 1, stride):
         run = tuple(words[start : start + RUN_WORDS])
         if all(_SIGN.fullmatch(word) for word in run):
             # Where each sign counts as a word, ten of them are no more than a turn of phrase.
             run = tuple(words[start : start + 2 * RUN_WORDS])
             if len(run) < 2 * RUN_WORDS:
                 break
-        found.append(run)
+        found.append(hash(run))
     return found
 
 

@@ -54,6 +54,11 @@ def report_idle(raw: Raw, findings: Findings, *, algorithm: str) -> None:
     _warn_of(((f"{own}.{key}", why) for key, why in settings.items()), raw, findings)
     if raw.get(other):
         findings.warn(other, f'has no effect here: algorithm = "{algorithm}" does not read it')
+    if not gepa and str(_value(raw, "mipro.proposer_mode") or "synth").lower() != "synth":
+        findings.warn(
+            "mipro.proposer_mode",
+            "has no effect here: there is one meta-prompt, and metaprompt may take its place",
+        )
     if not gepa and _value(raw, "mipro.demo.include_empty") is False:
         findings.warn("mipro.demo.include_empty", "has no effect here: no demos are always offered")
 

@@ -54,6 +54,7 @@ PROXY = {
         ({"mipro": {"adaptive_pool": {"level": "HIGH"}}}, ["mipro.adaptive_pool"]),
         ({"mipro": {"tpe": {"gamma": 0.2}}}, ["mipro.tpe.gamma"]),
         ({"mipro": {"tpe_gamma": 0.2}}, ["mipro.tpe_gamma"]),
+        ({"mipro": {"proposer_mode": "dspy"}}, ["mipro.proposer_mode"]),
         ({"mipro": {"demo": {"include_empty": False}}}, ["mipro.demo.include_empty"]),
         ({"termination_config": {"max_error_rate": 0.0}}, ["termination_config.max_error_rate"]),
         ({"gepa": {"mutation": {"rate": 0.4}}}, ["gepa"]),

@@ -5,6 +5,8 @@ import tomllib
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from benchmarks.proposer_tiers import efforts, outputs, table
 from burnish.config import PromptLearningConfig, resolve_job
 from burnish.job_spec import to_job_spec
@@ -17,6 +19,12 @@ from burnish_proposer.writers import CallSettings, Meta, Writer
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "proposer.md").read_text("utf-8")
 
 
+@pytest.fixture(scope="module")
+def tiers() -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """The rows of both tables, with their heads."""
+    return list(efforts()), list(outputs())
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 
@@ -26,28 +34,27 @@ def number(cell: str) -> int:
     return int(found[0].replace(",", "")) if found else 0
 
 
-def test_the_tables_of_tiers_are_what_the_benchmark_prints():
-    assert table(list(efforts())) in PAGE
-    assert table(list(outputs())) in PAGE
+def test_the_tables_of_tiers_are_what_the_benchmark_prints(tiers):
+    assert all(table(rows) in PAGE for rows in tiers)
 
 
-def test_every_effort_carries_more_of_every_kind():
-    _, *rows = efforts()
+def test_every_effort_carries_more_of_every_kind(tiers):
+    _, *rows = tiers[0]
     for less, more in pairwise(rows):
         assert number(less[-1]) < number(more[-1])
         for cell, other in zip(less[1:9], more[1:9], strict=True):
             assert number(cell) < number(other) or number(other) == 0
 
 
-def test_every_prompt_keeps_to_the_size_that_the_page_names():
-    _, *rows = efforts()
+def test_every_prompt_keeps_to_the_size_that_the_page_names(tiers):
+    _, *rows = tiers[0]
     sizes = [plan.prompt_tokens for plan in CONTEXT_PLANS.values()]
     assert all(f"{size:,}" in PAGE for size in sizes)
     assert all(number(row[-1]) <= size for row, size in zip(rows, sizes, strict=True))
 
 
-def test_a_larger_output_tier_cuts_less():
-    _, *rows = outputs()
+def test_a_larger_output_tier_cuts_less(tiers):
+    _, *rows = tiers[1]
     written = {(row[0], row[1]): number(row[5]) for row in rows}
     assert written["`LOW_CONTEXT`", "`RAPID`"] < written["`LOW_CONTEXT`", "`FAST`"]
     assert written["`HIGH`", "`FAST`"] < written["`HIGH`", "`SLOW`"]

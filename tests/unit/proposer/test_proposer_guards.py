@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given as over
+from hypothesis import settings
 from hypothesis import strategies as st
 
+from burnish_proposer import leaks
 from burnish_proposer.guards import GuardRules, Guards, RefusalReason, placeholders_of
 
 BASELINE = "Say which intent {query} has. Answer with the label only."
@@ -146,6 +148,13 @@ def test_nine_words_of_a_row_in_a_row_may_be_quoted():
     assert reason(text, rows=(LONG_ROW,)) is None
 
 
+def test_a_leak_out_of_very_much_text_is_found_when_it_is_a_little_longer(monkeypatch):
+    monkeypatch.setattr(leaks, "_MOST_INDEXED_CHARS", 1_000)
+    rows = [" ".join(f"w{row}x{place}" for place in range(100)) for row in range(4)]
+    quoted = " ".join(f"w3x{place}" for place in range(51, 64))
+    assert reason(f"For {{query}} say {quoted}.", rows=rows) is RefusalReason.LEAKS_TEXT
+
+
 @pytest.mark.parametrize("place", ["baseline", "given"])
 def test_runs_that_the_user_wrote_may_be_quoted(place):
     said = f"As in: {LONG_ROW[:70]} {{query}}"
@@ -168,6 +177,7 @@ def test_a_protected_region_is_kept_word_for_word():
     assert "label" not in refusal.message
 
 
+@settings(deadline=None)
 @over(st.text(min_size=1).filter(lambda text: text.strip()), st.text(), st.text())
 def test_a_region_is_missed_exactly_when_it_is_not_there(region, before, after):
     held = Guards(GuardRules(baseline="x", protected=(region,)))
@@ -184,12 +194,14 @@ def test_duplicates_are_told_by_the_share_of_common_words(overlap, wanted):
     assert reason(text, known=(known,), duplicate_overlap=overlap) is wanted
 
 
+@settings(deadline=None)
 @over(st.text())
 def test_any_text_is_judged(text):
     refusal = guards().check(text)
     assert refusal is None or refusal.message
 
 
+@settings(deadline=None)
 @over(
     before=st.lists(st.sampled_from("abcdefg"), max_size=8),
     row=st.lists(st.sampled_from("abcdefg"), min_size=6, max_size=9),

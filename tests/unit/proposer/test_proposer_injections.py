@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish_proposer.guards import GuardRules, Guards, RefusalReason
@@ -96,11 +96,23 @@ def test_the_guard_names_the_kind_and_quotes_nothing():
     assert "collect.example" not in refusal.message
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_scanned(text):
     assert all(SCAN.found(text))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ignore all previous rules.\n\"'`{}<>|", max_size=400))
 def test_texts_near_an_attack_are_scanned(text):
+    assert isinstance(SCAN.found(text), list)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["ignore all ", "i g n o r e ", "<|im_start|", "{{ self", "a@", "send to the ", "A" * 99 + " ",
+     "grader ", "print the ", "\\x61", "data:", "![", "system:\n"],
+)  # fmt: skip
+def test_long_texts_made_to_slow_the_scan_down_are_scanned(piece):
+    text = piece * (100_000 // len(piece))
     assert isinstance(SCAN.found(text), list)

@@ -1,7 +1,7 @@
 """Which texts of a reference corpus are shown."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish_proposer.blocks import json_line, tokens
@@ -38,6 +38,7 @@ def test_a_text_that_is_too_dear_is_passed_over():
     assert choose(["refund a", "refund b"], query="refund", costs=[9, 2], budget=3) == [1]
 
 
+@settings(deadline=None)
 @given(
     texts=st.lists(st.text(alphabet="abc d", max_size=30), max_size=30),
     budget=st.integers(0, 60),
@@ -54,6 +55,7 @@ def test_the_budget_is_kept_and_the_choice_repeats(texts, budget, data):
     assert all(cost > left for cost in rest)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab c\n", max_size=6_000))
 def test_passages_hold_every_word_of_a_text_in_order(text):
     found = passages(text)
