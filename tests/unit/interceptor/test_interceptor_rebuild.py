@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish_interceptor import app_error
-from burnish_interceptor.dialects import chat_reply, chat_usual, sse
+from burnish_interceptor.dialects import PARSERS, Shown, chat_reply, chat_usual, sse
 from burnish_interceptor.dialects.allow import NotAnAnswer
 from burnish_interceptor.dialects.chat_reply import ChatStream
 from burnish_interceptor.dialects.usage import UsageRule
+from burnish_interceptor.routes import Tail
 from burnish_interceptor.testing import completion, events
 
 CANARY = "the walrus decides"
@@ -35,7 +36,8 @@ EXACT = UsageRule()
 
 
 def rebuilt(body: bytes) -> bytes:
-    return chat_reply.completion(body, model="m", usage=EXACT)[0]
+    request = PARSERS[Tail.CHAT](b'{"messages":[{"role":"user","content":"a"}]}')
+    return request.answer(body, Shown(model="m"))[0]
 
 
 FIELDS = st.sampled_from(
@@ -107,7 +109,7 @@ def test_the_short_path_shows_what_the_rules_show(body, message, choice):
     short = chat_usual.completion(raw, model="m")
     if short is None:
         return
-    shown, told = chat_reply.by_rules(raw, model="m", usage=EXACT)
+    shown, told = chat_reply.completion(raw, model="m", usage=EXACT)
     assert CANARY.encode() not in short[0]
     assert without_nulls(json.loads(short[0])) == without_nulls(json.loads(shown))
     assert short[1] == told

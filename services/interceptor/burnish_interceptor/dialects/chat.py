@@ -9,9 +9,16 @@ from typing import Any, ClassVar
 import orjson
 
 from burnish_interceptor.dialects import body as bodies
-from burnish_interceptor.dialects import chat_reply
+from burnish_interceptor.dialects import chat_reply, chat_usual
 from burnish_interceptor.dialects.body import Body
-from burnish_interceptor.dialects.dialect import BadRequest, Forced, Outgoing, Shown, Tokens
+from burnish_interceptor.dialects.dialect import (
+    BadRequest,
+    Forced,
+    Outgoing,
+    Shown,
+    Tokens,
+    UsageMode,
+)
 from burnish_interceptor.dialects.gemini import signatures
 from burnish_interceptor.dialects.splice import Edit
 from burnish_interceptor.dialects.stream import AnswerStream
@@ -107,6 +114,10 @@ class ChatRequest:
 
     def answer(self, body: bytes, shown: Shown) -> tuple[bytes, Tokens | None]:
         """Returns a whole answer for the app, and the provider's tokens in and out."""
+        if shown.usage is UsageMode.EXACT:
+            usual = chat_usual.completion(body, model=shown.model)
+            if usual is not None:
+                return usual
         return chat_reply.completion(body, model=shown.model, usage=self._usage(shown))
 
     def events(self, shown: Shown) -> AnswerStream:

@@ -48,15 +48,6 @@ def completion(body: bytes, *, model: str, usage: UsageRule | None) -> tuple[byt
     Raises:
         NotAnAnswer: The body is no JSON object with a list of choices, or none was made.
     """
-    if usage is not None and usage.estimate is None:
-        usual = chat_usual.completion(body, model=model)
-        if usual is not None:
-            return usual
-    return by_rules(body, model=model, usage=usage)
-
-
-def by_rules(body: bytes, *, model: str, usage: UsageRule | None) -> tuple[bytes, Tokens | None]:
-    """Returns what `completion` does, for answers of any form."""
     data = parsed(body)
     choices = data.get("choices")
     if type(choices) is not list or not choices:
