@@ -7,7 +7,7 @@ prose and nothing is made up for what is missing: a reply in another form is no 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -267,6 +267,3 @@ def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise ReplyInvalid(f"`{name}` is no text")
     return value[:_MAX_REASON]
-
-
-Reader = Callable[[str], Any]
