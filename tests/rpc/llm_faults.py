@@ -30,7 +30,7 @@ KEY = "sk-canary-0123456789"
 PROMPT = "canary prompt: which colour has the sky"
 REPLY = FakeReply(text="blue", input_tokens=120, output_tokens=30)
 _SLOW = frozenset({"hang", "drip"})
-_SLOW_SECONDS = 1.0
+_SLOW_SECONDS = 2.0
 _SECONDS = 30.0
 _PATIENCE = 60.0
 # A wait of the provider's is told by the error; nobody sits through it here.

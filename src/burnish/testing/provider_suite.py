@@ -236,13 +236,13 @@ class ProviderSuite(ABC):
 
     async def test_silence_is_a_timeout_and_may_be_paid(self) -> None:
         """No answer comes."""
-        error = await self.failure(Scripted(hang=True), seconds=1.0)
+        error = await self.failure(Scripted(hang=True), seconds=2.0)
         assert (error.can_retry, error.not_sent) == (True, False)
 
     async def test_drip_ends_at_the_deadline(self) -> None:
         """No pause is ever long, yet the whole takes too long."""
         body = self.reply("blue " * 100, input_tokens=12, output_tokens=3)
-        error = await self.failure(Scripted(body=body, drip=True), seconds=1.0)
+        error = await self.failure(Scripted(body=body, drip=True), seconds=2.0)
         assert (error.can_retry, error.not_sent) == (True, False)
 
     async def test_redirect_is_not_followed(self) -> None:
