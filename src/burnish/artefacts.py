@@ -111,6 +111,7 @@ def score_history(outcome: JobOutcome) -> dict[str, object]:
                 "search": _estimate(one.search),
                 "validation": _estimate(one.validation),
                 "test": _estimate(one.test),
+                "parts": {name: _estimate(mean) for name, mean in one.parts.items()},
             }
             for one in outcome.candidates
         ],
@@ -140,6 +141,9 @@ def job_metadata(snapshot: JobSnapshot, outcome: JobOutcome) -> dict[str, object
         "unscored_by_reason": dict(outcome.unscored_by_reason),
         "usage_by_role": {role: asdict(spent) for role, spent in outcome.usage_by_role.items()},
         "proposed_by": outcome.proposed_by,
+        "verifier_graph": outcome.verifier_graph,
+        "reward_weights": dict(outcome.reward_weights),
+        "simulated_count": outcome.simulated_count,
         "warnings": list(snapshot.warnings),
         "spec": snapshot.plain.get("spec"),
     }

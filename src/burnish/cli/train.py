@@ -262,6 +262,11 @@ def summary(snapshot: JobSnapshot, outcome: JobOutcome) -> list[str]:
         lines.append(f"Difference (paired):       {outcome.improvement}")
     if outcome.verdict:
         lines.append(outcome.verdict)
+    if outcome.simulated_count:
+        lines.append(
+            f"A simulated judge had a part in {outcome.simulated_count} rewards: they say nothing"
+            " of a real one"
+        )
     if snapshot.failure is not None:
         lines.append(f"Failed: {snapshot.failure[0]}: {snapshot.failure[1]}")
     return [*lines, f"Final status: {snapshot.state}"]

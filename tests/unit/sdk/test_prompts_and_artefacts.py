@@ -6,6 +6,7 @@ import pytest
 
 from burnish.api.job.v1 import job_event_pb2, job_service_pb2, job_spec_pb2
 from burnish.artefacts import write_artefacts
+from burnish.cli.train import summary
 from burnish.errors import InvalidArgument
 from burnish.prompts import Prompt, PromptDemo, StagePrompt, WildcardUnbound
 from burnish.report import render_report
@@ -101,6 +102,27 @@ def test_the_winner_file_has_the_shape_that_scripts_read(tmp_path):
         0.65,
     )
     assert (tmp_path / "mipro_results_pl_1.txt").read_text() == written["report"].read_text()
+
+
+def test_what_the_reward_consists_of_is_in_the_files_and_the_closing_lines(tmp_path):
+    result = scripted_result()
+    result.verifier_graph = "verifierGraphs/g/versions/2"
+    result.reward_weights.environment = result.reward_weights.outcome = 0.5
+    result.simulated_count = 7
+    part = result.best.parts["outcome"]
+    part.mean, part.row_count = 0.25, 4
+    result.candidates[0].parts["outcome"].CopyFrom(part)
+    fused = outcome(result)
+    written = write_artefacts(tmp_path, SNAPSHOT, fused)
+    metadata = json.loads(written["job_metadata"].read_text())
+    assert metadata["verifier_graph"] == "verifierGraphs/g/versions/2"
+    assert metadata["reward_weights"] == {"environment": 0.5, "outcome": 0.5}
+    assert metadata["simulated_count"] == 7
+    history = json.loads(written["score_history"].read_text())
+    assert history["candidates"][0]["parts"]["outcome"]["mean"] == 0.25
+    assert "outcome x0.5" in written["report"].read_text()
+    assert any("simulated judge" in line for line in summary(SNAPSHOT, fused))
+    assert not any("simulated judge" in line for line in summary(SNAPSHOT, OUTCOME))
 
 
 def test_a_job_without_a_winner_leaves_what_is_known_and_no_prompt(tmp_path):
