@@ -7,7 +7,7 @@ whatever dispatches rollouts: every scope is open from the start.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from grpc import aio
 
@@ -52,8 +52,23 @@ class LedgerApp:
     name = "controller"
     http_address: str | None = None
 
-    def __init__(self, settings: ServiceSettings, *, scopes: int, model_url: str) -> None:
-        """Prepares it; nothing is opened yet."""
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        scopes: int,
+        model_url: str,
+        scope: Callable[[int], str] = scope_id,
+    ) -> None:
+        """Prepares it; nothing is opened yet.
+
+        Args:
+            settings: Where it listens and stores.
+            scopes: How many scopes are open.
+            model_url: Address of the policy's model.
+            scope: Id of a scope by number.
+        """
+        self._scope = scope
         self._settings = settings
         self._scopes = scopes
         self._model_url = model_url
@@ -69,7 +84,7 @@ class LedgerApp:
         store = CallStore(database, writer, tenant="default")
         self._ledger = ledger = CallLedger(store, LedgerOptions(price_of=_price, caps_of=_caps))
         for number in range(self._scopes):
-            scope = Scope(scope_id=scope_id(number), job_id=JOB_ID, closing=False)
+            scope = Scope(scope_id=self._scope(number), job_id=JOB_ID, closing=False)
             await ledger.open_scope(scope, before=False)
         ledger_v1.add_CallLedgerServiceServicer_to_server(CallLedgerServicer(ledger), grpc_server)
         policies = one_policy(self._model_url)

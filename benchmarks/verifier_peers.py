@@ -10,23 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Sequence
 
 from aiohttp import web
-from grpc import aio
 
-from benchmarks.ledger_controller import JOB_ID
-from burnish.api.ledger import v1 as ledger_v1
-from burnish.api.types import v1 as types_v1
-from burnish_controller.ledger.budget import Caps
-from burnish_controller.ledger.calls import Scope
-from burnish_controller.ledger.engine import CallLedger, LedgerOptions
-from burnish_controller.ledger.servicer import CallLedgerServicer
-from burnish_controller.ledger.store import CallStore
-from burnish_controller.store.database import Database, open_database
-from burnish_controller.store.writer import Writer
+from benchmarks.ledger_controller import JOB_ID, LedgerApp
 from burnish_runtime import server
-from burnish_runtime.settings import ServiceSettings
 
 CRITERIA = ("right", "complete", "polite")
 
@@ -74,54 +62,9 @@ async def serve_judge(seconds: float) -> None:
     await asyncio.Event().wait()
 
 
-class LedgerApp:
-    """A controller with nothing but its call ledger."""
-
-    name = "controller"
-    http_address: str | None = None
-
-    def __init__(self, settings: ServiceSettings, *, scopes: int) -> None:
-        """Prepares it; nothing is opened yet."""
-        self._settings = settings
-        self._scopes = scopes
-        self._database: Database | None = None
-        self._writer: Writer | None = None
-        self._ledger: CallLedger | None = None
-
-    async def start(self, grpc_server: aio.Server) -> Sequence[str]:
-        """Opens the database and every scope."""
-        self._database = database = await open_database(self._settings.state_dir)
-        self._writer = writer = Writer(database.write_engine)
-        writer.start()
-        store = CallStore(database, writer, tenant="default")
-        self._ledger = ledger = CallLedger(store, LedgerOptions(price_of=_price, caps_of=_caps))
-        for number in range(self._scopes):
-            name = f"judgements/{JOB_ID}/r{number}"
-            await ledger.open_scope(
-                Scope(scope_id=name, job_id=JOB_ID, closing=False), before=False
-            )
-        ledger_v1.add_CallLedgerServiceServicer_to_server(CallLedgerServicer(ledger), grpc_server)
-        return ["burnish.api.ledger.v1.CallLedgerService"]
-
-    async def drain(self) -> None:
-        """Has nothing to flush."""
-
-    async def stop(self) -> None:
-        """Closes the database."""
-        if self._ledger is not None:
-            await self._ledger.close()
-        if self._writer is not None:
-            await self._writer.close()
-        if self._database is not None:
-            await self._database.close()
-
-
-def _price(model: types_v1.ModelSpec, read: int | None) -> types_v1.Price:
-    return types_v1.Price(input_usd_per_million=0.15, output_usd_per_million=0.6)
-
-
-async def _caps(job_id: str) -> Caps:
-    return Caps(usd=1e6)
+def judgement(number: int) -> str:
+    """Returns the scope that pays for the judgements of a rollout."""
+    return f"judgements/{JOB_ID}/r{number}"
 
 
 def main() -> int:
@@ -134,7 +77,10 @@ def main() -> int:
         asyncio.run(serve_judge(options.judge_seconds))
         return 0
     return server.main(
-        lambda settings: LedgerApp(settings, scopes=options.scopes), service="controller"
+        lambda settings: LedgerApp(
+            settings, scopes=options.scopes, model_url="http://127.0.0.1:9/v1", scope=judgement
+        ),
+        service="controller",
     )
 
 

@@ -178,6 +178,12 @@ async def controller(traces: dict[str, bytes]) -> AsyncIterator[str]:
     """A controller that keeps traces, and nothing else."""
 
     class Traces(trace_v1.TraceServiceServicer):
+        async def WriteTraces(self, request: Any, context: Any) -> Any:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not here")
+
+        async def ListTraces(self, request: Any, context: Any) -> Any:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not here")
+
         async def GetSessionTrace(self, request: Any, context: Any) -> Any:
             assert request.view == trace_v1.TRACE_VIEW_APP
             if request.rollout_id not in traces:

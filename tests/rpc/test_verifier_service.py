@@ -211,7 +211,7 @@ async def test_every_fault_of_a_graph_is_named_at_once(tmp_path):
         with pytest.raises(InvalidArgument) as caught:
             await created(stub, request)
     for words in (
-        "`check` are used twice",
+        "`check` is used twice",
         "`output_node` is 'x'",
         "did you mean `field`",
         "`strip` is str; give true or false",

@@ -31,6 +31,8 @@ _LEAST_MEMORY, _MOST_MEMORY = 64 * MEBIBYTE, 4096 * MEBIBYTE
 _MAX_REMOTE_SECONDS = 600.0
 _MAX_TRIES = 9
 _MAX_CYCLES = 16
+# As many as go into the head of an answer.
+_MAX_LISTED = 50
 
 
 def _nothing(_: str) -> str:
@@ -62,16 +64,15 @@ def validate(graph: Graph, able: Abilities) -> None:
         able: What may be in it.
 
     Raises:
-        GraphInvalid: It has faults; the message names every one, with a fix.
+        GraphInvalid: It has faults; the message names every one, with a fix. The metadata has them
+            one by one, as `problem_01` and so on, and their number as `problems`.
     """
     problems = _shape_problems(graph)
     for node in graph.nodes[:MAX_NODES]:
         problems += [f"node `{node.node_id}`: {text}" for text in _node_problems(node, able)]
     problems += _result_problems(graph)
     if problems:
-        raise GraphInvalid(
-            "verifier graph: " + "; ".join(problems), metadata={"problems": str(len(problems))}
-        )
+        raise GraphInvalid("verifier graph: " + "; ".join(problems), metadata=_listing(problems))
 
 
 def _shape_problems(graph: Graph) -> list[str]:
@@ -83,13 +84,21 @@ def _shape_problems(graph: Graph) -> list[str]:
         return [f"it has {len(ids)} nodes; give at most {MAX_NODES}"]
     repeated = sorted({node_id for node_id in ids if ids.count(node_id) > 1})
     if repeated:
-        problems.append(f"node ids {_listed(repeated)} are used twice; make them unique")
+        one = len(repeated) == 1
+        problems.append(
+            f"{'node id' if one else 'node ids'} {_listed(repeated)} {'is' if one else 'are'} used "
+            "twice; make every id unique"
+        )
     if "" in ids:
         problems.append("a node has no `node_id`; name it")
     for node in graph.nodes:
         unknown = sorted(set(node.inputs) - set(ids))
         if unknown:
-            problems.append(f"node `{node.node_id}` reads {_listed(unknown)}, which do not exist")
+            verb = "does" if len(unknown) == 1 else "do"
+            problems.append(
+                f"node `{node.node_id}` reads {_listed(unknown)}, which {verb} not exist; "
+                "correct the name, or add the node"
+            )
         if len(set(node.inputs)) != len(node.inputs):
             problems.append(f"node `{node.node_id}` reads an input twice; name it once")
     for name, node_id in (("output_node", graph.output_node), ("event_node", graph.event_node)):
@@ -98,7 +107,11 @@ def _shape_problems(graph: Graph) -> list[str]:
     problems += _cycles(graph)
     unused = sorted(set(ids) - feeding(graph))
     if unused and graph.output_node in ids:
-        problems.append(f"nodes {_listed(unused)} do not feed `output_node`; use or remove them")
+        one = len(unused) == 1
+        problems.append(
+            f"{'node' if one else 'nodes'} {_listed(unused)} {'does' if one else 'do'} not feed "
+            f"`output_node`; use or remove {'it' if one else 'them'}"
+        )
     return problems
 
 
@@ -269,6 +282,11 @@ def _aggregate_problems(node: Node, step: Aggregate) -> list[str]:
     elif isinstance(step, Majority) and not 0 < step.threshold <= 1:
         problems.append(f"`threshold` is {step.threshold!r}; give a number in (0, 1]")
     return problems
+
+
+def _listing(problems: Sequence[str]) -> dict[str, str]:
+    shown = {f"problem_{place:02}": text for place, text in enumerate(problems[:_MAX_LISTED], 1)}
+    return {"problems": str(len(problems)), **shown}
 
 
 def _listed(names: Sequence[str]) -> str:

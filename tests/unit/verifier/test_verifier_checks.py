@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from burnish_verifier.checks.base import CannotJudge, CheckKind, Settings, Subject
 from burnish_verifier.checks.registry import CheckNameTaken, built_in, with_plugins
 
-KINDS = built_in()
+KINDS = {name: kind for name, kind in built_in().items() if isinstance(kind, CheckKind)}
 
 
 def score(name: str, output: Any, wanted: Any = None, **settings: Any) -> float:
@@ -27,7 +27,7 @@ def problems(name: str, **settings: Any) -> str:
 
 
 def test_the_checks_of_the_contract_are_built_in():
-    assert set(KINDS) == {
+    assert set(built_in()) == {
         "exact_match",
         "normalized_match",
         "contains",

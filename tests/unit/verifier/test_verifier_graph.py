@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.rubrics import Criterion, Rubric
+from burnish.rubrics import Aggregation, Criterion, Rubric
 from burnish_verifier.checks.base import CheckKind, Subject, Verdict
 from burnish_verifier.checks.registry import built_in
 from burnish_verifier.evaluate import MAX_BYTES, CheckSet
@@ -61,9 +61,9 @@ def evidence(output: object, reference: object = "x") -> Evidence:
 CODE = "def score(rollout): return 1"
 
 
-def judge(node_id: str, **rubric: object) -> Node:
+def judge(node_id: str, *, aggregation: Aggregation = "weighted_sum") -> Node:
     criteria = (Criterion(criterion_id="right", description="It is right."),)
-    told = Rubric(goal="g", criteria=criteria, event_criteria=criteria, **rubric)
+    told = Rubric(goal="g", criteria=criteria, event_criteria=criteria, aggregation=aggregation)
     step = RubricJudge(rubric=told)
     return Node(node_id=node_id, scope="transcript", step=step)
 
@@ -75,12 +75,12 @@ def judge(node_id: str, **rubric: object) -> Node:
         (tuple(check(f"n{n}") for n in range(65)), "n1", "at most 64"),
         ((check("a"), check("a")), "a", "used twice"),
         ((check(""),), "", "no `node_id`"),
-        ((mean("a", "ghost"),), "a", "do not exist"),
+        ((mean("a", "ghost"),), "a", "does not exist"),
         ((check("b"), mean("a", "b", "b")), "a", "reads an input twice"),
         ((check("a"),), "z", "`output_node`"),
         ((mean("a", "b"), mean("b", "a")), "a", "in a circle"),
         ((mean("a", "a"),), "a", "in a circle"),
-        ((check("a"), check("b")), "a", "`b` do not feed"),
+        ((check("a"), check("b")), "a", "node `b` does not feed"),
         ((Node(node_id="a", step=None),), "a", "what it does"),
         ((mean("a"),), "a", "needs inputs"),
         ((check("b"), mean("a", "b", c=1.0)), "a", "no inputs; remove"),
@@ -142,10 +142,13 @@ def test_every_circle_and_every_other_fault_is_named_at_once():
     with pytest.raises(GraphInvalid) as caught:
         validate(Graph(nodes=nodes, output_node="a", event_node="f"), ABLE)
     message = caught.value.message
-    for words in ("`ghost`", "`event_node` is 'f'", "`e` do not feed"):
+    for words in ("`ghost`", "`event_node` is 'f'", "nodes `c`, `d`, `e` do not feed"):
         assert words in message
     assert "a -> b -> a" in message or "b -> a -> b" in message
     assert "c -> d -> c" in message or "d -> c -> d" in message
+    listed = [text for key, text in sorted(caught.value.metadata.items()) if key != "problems"]
+    assert message == "verifier graph: " + "; ".join(listed)
+    assert caught.value.metadata["problems"] == str(len(listed))
 
 
 def test_what_a_verifier_is_not_able_to_do_is_a_fault_that_says_so():

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,11 @@ class Scripted:
         """Nothing is open."""
 
 
+def result(found: NodeResult | Failed) -> NodeResult:
+    assert isinstance(found, NodeResult), found
+    return found
+
+
 class NoModels:
     """Where no embedding model may be asked."""
 
@@ -153,7 +158,7 @@ async def test_a_node_is_given_the_results_of_its_inputs():
     assert {task.node.node_id: set(task.inputs) for task in scripted.asked} == {
         "a": set(), "b": {"a"}, "c": {"a", "b"},
     }  # fmt: skip
-    assert [answers[name].score for name in "abc"] == [0.5, 0.25, 0.375]
+    assert [result(answers[name]).score for name in "abc"] == [0.5, 0.25, 0.375]
 
 
 async def test_nodes_that_wait_for_nothing_run_side_by_side_and_none_waits_for_a_stranger():
@@ -226,7 +231,12 @@ async def test_equal_rollouts_are_judged_once_and_what_differs_again():
     first = await run(whole, graph, evidence(), evidence(), evidence("y"))
     again = await run(whole, graph, evidence())
     assert len(scripted.asked) == 2
-    assert [answers["a"].cached for answers in (*first, *again)] == [False, True, False, True]
+    assert [result(answers["a"]).cached for answers in (*first, *again)] == [
+        False,
+        True,
+        False,
+        True,
+    ]
     other = plan(judge("a"), check("b"), Node(
         node_id="out", inputs=("a", "b"), step=Minimum()), output="out")  # fmt: skip
     await run(whole, other, evidence())
@@ -249,7 +259,9 @@ async def test_the_trace_counts_only_for_a_node_that_reads_it():
 
 
 async def test_a_failure_is_asked_again_and_a_remote_node_always():
-    answers = iter([Failed(reason="DOWN", message="m"), NodeResult(score=1.0)])
+    answers: Iterator[NodeResult | Failed] = iter(
+        [Failed(reason="DOWN", message="m"), NodeResult(score=1.0)]
+    )
     scripted = Scripted(lambda task: next(answers))
     whole = runner(scripted)
     graph = plan(judge("a"), output="a")
@@ -307,7 +319,7 @@ async def test_an_asker_that_goes_away_leaves_the_judgement_for_the_next(tmp_pat
     (answers,) = await run(whole, graph, evidence())
     cache.close()
     assert len(scripted.asked) == 1
-    assert answers["a"].cached
+    assert result(answers["a"]).cached
 
 
 async def served(graph: Graph, scripted: Scripted, folder: Path) -> tuple[Verifier, str]:
