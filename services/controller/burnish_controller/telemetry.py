@@ -5,6 +5,7 @@ No id is ever a label.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
@@ -145,10 +146,10 @@ class MeteredCallStore(CallStore):
         super().__init__(database, writer, tenant=tenant)
         self._metrics = metrics
 
-    async def save(self, call: Call, *, kept: KeptKey | None = None) -> None:
-        """Stores a call as it stands, with the key that the app gave it; durable on return."""
-        await super().save(call, kept=kept)
+    def put(self, call: Call, *, kept: KeptKey | None = None) -> asyncio.Future[None]:
+        """Queues a call as it stands; durable when the future is done."""
         self._metrics.call_saved(call)
+        return super().put(call, kept=kept)
 
 
 class MeteredRolloutStore(RolloutStore):

@@ -262,10 +262,10 @@ class CallLedger:
 
     async def _end(self, call: Call) -> None:
         """Makes a call's end durable, then wakes who waits, even when its client has left."""
-        await asyncio.shield(self._background(self._saved(call)))
+        await asyncio.shield(self._background(self._saved(call, self._store.put(call))))
 
-    async def _saved(self, call: Call) -> None:
-        await self._store.save(call)
+    async def _saved(self, call: Call, stored: asyncio.Future[None]) -> None:
+        await stored
         call.ended.set()
         await self._books.warn(call.job_id)
 
@@ -291,4 +291,4 @@ class CallLedger:
                 retryable=True,
             )
             self._books.fail(account, call, paid=True)
-            await self._saved(call)
+            await self._saved(call, self._store.put(call))

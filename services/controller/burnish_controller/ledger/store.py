@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, func, select
@@ -32,6 +33,14 @@ class CallStore:
 
     async def save(self, call: Call, *, kept: KeptKey | None = None) -> None:
         """Stores a call as it stands, with the key that the app gave it; durable on return."""
+        await self.put(call, kept=kept)
+
+    def put(self, call: Call, *, kept: KeptKey | None = None) -> asyncio.Future[None]:
+        """Queues a call as it stands; durable when the future is done.
+
+        What a call lets go of is queued before whatever is reserved out of that, so that no state
+        of the rows that a crash may leave has more reserved than there was.
+        """
         row = _row(call, tenant=self._tenant)
 
         def work(connection: Connection) -> None:
@@ -39,7 +48,7 @@ class CallStore:
             if kept is not None:
                 self._keep(connection, call.scope, kept)
 
-        await self._writer.write(work)
+        return self._writer.submit(work)
 
     async def keep(self, scope: str, kept: KeptKey) -> None:
         """Stores the key that an app gave a call that was paid for before; durable on return."""

@@ -63,9 +63,17 @@ class Writer:
             work: Called in the writer's thread with a connection, perhaps twice when a neighbour
                 in its group fails. It may raise, and then nothing of it is kept.
         """
+        return await self.submit(work)
+
+    def submit(self, work: Callable[[Connection], _Result]) -> asyncio.Future[_Result]:
+        """Queues one piece of work at once, before anything that is given later.
+
+        Args:
+            work: As for `write`.
+        """
         done: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         self._queue.put(_Pending(work, done))
-        return await done
+        return done
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
