@@ -230,3 +230,49 @@ async def test_the_places_of_two_stages_are_counted_apart(make_scene, make_spec)
     assert [(one.component.stage_id, one.index) for one in added] == [
         ("main", 0), ("main", 0), ("second", 0), ("second", 0),
     ]  # fmt: skip
+
+
+# A proposer outside the suite.
+
+
+async def outside(make_scene):
+    scene = await make_scene(proposer=job_v1.ProposerSpec(proposer="mine", instruction_count=2))
+    scene.app.rows = {0: ("where is it", "delivery")}
+    external = type(scene.proposer)()
+    scene.services.peers.external_proposers["mine"] = external
+    return scene, external
+
+
+async def test_what_an_outside_proposer_writes_is_judged_by_the_suites_guards(make_scene):
+    scene, external = await outside(make_scene)
+    external.script = [
+        [wrote(0), wrote(1, "Fine."), wrote(2, "Bad."), wrote(3, "More."), summary()]
+    ]
+    scene.proposer.script = [[wrote(0), wrote(1, "Fine."), refused(), summary()]]
+    assert texts(await ask(scene)) == ["Fine."]
+    (judged,) = scene.proposer.requests
+    assert list(judged.given_texts) == ["Fine.", "Bad."]
+    assert (judged.count, judged.retry_limit) == (2, 0)
+    assert judged.stage == external.requests[0].stage
+    (added,) = await scene.events("component_added")
+    assert added.component_added.author == "mine (writer)"
+    (refusal,) = await scene.events("proposal_refused")
+    assert refusal.proposal_refused.reason == "DUPLICATE"
+    (completed,) = await scene.events("proposal_completed")
+    assert completed.proposal_completed.description.startswith("`mine`, outside the suite")
+
+
+async def test_an_outside_proposer_is_paid_no_summary(make_scene):
+    scene, external = await outside(make_scene)
+    external.script = [[wrote(0), summary()]]
+    assert await ask(scene) == []
+    assert scene.proposer.summaries == []
+    assert scene.proposer.requests == []
+    assert external.summaries == []
+
+
+async def test_an_outside_proposer_that_fails_fails_loudly(make_scene):
+    scene, external = await outside(make_scene)
+    external.script = [[FailedPrecondition("no disk")]]
+    with pytest.raises(FailedPrecondition):
+        await ask(scene)

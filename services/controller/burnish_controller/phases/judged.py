@@ -14,7 +14,6 @@ from burnish_controller.peers import patiently
 from burnish_controller.phases.base import PhaseServices
 
 _SECONDS = 120.0
-_MOST = 64
 _NO_MODEL = "local-proposer"
 
 
@@ -33,7 +32,8 @@ async def judged(
         responses: What it streamed.
     """
     name = job.spec.proposer.proposer
-    written = [one.instruction for one in responses if one.instruction.index > 0][:_MOST]
+    written = [one.instruction for one in responses if one.instruction.index > 0]
+    written = written[: request.count]
     kept = [one for one in responses if one.HasField("refusal")]
     described = [one.summary.description for one in responses if one.HasField("summary")]
     if written:
