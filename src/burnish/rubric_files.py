@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from burnish.errors import MissingExtra
+from burnish.json_depth import deeper_than
 from burnish.rubric_forms import Form, read_rubric
 from burnish.rubrics import Rubric, RubricInvalid
 
@@ -71,7 +72,7 @@ def parse_value(data: bytes, *, form: FileForm) -> Any:  # noqa: ANN401
         value = _READERS[form](text)
     except (ValueError, RecursionError) as error:
         raise RubricInvalid(f"it is no {form.upper()}: {_where(error)}") from None
-    if _deeper_than(value, _MAX_DEPTH):
+    if deeper_than(value, _MAX_DEPTH):
         raise RubricInvalid(f"it is nested deeper than {_MAX_DEPTH}; flatten it")
     return value
 
@@ -113,18 +114,3 @@ def _refuse(name: str) -> float:
 
 def _where(error: Exception) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
-def _deeper_than(value: object, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True

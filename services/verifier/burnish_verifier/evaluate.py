@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.errors import BurnishError
+from burnish.json_depth import deeper_than
 from burnish_verifier.checks.base import Check, CheckKind, Kinds, Settings, Subject
 from burnish_verifier.fuse import Failed
 from burnish_verifier.graph import Node, Scope
@@ -120,7 +121,7 @@ def _parsed(data: bytes, *, what: str) -> Any:  # noqa: ANN401
         raise EvidenceInvalid(
             f"the {what} is no JSON; let the task app return RFC 8259 JSON", reason=reason
         ) from None
-    if isinstance(value, dict | list) and _deeper_than(value, _MAX_DEPTH):
+    if isinstance(value, dict | list) and deeper_than(value, _MAX_DEPTH):
         raise EvidenceInvalid(
             f"the {what} is nested deeper than {_MAX_DEPTH}; flatten it", reason=reason
         )
@@ -129,18 +130,3 @@ def _parsed(data: bytes, *, what: str) -> Any:  # noqa: ANN401
 
 def _refuse(name: str) -> float:
     raise ValueError(name)
-
-
-def _deeper_than(value: object, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from burnish.errors import FailedPrecondition
+from burnish.json_depth import deeper_than
 from burnish_verifier.judges.material import Cleaner, as_text, tokens
 
 _MAX_DEPTH: Final = 64
@@ -235,7 +236,7 @@ def _parsed(data: bytes | str, *, what: str) -> Any:  # noqa: ANN401
         raise MaterialInvalid(
             f"the {what} is no JSON; give RFC 8259 JSON", metadata={"what": what}
         ) from None
-    if _deeper_than(value, _MAX_DEPTH):
+    if deeper_than(value, _MAX_DEPTH):
         raise MaterialInvalid(
             f"the {what} is nested deeper than {_MAX_DEPTH}; flatten it", metadata={"what": what}
         )
@@ -244,18 +245,3 @@ def _parsed(data: bytes | str, *, what: str) -> Any:  # noqa: ANN401
 
 def _refuse(name: str) -> float:
     raise ValueError(name)
-
-
-def _deeper_than(value: object, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
