@@ -16,6 +16,7 @@ from burnish.api.verifier.v1 import rubric_pb2, verifier_service_pb2
 from burnish.errors import BurnishError, InvalidArgument
 from burnish.message_files import MessageReader
 from burnish.plain import Plain, to_plain
+from burnish.problems import listing
 from burnish.rubric_files import load_rubric, load_value
 from burnish.rubric_forms import read_rubric, unknown_keys
 from burnish.rubrics import Criterion, Rubric
@@ -78,9 +79,7 @@ def read_graph(
     problems = reader.fill(given, graph, "")
     if problems:
         named = f"verifier graph `{source}`" if source else "verifier graph"
-        raise GraphFileInvalid(
-            f"{named}: " + "; ".join(problems), metadata={"problems": str(len(problems))}
-        )
+        raise GraphFileInvalid(f"{named}: " + "; ".join(problems), metadata=listing(problems))
     return graph
 
 

@@ -9,6 +9,7 @@ from burnish import rpc
 from burnish.api.types.v1 import rollout_pb2
 from burnish.api.verifier.v1 import node_result_pb2, rubric_pb2, verifier_service_pb2
 from burnish.api.verifier.v1.verifier_service_pb2_grpc import VerifierServiceStub
+from burnish.errors import BurnishError, FailedPrecondition, ResourceExhausted
 from burnish.namespace import Namespace
 from burnish.plain import Plain, to_plain
 from burnish.rollouts import reward_parts
@@ -16,6 +17,19 @@ from burnish.usages import Usage, usage
 
 SCORE_SECONDS = 900.0
 _BATCH = 64
+_SET_UP = frozenset(
+    {
+        "BUDGET_EXHAUSTED",
+        "JUDGE_EXAMPLES_INVALID",
+        "JUDGE_EXAMPLES_MISSING",
+        "JUDGE_MODEL_MISSING",
+        "JUDGE_MODEL_REFUSED",
+        "JUDGE_RUBRIC_MISSING",
+        "PRICE_UNKNOWN",
+        "PROVIDER_NOT_CONFIGURED",
+        "RUBRIC_INVALID",
+    }
+)
 _COLLECTION = "verifierGraphs/"
 
 
@@ -295,6 +309,22 @@ def graph_score(scored: verifier_service_pb2.ScoredRollout) -> GraphScore:
         feedback=scored.reward.feedback,
         plain=to_plain(scored),
     )
+
+
+def require_set_up(score: GraphScore) -> None:
+    """Raises what would leave every rollout unscored: a model, a key or money that is missing.
+
+    Raises:
+        ResourceExhausted: The money that judges may cost is not enough for one.
+        FailedPrecondition: Anything else of the kind.
+    """
+    if score.failure is None or score.failure[0] not in _SET_UP:
+        return
+    reason, message = score.failure
+    kind: type[BurnishError] = (
+        ResourceExhausted if reason == "BUDGET_EXHAUSTED" else FailedPrecondition
+    )
+    raise kind(message, reason=reason)
 
 
 def _node(result: node_result_pb2.NodeResult) -> NodeScore:

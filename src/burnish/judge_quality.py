@@ -154,6 +154,7 @@ def _judged(
         scores=tuple(one.reward for one in scored if one.reward is not None),
         reordered=tuple(one.reward for one in reordered if one.reward is not None),
         length=rollout.length,
-        costs=tuple(one.usage.cost_usd for one in scored),
+        # What was kept from before cost nothing now, and tells nothing of what a score costs.
+        costs=tuple(one.usage.cost_usd for one in scored if one.usage.call_count),
         unscored=len(scores) - len(scored),
     )

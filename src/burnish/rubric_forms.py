@@ -11,12 +11,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from burnish.problems import listed
 from burnish.rubrics import (
     AGGREGATIONS,
     MAX_CRITERIA,
     Aggregation,
     Criterion,
     Rubric,
+    RubricInvalid,
     rubric_invalid,
     rubric_problems,
 )
@@ -66,6 +68,27 @@ def read_rubric(value: object, *, expect: Form | None = None) -> Rubric:
     if not isinstance(strict, bool):
         problems.append(f"`strict` is {strict!r}; give true or false")
     problems += rubric_problems(rubric, strict=strict is True)
+    if problems:
+        raise rubric_invalid(problems)
+    return rubric
+
+
+def checked_rubric(value: object, *, strict: bool = False) -> Rubric:
+    """Reads a rubric, and refuses keys that nothing reads as well.
+
+    Args:
+        value: The rubric as a JSON value.
+        strict: Whether it has to be as step judges need it.
+
+    Raises:
+        RubricInvalid: It has faults; the message names every one.
+    """
+    problems = unknown_keys(value) if isinstance(value, Mapping) else []
+    try:
+        rubric = read_rubric(value)
+    except RubricInvalid as error:
+        raise rubric_invalid([*listed(error), *problems]) from None
+    problems += rubric_problems(rubric, strict=strict)
     if problems:
         raise rubric_invalid(problems)
     return rubric

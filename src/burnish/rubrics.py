@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from burnish.errors import InvalidArgument
+from burnish.problems import listing
 
 Aggregation = Literal["weighted_sum", "sum", "custom", "inherit"]
 AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
@@ -225,6 +226,4 @@ def _criterion_value(each: Criterion) -> dict[str, Any]:
 
 def rubric_invalid(problems: Sequence[str]) -> RubricInvalid:
     """Returns the error that names every problem."""
-    return RubricInvalid(
-        "rubric: " + "; ".join(problems), metadata={"problems": str(len(problems))}
-    )
+    return RubricInvalid("rubric: " + "; ".join(problems), metadata=listing(problems))

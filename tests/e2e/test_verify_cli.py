@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.cli.output import FAILED, OK, UNREACHABLE, USAGE
+from burnish.cli.output import BUDGET_EXHAUSTED, FAILED, OK, UNREACHABLE, USAGE
 from tests.e2e.commands import burnish
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -109,9 +109,29 @@ async def test_a_paid_judge_without_money_is_refused_and_nothing_is_called(suite
         suite, "verify", "run", str(files / "rows.jsonl"), "-g", str(files / "graph.json"),
         "--model", "openai/gpt-4o-mini", "--json",
     )  # fmt: skip
-    assert ran.exit_code == FAILED
-    reasons = {one["failure"]["reason"] for one in json.loads(ran.stdout)["rollouts"]}
-    assert reasons <= {"BUDGET_EXHAUSTED", "PROVIDER_NOT_CONFIGURED"}
+    assert ran.exit_code in {FAILED, BUDGET_EXHAUSTED}
+    assert json.loads(ran.stdout)["error"]["reason"] in {
+        "BUDGET_EXHAUSTED",
+        "PROVIDER_NOT_CONFIGURED",
+    }
+    assert ran.stderr.count("error: ") == 1
+
+
+async def test_each_fault_of_a_graph_is_one_line_with_its_fix(suite, files):
+    wrong = {
+        "nodes": [
+            {"id": "a", "inputs": ["b", "zz"], "minimum": {}},
+            {"id": "b", "builtin": {"check": "vibes"}},
+        ],
+        "output_node": "nowhere",
+    }
+    (files / "wrong.json").write_text(json.dumps(wrong))
+    ran = await burnish(suite, "verify", "check", str(files / "wrong.json"))
+    lines = [line for line in ran.stdout.splitlines() if line.startswith("✗")]
+    assert len(lines) == 3
+    for word in ("vibes", "zz", "nowhere"):
+        assert sum(word in line for line in lines) == 1, lines
+    assert "3 problems" in ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def run(
 ) -> None:
     """Score saved rollouts with a graph, and show what every node says and why."""
     from burnish.cli.verify_text import score_lines
-    from burnish.graphs import ScoreOptions
+    from burnish.graphs import ScoreOptions, require_set_up
     from burnish.saved_rollouts import load_rollouts, session_traces
 
     output = Output(json=as_json, quiet=quiet)
@@ -82,7 +82,11 @@ def run(
 
     async def work(client: AsyncClient) -> bool:
         name = await _graph(client, graph)
-        scores = await client.graphs.score(name, [one.message for one in rollouts], options=options)
+        messages = [one.message for one in rollouts]
+        # What is wrong with the set-up is told once, by the first, and not by every row.
+        first = await client.graphs.score(name, messages[:1], options=options)
+        require_set_up(first[0])
+        scores = [*first, *await client.graphs.score(name, messages[1:], options=options)]
         output.data(
             {"verifier_graph": name, "rollouts": [one.plain for one in scores]},
             text="\n".join(
@@ -112,9 +116,9 @@ def check(
 ) -> None:
     """Check a graph or a rubric, and tell every fault at once."""
     from burnish.graph_files import is_graph, read_graph
+    from burnish.problems import listed
     from burnish.rubric_files import load_value
-    from burnish.rubric_forms import read_rubric, unknown_keys
-    from burnish.rubrics import rubric_invalid, rubric_problems
+    from burnish.rubric_forms import checked_rubric
 
     output = Output(json=as_json, quiet=quiet)
     kind = "graph"
@@ -127,13 +131,10 @@ def check(
             shown = f"{len(found.nodes)} nodes"
         else:
             kind = "rubric"
-            rubric = read_rubric(value)
-            problems = [*unknown_keys(value), *rubric_problems(rubric, strict=strict)]
-            if problems:
-                raise rubric_invalid(problems)
+            rubric = checked_rubric(value, strict=strict)
             shown = f"{len(rubric.criteria)} criteria, {len(rubric.event_criteria)} of events"
     except InvalidArgument as error:
-        problems = error.message.split("; ")
+        problems = listed(error)
         output.data(
             {"valid": False, "kind": kind, "reason": error.reason, "problems": problems},
             text="\n".join(f"✗ {problem}" for problem in problems),

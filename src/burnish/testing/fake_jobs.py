@@ -210,6 +210,14 @@ class FakeController(job_service_pb2_grpc.JobServiceServicer):
         await self._find(request.name, context)
         return job_service_pb2.GetJobResultResponse(result=scripted_result())
 
+    async def ListRollouts(
+        self, request: job_service_pb2.ListRolloutsRequest, context: Context
+    ) -> job_service_pb2.ListRolloutsResponse:
+        """Lists no rollouts: the scripted jobs run none."""
+        await self._called("ListRollouts", context)
+        await self._find(request.job, context)
+        return job_service_pb2.ListRolloutsResponse()
+
     async def _called(self, rpc_name: str, context: Context) -> None:
         self.calls.append(rpc_name)
         metadata = dict(context.invocation_metadata() or ())
