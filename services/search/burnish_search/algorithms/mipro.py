@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from burnish_search.algorithms import coverage
-from burnish_search.algorithms.base import Ask, generator
+from burnish_search.algorithms.base import Algorithm, Ask, generator
 from burnish_search.algorithms.minibatch_search import MinibatchSearch
+from burnish_search.algorithms.mipro_parity import MiproParity
 from burnish_search.algorithms.tpe import TpeMirror, split
 from burnish_search.history import History
 from burnish_search.model import Candidate, Sampler, StudySpec
+from burnish_search.problems import StudyInvalid
+
+_PROTOCOLS = ("burnish", "miprov2")
+
+
+def tpe_engine(spec: StudySpec) -> Algorithm:
+    """Builds the `tpe` engine: our own search by it, or MIPROv2's protocol as it is.
+
+    Raises:
+        StudyInvalid: The protocol is unknown, or settings or pools cannot be used.
+    """
+    protocol = spec.settings.get("protocol", _PROTOCOLS[0])
+    if protocol not in _PROTOCOLS:
+        known = ", ".join(f"`{one}`" for one in _PROTOCOLS)
+        raise StudyInvalid(spec.name, [f"setting `protocol` is {protocol!r}; give one of {known}"])
+    rest = {key: value for key, value in spec.settings.items() if key != "protocol"}
+    given = replace(spec, settings=rest)
+    return MiproParity(given) if protocol == "miprov2" else Mipro(given)
 
 
 class Mipro(MinibatchSearch):

@@ -30,7 +30,7 @@ PRESETS: Mapping[str, Preset] = {
     "medium": Preset(option_count=12, validation_size=300),
     "heavy": Preset(option_count=18, validation_size=1000),
 }
-_PRESET_BATCH_SIZE = 35
+PRESET_BATCH_SIZE = 35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ def parse(settings: Mapping[str, object]) -> tuple[SearchSettings, list[str]]:
         ),
         num_trials=reader.optional_whole("num_trials"),
         batch_size=reader.whole(
-            "batch_size", defaults.batch_size if auto is None else _PRESET_BATCH_SIZE
+            "batch_size", defaults.batch_size if auto is None else PRESET_BATCH_SIZE
         ),
         full_eval_every_k=reader.whole("full_eval_every_k", defaults.full_eval_every_k),
         top_k=reader.whole("top_k", defaults.top_k),

@@ -1,0 +1,1 @@
+"""What benchmarks/search.py is made of: recorded matrices, worlds, engines, peers and bounds."""

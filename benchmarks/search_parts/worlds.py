@@ -1,0 +1,121 @@
+"""Worlds that a search is let loose on: candidates with recorded rewards, and the truth kept back.
+
+Every world splits the examples at random: two thirds to search on, one third that no search sees.
+The rewards are real rows; only a grid's arrangement is made up, as no recorded set of prompts is a
+full product of instructions and demo sets: rows are placed so that the means of its cells have
+effects of instructions, of demo sets and of their combination in given shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.search_parts.matrices import Array, Matrix
+
+MAIN_EFFECTS = (0.3, 0.4, 0.3)
+NO_MAIN_EFFECTS = (0.1, 0.1, 0.8)
+_MOST_ARMS = 72
+_FLIPPED = 0.03
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A family of worlds.
+
+    Attributes:
+        name: What to call it in a table.
+        kind: `grid`, `flat`, `copies` (one row at every arm) or `null` (rows as they are).
+        matrices: Where rows are taken from.
+        shape: Instructions and demo sets of a grid.
+        shares: Shares of the variance between a grid's cells: instruction, demo set, both.
+    """
+
+    name: str
+    kind: str
+    matrices: tuple[Matrix, ...]
+    shape: tuple[int, int] = (6, 12)
+    shares: tuple[float, float, float] = MAIN_EFFECTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One world; arm 0 is the baseline.
+
+    Attributes:
+        name: What to call it: environment, matrix and repetition.
+        seed: Seed of whatever a search draws in it.
+        shape: Instructions and demo sets; arm `i * demo sets + d` is instruction i with set d.
+        seen: Rewards that searches may buy, arms x examples.
+        held: Rewards that no search sees.
+        exact: Worth of every arm where it is known exactly; else None.
+    """
+
+    name: str
+    seed: int
+    shape: tuple[int, int]
+    seen: Array
+    held: Array
+    exact: Array | None = None
+
+    @property
+    def worth(self) -> Array:
+        """What every arm is worth: the mean over all examples, seen and held back."""
+        if self.exact is not None:
+            return self.exact
+        return np.asarray(np.concatenate([self.seen, self.held], axis=1).mean(axis=1))
+
+    def regret(self, arm: int) -> float:
+        """Returns how far an arm is below the best one, in points."""
+        return 100.0 * float(self.worth.max() - self.worth[arm])
+
+
+def build(environment: Environment, place: int, repetition: int) -> World:
+    """Builds one world; the same arguments give the same one."""
+    matrix = environment.matrices[place]
+    rng = np.random.default_rng([repetition, place, len(matrix.rewards)])
+    rows, shape, exact = _arranged(environment, matrix.rewards, rng)
+    examples = rng.permutation(rows.shape[1])
+    split = 2 * len(examples) // 3
+    return World(
+        name=f"{environment.name}/{matrix.name}/{repetition}",
+        seed=1000 * place + repetition + 1,
+        shape=shape,
+        seen=rows[:, examples[:split]],
+        held=rows[:, examples[split:]],
+        exact=exact,
+    )
+
+
+def _arranged(
+    environment: Environment, rewards: Array, rng: np.random.Generator
+) -> tuple[Array, tuple[int, int], Array | None]:
+    if environment.kind == "grid":
+        return _grid(environment, rewards, rng), environment.shape, None
+    if environment.kind == "copies":
+        size = environment.shape[0] * environment.shape[1]
+        row = rewards[rng.integers(len(rewards))]
+        flips = rng.random((size, len(row))) < _FLIPPED
+        return np.abs(row - flips), environment.shape, np.full(size, _flipped_mean(row))
+    count = min(_MOST_ARMS, len(rewards))
+    return rewards[rng.choice(len(rewards), count, replace=False)], (count, 1), None
+
+
+def _flipped_mean(row: Array) -> float:
+    return float((1 - _FLIPPED) * row.mean() + _FLIPPED * (1 - row).mean())
+
+
+def _grid(environment: Environment, rewards: Array, rng: np.random.Generator) -> Array:
+    instructions, demo_sets = environment.shape
+    deviations = np.sqrt(environment.shares)
+    wanted = (
+        rng.normal(0, deviations[0], (instructions, 1))
+        + rng.normal(0, deviations[1], (1, demo_sets))
+        + rng.normal(0, deviations[2], environment.shape)
+    ).ravel()
+    chosen = rng.choice(len(rewards), len(wanted), replace=len(rewards) < len(wanted))
+    means = rewards[chosen].mean(axis=1) + rng.normal(0, 1e-6, len(chosen))
+    placed = np.empty(len(wanted), dtype=np.int64)
+    placed[np.argsort(wanted)] = chosen[np.argsort(means)]
+    return rewards[placed]
