@@ -16,6 +16,8 @@ SIZE = Size(rollouts=320, iterations=8)
 class Rounds(Scene):
     """A job with two later rounds, a screen, and a limit on its instructions."""
 
+    concurrency = 8
+
     def spec(self):
         spec = super().spec()
         spec.algorithm_settings.update({"generate_at_iterations": [0, 2, 4]})
@@ -29,6 +31,7 @@ class Rounds(Scene):
                 temperature_decay=0.9,
             )
         )
+        spec.max_concurrency = self.concurrency
         return spec
 
 
@@ -74,6 +77,18 @@ async def test_later_rounds_add_instructions_that_the_search_then_tries(quiet):
     settled = run.of_kind("proposal_settled")
     assert [(one.iteration, one.screen_row_count) for one in settled] == [(2, 8), (4, 8)]
     assert any(one.retired_component_ids for one in settled)
+
+
+@pytest.mark.slow
+async def test_one_rollout_in_flight_gives_the_same_rounds_as_eight(quiet, harness, tmp_path):
+    together, calls = quiet
+    async with rounds(harness, tmp_path) as one:
+        one.concurrency = 1
+        alone = await one.run([], [])
+        assert one.provider.models[harness.PROPOSER] == calls
+    assert alone.found() == together.found()
+    assert written(alone) == written(together)
+    assert alone.of_kind("proposal_settled") == together.of_kind("proposal_settled")
 
 
 @pytest.mark.slow

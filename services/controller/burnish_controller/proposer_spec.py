@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.proposer import v1 as proposer_v1
+from burnish.api.types import v1 as types_v1
+from burnish.errors import InvalidArgument
 from burnish_controller.context import SYSTEM_ROLES
 from burnish_controller.external import BUILT_IN
 from burnish_controller.peers import CALL_SECONDS, Peers, patiently
@@ -18,6 +20,8 @@ _MOST_TEMPERATURE = 2.0
 async def proposer_problems(spec: job_v1.ProposerSpec, peers: Peers) -> list[str]:
     """Returns what is wrong with a job's proposer: an unknown name, a setting out of its range."""
     problems = list(_setting_problems(spec))
+    if spec.meta_prompt:
+        problems += await _meta_prompt_problems(spec, peers)
     name = spec.proposer
     if not name or name == BUILT_IN or name in peers.external_proposers:
         return problems
@@ -31,6 +35,34 @@ async def proposer_problems(spec: job_v1.ProposerSpec, peers: Peers) -> list[str
             f" operator; use one of {known}"
         )
     return problems
+
+
+async def _meta_prompt_problems(spec: job_v1.ProposerSpec, peers: Peers) -> list[str]:
+    """Has the proposer judge a meta-prompt, by a request that writes nothing and costs nothing."""
+    request = proposer_v1.ProposeInstructionsRequest(
+        context=proposer_v1.ProposalContext(
+            job="jobs/check",
+            request_id="check",
+            attempt=1,
+            effort=spec.effort,
+            output_tier=spec.output_tier,
+            meta_model=types_v1.ModelSpec(provider="local", model="local-proposer"),
+        ),
+        stage=proposer_v1.StageBrief(stage_id="check"),
+        count=1,
+        given_texts=["check"],
+        meta_prompt=spec.meta_prompt,
+    )
+
+    async def check() -> None:
+        async for _ in peers.proposer.ProposeInstructions(request, timeout=CALL_SECONDS):
+            pass
+
+    try:
+        await patiently(check)
+    except InvalidArgument as error:
+        return [f"`proposer.meta_prompt`: {error.message}"]
+    return []
 
 
 def protected_problems(spec: job_v1.JobSpec) -> Iterator[str]:
