@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from burnish.api.verifier.v1 import rubric_pb2, verifier_service_pb2
 from burnish.calibration import Calibration, Judged, calibrate
 from burnish.errors import InvalidArgument
-from burnish.graphs import AsyncGraphs, GraphScore, ScoreOptions
+from burnish.graphs import AsyncGraphs, GraphScore, ScoreOptions, require_set_up
 from burnish.plain import from_plain
 from burnish.saved_rollouts import SavedRollout, session_traces
 
@@ -66,6 +66,7 @@ async def measure(
     Raises:
         InvalidArgument: A rollout has no label.
         NotFound: There is no such graph.
+        FailedPrecondition: A model, a key or a rubric is missing, so that nothing can be judged.
     """
     unlabelled = [one.rollout_id for one in rollouts if one.label is None]
     if unlabelled:
@@ -76,10 +77,11 @@ async def measure(
         )
     found = await graphs.get(graph)
     messages = [one.message for one in rollouts]
-    passes = [
-        await graphs.score(found.name, messages, options=_score_options(options, rollouts, repeat))
-        for repeat in range(options.repeats)
-    ]
+    told = [_score_options(options, rollouts, repeat) for repeat in range(options.repeats)]
+    first = await graphs.score(found.name, messages[:1], options=told[0])
+    require_set_up(first[0])
+    passes = [(*first, *await graphs.score(found.name, messages[1:], options=told[0]))]
+    passes += [await graphs.score(found.name, messages, options=one) for one in told[1:]]
     reordered: Sequence[GraphScore] = ()
     if options.position:
         reordered = await _reordered(graphs, found.name, rollouts, options)
