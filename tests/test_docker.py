@@ -85,11 +85,11 @@ def test_the_image_runs_as_nobody_and_reports_its_health():
     assert [verb for verb, _ in final_stage()].count("USER") == 1
 
 
-def test_the_image_installs_one_extra_at_pinned_versions():
+def test_the_image_installs_its_service_and_telemetry_at_pinned_versions():
     texts = [text for verb, text in instructions() if verb == "RUN" and "pip install" in text]
     assert len(texts) == 1
     assert "-c constraints.txt" in texts[0]
-    assert '".[${SERVICE}]"' in texts[0]
+    assert '".[${SERVICE},telemetry]"' in texts[0]
 
 
 def test_every_base_is_the_argument():
@@ -154,7 +154,7 @@ def test_only_who_calls_models_or_apps_is_on_a_network_with_a_way_out():
     whole = compose()
     assert whole["networks"]["inside"] == {"internal": True}
     outside = {name for name, one in whole["services"].items() if "outside" in one["networks"]}
-    assert outside == {"controller", "interceptor", "proposer"}
+    assert outside == {"controller", "interceptor", "proposer", "verifier"}
     assert all("inside" in one["networks"] for one in whole["services"].values())
 
 
@@ -196,7 +196,7 @@ def test_every_variable_is_one_that_the_services_read():
 
 def test_a_provider_key_goes_only_to_who_calls_the_provider():
     found = compose("compose.openai.yaml")
-    assert set(found["services"]) == {"interceptor", "proposer"}
+    assert set(found["services"]) == {"interceptor", "proposer", "verifier"}
     for service in found["services"].values():
         assert service["environment"] == {
             "BURNISH_OPENAI_API_KEY_FILE": "/run/secrets/openai_api_key"

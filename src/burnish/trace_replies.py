@@ -195,7 +195,8 @@ def _responses_input(request: Json) -> list[Json]:
 def _last_response(found: Iterable[Json]) -> Json:
     last: Json = {}
     for event in found:
-        if event.get("type") in _RESPONSE_ENDS and isinstance(event.get("response"), dict):
+        ends = _text(event.get("type")) in _RESPONSE_ENDS
+        if ends and isinstance(event.get("response"), dict):
             last = event["response"]
     return last
 
