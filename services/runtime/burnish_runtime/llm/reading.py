@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from burnish_runtime.llm.base import TokenUsage, ToolCall
@@ -10,6 +11,8 @@ from burnish_runtime.llm.failures import connection_error, malformed_error
 
 _MOST_TOKENS = 2**31 - 1
 _LITERALS = ("true", "false", "null")
+# Of a number's tail, or of an escape in a text.
+_BEGINNING = re.compile(r"[-+.eE0-9]*|\\?u[0-9a-fA-F]{0,3}")
 
 
 def parsed(provider: str, body: bytes) -> dict[str, Any]:
@@ -40,14 +43,17 @@ def require_whole(provider: str, body: bytes) -> None:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        rest = text[error.pos :]
-        cut = error.msg.startswith("Unterminated") or any(
-            literal.startswith(rest) for literal in _LITERALS
-        )
-        if cut:
+        if error.msg.startswith("Unterminated") or _is_cut(text[error.pos :]):
             raise connection_error(provider, not_sent=False) from None
     except RecursionError:
         return
+
+
+def _is_cut(rest: str) -> bool:
+    """Tells whether what a reader of JSON could not go on with is the beginning of something."""
+    if any(literal.startswith(rest) for literal in _LITERALS):
+        return True
+    return _BEGINNING.fullmatch(rest) is not None
 
 
 def count(value: object) -> int | None:

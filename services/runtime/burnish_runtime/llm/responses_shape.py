@@ -88,7 +88,7 @@ def require_unfailed(provider: str, body: bytes) -> None:
     reply = parsed(provider, body)
     error = reply.get("error")
     code = error.get("code") if isinstance(error, dict) else None
-    if reply.get("status") == "failed" and code in _PASSING:
+    if reply.get("status") == "failed" and isinstance(code, str) and code in _PASSING:
         raise status_error(provider, _PASSING[code], code=code)
 
 
