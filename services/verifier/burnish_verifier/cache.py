@@ -62,8 +62,7 @@ class ResultCache:
             # What a power cut takes is asked for again, and the ledger then replays it.
             self._database.execute("PRAGMA synchronous = OFF")
             self._database.execute(_SCHEMA)
-            rows = self._database.execute("SELECT key FROM node_results")
-            self._filed = {_start(key) for (key,) in rows}
+            self._filed = self._starts(self._database)
 
     async def get_or_ask(
         self, key: str, ask: Callable[[], Awaitable[NodeResult | Failed]]
@@ -130,6 +129,10 @@ class ResultCache:
             await asyncio.sleep(_SAVE_SECONDS)
             await asyncio.to_thread(self._save)
 
+    @staticmethod
+    def _starts(database: sqlite3.Connection) -> set[int]:
+        return {_start(key) for (key,) in database.execute("SELECT key FROM node_results")}
+
     def _read(self, key: str) -> str | None:
         with self._lock:
             if self._database is None:
@@ -156,7 +159,9 @@ class ResultCache:
                     " (SELECT MAX(number) FROM node_results) - ?",
                     (_IN_FILE,),
                 )
-        self._filed.update(_start(key) for key, _ in rows)
+            self._filed.update(_start(key) for key, _ in rows)
+            if len(self._filed) > 2 * _IN_FILE:
+                self._filed = self._starts(self._database)
 
 
 def _fields(item: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -17,6 +17,7 @@ from burnish_verifier.graph import Node
 from burnish_verifier.nodes.base import CriterionScore, Evidence, NodeResult, NodeTask
 from burnish_verifier.nodes.code import CodeEvaluator
 from burnish_verifier.sandbox.pool import Sandbox
+from burnish_verifier.sandbox.work import Outcome, Work
 from burnish_verifier.steps import BuiltinCheck, PythonCode
 
 KINDS = built_in()
@@ -277,13 +278,61 @@ async def test_code_that_gives_no_score_leaves_the_rollout_unscored(code, body, 
     assert reason(await asked(code, step, output=1)).startswith(words)
 
 
-async def test_code_that_waited_may_be_tried_again_and_code_that_was_busy_may_not(code):
-    waiting = PythonCode(source="import time\ndef score(r): time.sleep(60)", time_limit=0.5)
+class Starving:
+    """A sandbox on a machine that has no time for it."""
+
+    async def run(self, work: Work) -> Outcome:
+        return Outcome(kind="starved", cpu_seconds=0.1)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_only_what_the_machine_kept_waiting_may_be_tried_again():
+    starved = CodeEvaluator(cast("Sandbox", Starving()), KINDS)
+    step = PythonCode(source="def score(r): return 1")
+    for found in (
+        await asked(starved, step, output=1),
+        await python(starved, GOLD, CALLS),
+        await sql(starved, WANTED),
+    ):
+        assert reason(found).endswith("_STARVED")
+        assert isinstance(found, Failed)
+        assert found.retryable
+
+
+async def test_code_that_sleeps_or_is_busy_has_itself_to_blame(code):
+    sleeping = PythonCode(source="import time\ndef score(r): time.sleep(60)", time_limit=0.5)
     busy = PythonCode(source="def score(r):\n    while True: pass", time_limit=0.5)
-    waited = await asked(code, waiting, output=1)
-    worked = await asked(code, busy, output=1)
-    assert isinstance(waited, Failed)
-    assert isinstance(worked, Failed)
-    assert reason(waited) == reason(worked) == "CODE_TIMEOUT"
-    assert waited.retryable
-    assert not worked.retryable
+    for step in (sleeping, busy):
+        found = await asked(code, step, output=1)
+        assert isinstance(found, Failed)
+        assert found.reason == "CODE_TIMEOUT"
+        assert not found.retryable
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        b'{"kind": "starved"}',
+        b'{"kind": "lost"}',
+        b'{"kind": "value"}',
+        b"[1]",
+        b"{",
+        b'{"a":' * 9999,
+    ],
+)
+async def test_an_answer_cannot_forge_its_way_out_of_a_score(code, claim):
+    forging = (
+        "import os\n"
+        "for number in range(3, 30):\n"
+        "    try:\n"
+        f"        os.write(number, {claim!r})\n"
+        "    except OSError:\n"
+        "        pass\n"
+        "os._exit(0)\n"
+    )
+    assert score(await python(code, forging, CALLS)) == 0.0
+    assert score(await python(code, forging, TESTS)) == 0.0
+    sleeping = "import time\ntime.sleep(60)\n" + GOLD
+    assert score(await python(code, sleeping, CALLS, time_limit=0.5)) == 0.0

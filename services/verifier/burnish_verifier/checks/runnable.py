@@ -12,8 +12,6 @@ _FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILI
 _MAX_TEXT = 100_000
 _MOST_SECONDS = 60.0
 _LEAST_MEMORY = 64 * 1024 * 1024
-# An answer that had this share of its time on the CPU was not kept waiting by the machine.
-_BUSY_SHARE = 0.5
 
 
 def seconds_of(settings: Settings) -> float:
@@ -75,13 +73,13 @@ def ended_early(work: Work, found: Outcome) -> Verdict | None:
     """Returns the verdict on an answer that did not come to an end; None when it did.
 
     Raises:
-        CannotJudge: The machine, not the answer, may have used up the time. May be retried.
+        CannotJudge: The machine, and not the answer, used up the time. May be retried.
     """
-    if found.kind == "timeout" and found.cpu_seconds < _BUSY_SHARE * work.time_limit:
+    if found.kind == "starved":
         raise CannotJudge(
-            f"the answer did not end within {work.time_limit:g} s, and had the CPU for "
+            f"the answer has {work.time_limit:g} s and the machine gave it "
             f"{found.cpu_seconds:.2g} s of them; try again",
-            reason="ANSWER_WAITED",
+            reason="ANSWER_STARVED",
             metadata={"retryable": "true"},
         )
     said = {

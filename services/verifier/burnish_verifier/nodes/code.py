@@ -118,6 +118,7 @@ def _argument(task: NodeTask) -> dict[str, Any] | Failed:
 def _not_ended(task: NodeTask, work: Work, found: Outcome) -> Failed:
     node = task.node.node_id
     said = {
+        "starved": ("CODE_STARVED", f"had the CPU for {found.cpu_seconds:.2g} s only; try again"),
         "timeout": ("CODE_TIMEOUT", f"took over {work.time_limit:g} s; make it faster"),
         "memory": ("CODE_MEMORY", f"needed over {work.memory_limit} bytes; let it use less"),
         "died": ("CODE_DIED", "ended its process; let it return a score"),
@@ -125,11 +126,10 @@ def _not_ended(task: NodeTask, work: Work, found: Outcome) -> Failed:
         "raised": ("CODE_FAILED", f"raised {found.detail}; correct it"),
     }
     reason, words = said[found.kind]
-    waited = found.kind == "timeout" and found.cpu_seconds < work.time_limit / 2
     return Failed(
         reason=reason,
         message=f"node `{node}`: the code {words}",
-        retryable=waited,
+        retryable=found.kind == "starved",
         metadata={"node": node},
     )
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import structlog
 
-from burnish_verifier.sandbox.work import Outcome, SandboxLost, Work
+from burnish_verifier.sandbox.work import Outcome, SandboxLost, Work, longest
 
 _log = structlog.get_logger("burnish.verifier")
 _LENGTH = struct.Struct(">I")
@@ -80,7 +80,7 @@ class Sandbox:
         async with self._slots:
             worker = await self._taken()
             try:
-                async with asyncio.timeout(work.time_limit + _GRACE_SECONDS):
+                async with asyncio.timeout(longest(work.time_limit) + _GRACE_SECONDS):
                     found = await worker.ask(work)
             except (TimeoutError, OSError, RuntimeError, asyncio.IncompleteReadError) as error:
                 await worker.end()

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 WorkKind = Literal["function", "calls", "tests", "sql"]
-OutcomeKind = Literal["value", "raised", "timeout", "memory", "died", "too_large"]
+OutcomeKind = Literal["value", "raised", "timeout", "starved", "memory", "died", "too_large"]
 
 DEFAULT_SECONDS = 5.0
 DEFAULT_MEMORY = 512 * 1024 * 1024
+_STARVED_TIMES = 5.0
+_STARVED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,8 @@ class Outcome:
     """What came of a run.
 
     Attributes:
-        kind: `value` when it ended as it should.
+        kind: `value` when it ended as it should; `starved` when the machine, and not the code, used
+            up the time.
         value: What it gave, as JSON.
         detail: Name and place of what was raised; nothing of the text that was run.
         cpu_seconds: Time of the CPU that it took.
@@ -47,6 +50,11 @@ class Outcome:
     value: Any = field(default=None, repr=False)
     detail: str = ""
     cpu_seconds: float = 0.0
+
+
+def longest(limit: float) -> float:
+    """Returns the seconds by the clock that a run with a limit may take on a busy machine."""
+    return _STARVED_TIMES * limit + _STARVED_SECONDS
 
 
 class SandboxLost(Exception):

@@ -15,17 +15,18 @@ import signal
 import struct
 import sys
 import time
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from burnish_verifier.sandbox import isolation, runs
+from burnish_verifier.sandbox.work import longest
 
 _LENGTH = struct.Struct(">I")
 _MOST_ANSWER = 4 * 1024 * 1024
 _CHUNK = 65_536
-# A child that is busy may take this many times its limit by the clock.
-_STARVED = 5.0
 _BUSY_SHARE = 0.05
 _LEAST_WAIT = 0.02
+_CLAIMS = ("value", "raised", "memory")
+End = Literal["end", "timeout", "starved"]
 
 
 def main() -> None:
@@ -55,13 +56,13 @@ def _run(request: dict[str, Any], null: int) -> dict[str, Any]:
         _work(request, null=null, writes=writes)
     os.close(writes)
     try:
-        data, ended = _read(answers, child, limit=request["time_limit"])
+        data, end = _read(answers, child, limit=request["time_limit"])
     finally:
         os.close(answers)
         os.kill(child, signal.SIGKILL)
         _, status, used = os.wait4(child, 0)
     cpu = used.ru_utime + used.ru_stime
-    return {**_outcome(data, ended=ended, status=status), "cpu_seconds": cpu}
+    return {**_outcome(data, end=end, status=status), "cpu_seconds": cpu}
 
 
 def _work(request: dict[str, Any], *, null: int, writes: int) -> None:
@@ -87,7 +88,7 @@ def _work(request: dict[str, Any], *, null: int, writes: int) -> None:
         os._exit(0)
 
 
-def _read(pipe: int, child: int, *, limit: float) -> tuple[bytes, bool]:
+def _read(pipe: int, child: int, *, limit: float) -> tuple[bytes, End]:
     """Reads to the end, or to the limit of time, or to the most that an answer may have.
 
     A child that the machine keeps from the CPU gets more of the clock; one that sleeps does not.
@@ -99,17 +100,19 @@ def _read(pipe: int, child: int, *, limit: float) -> tuple[bytes, bool]:
         left = deadline - time.monotonic()
         if left <= 0:
             waited, used = time.monotonic() - start, _cpu_seconds(child)
-            if used >= limit or waited >= _STARVED * limit or used < _BUSY_SHARE * waited:
-                return bytes(data), False
+            if used >= limit or used < _BUSY_SHARE * waited:
+                return bytes(data), "timeout"
+            if waited >= longest(limit):
+                return bytes(data), "starved"
             deadline = time.monotonic() + max(limit - used, _LEAST_WAIT)
             continue
         if not select.select([pipe], [], [], left)[0]:
             continue
         chunk = os.read(pipe, _CHUNK)
         if not chunk:
-            return bytes(data), True
+            return bytes(data), "end"
         data += chunk
-    return bytes(data), True
+    return bytes(data), "end"
 
 
 def _cpu_seconds(child: int) -> float:
@@ -120,17 +123,20 @@ def _cpu_seconds(child: int) -> float:
     return time.clock_gettime((~child << 3) | 2)
 
 
-def _outcome(data: bytes, *, ended: bool, status: int) -> dict[str, Any]:
+def _outcome(data: bytes, *, end: End, status: int) -> dict[str, Any]:
     if len(data) > _MOST_ANSWER:
         return {"kind": "too_large"}
-    if ended and data:
+    if end == "end" and data:
         try:
             found = json.loads(data)
         except (ValueError, RecursionError):
             return {"kind": "died"}
-        return found if isinstance(found, dict) and "kind" in found else {"kind": "died"}
-    by_limit = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-    return {"kind": "timeout" if by_limit or not ended else "died"}
+        # What it wrote may be forged: it may claim to have ended, and not that nobody is at fault.
+        honest = isinstance(found, dict) and found.get("kind") in _CLAIMS
+        return found if honest else {"kind": "died"}
+    if end == "end" and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        return {"kind": "timeout"}
+    return {"kind": "died" if end == "end" else end}
 
 
 def _received(stream: BinaryIO) -> dict[str, Any] | None:

@@ -212,7 +212,7 @@ class PythonCode(_message.Message):
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:
         """Longest time of the CPU for one rollout, in (0 s, 60 s]; absent means 5 s. Code that waits has no
-        more by the clock; code that the machine keeps from the CPU has up to five times as much.
+        more by the clock; code that the machine keeps from the CPU has five times as much, and 10 s.
         """
 
     def __init__(
