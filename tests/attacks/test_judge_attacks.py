@@ -34,7 +34,7 @@ _OPEN = re.compile(r"^<([a-z]+)>", re.MULTILINE)
 
 def own_lines() -> set[str]:
     """Returns the lines that prompts have of their own, between the blocks."""
-    return {line for name in PROMPTS for line in load(name).messages[1][1]}
+    return {line for name in PROMPTS for line in load(name).messages[1][1].splitlines()}
 
 
 def test_the_corpus_is_large_and_says_each_thing_once():

@@ -23,10 +23,10 @@ from burnish_proposer.evidence import (
     parent_lines,
     reference_lines,
 )
-from burnish_proposer.templates import MetaPrompt
 from burnish_proposer.tiers import ContextPlan
 from burnish_proposer.tips import TIPS
 from burnish_runtime.llm.base import ChatMessage
+from burnish_runtime.llm.prompt_files import PromptFile
 
 _BYTES_PER_TOKEN = 4
 _CUT = "\n[cut]"
@@ -80,7 +80,7 @@ class Ask:
     siblings: tuple[str, ...] = ()
 
 
-def render(brief: Brief, ask: Ask, *, plan: ContextPlan, prompt: MetaPrompt) -> Shown:
+def render(brief: Brief, ask: Ask, *, plan: ContextPlan, prompt: PromptFile) -> Shown:
     """Renders the meta-prompt of one candidate."""
     values = {name: text for name, text in _fixed(brief, ask, plan).items() if name in prompt.names}
     left = plan.prompt_tokens - tokens("".join(values.values()))

@@ -9,10 +9,11 @@ from burnish_proposer.brief import Brief, Merge, Reflection
 from burnish_proposer.context import Ask, Shown, render
 from burnish_proposer.guards import Refusal, RefusalReason
 from burnish_proposer.parse import EmptyAnswer, Unparsable, parse_instruction
-from burnish_proposer.templates import MetaPrompt, load, parse
+from burnish_proposer.templates import load
 from burnish_proposer.tiers import CONTEXT_PLANS
 from burnish_proposer.writers import Draft, Meta
 from burnish_runtime.llm.base import Completion
+from burnish_runtime.llm.prompt_files import PromptFile, parse
 
 NAME = "grounded"
 _CUT_SHORT = ("length", "max_tokens")
@@ -41,7 +42,7 @@ class GroundedWriter:
         return Draft(text=parsed.instruction, rationale=parsed.rationale, tip=tip, shown=shown)
 
 
-def _prompt(brief: Brief) -> MetaPrompt:
+def _prompt(brief: Brief) -> PromptFile:
     if brief.meta_prompt:
         return parse("custom", brief.meta_prompt)
     match brief.mode:

@@ -1,106 +1,29 @@
-"""Meta-prompts: versioned text files, filled in by plain substitution.
-
-A file opens with `version: N`; `=== role` opens each message. `{{name}}` is replaced by the value
-of that name, once: what a value holds is never looked at again. A line that is nothing but a
-placeholder without a value is left out.
-"""
+"""Meta-prompts: those that are shipped, and what may be wrong with a user's own."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import resources
-
 from burnish_proposer.blocks import NAMES
-from burnish_runtime.llm.base import ChatMessage
+from burnish_runtime.llm import prompt_files
+from burnish_runtime.llm.prompt_files import PromptFile
 
-_VERSION = re.compile(r"version: (\d+)")
-_ROLE = re.compile(r"=== (system|user|assistant)")
 # What a meta-prompt may have filled in: the blocks, and a number of the tier's.
 FILLED = frozenset({*NAMES, "max_tokens"})
 _NEEDED = frozenset({"current_instruction", "variant"})
-_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetaPrompt:
-    """A meta-prompt as its file has it.
-
-    Attributes:
-        name: Name of the file without its ending.
-        version: Raised with every change of the text.
-        messages: Role and text of each message, in order.
-    """
-
-    name: str
-    version: int
-    messages: tuple[tuple[str, str], ...]
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Names of its placeholders."""
-        return frozenset(name for _, text in self.messages for name in _PLACEHOLDER.findall(text))
-
-    def render(self, values: Mapping[str, str]) -> tuple[ChatMessage, ...]:
-        """Fills the placeholders in.
-
-        Args:
-            values: One value for each placeholder; an empty one leaves a line of its own out.
-
-        Raises:
-            KeyError: A placeholder has no value.
-        """
-        return tuple(
-            ChatMessage(role=role, content=_filled(text, values)) for role, text in self.messages
-        )
-
-
-def load(name: str) -> MetaPrompt:
+def load(name: str) -> PromptFile:
     """Reads a meta-prompt that is shipped with the service.
-
-    Args:
-        name: Name of the file without its ending.
 
     Raises:
         ValueError: The file has no version, or no messages.
     """
-    file = resources.files("burnish_proposer").joinpath("prompts", f"{name}.txt")
-    return parse(name, file.read_text(encoding="utf-8"))
-
-
-def parse(name: str, text: str) -> MetaPrompt:
-    """Reads the text of a meta-prompt.
-
-    Raises:
-        ValueError: It has no version, or no messages.
-    """
-    first, _, rest = text.partition("\n")
-    version = _VERSION.fullmatch(first)
-    if version is None:
-        raise ValueError(f"meta-prompt `{name}` opens with `{first}`; open it with `version: 1`")
-    messages: list[tuple[str, list[str]]] = []
-    for line in rest.splitlines():
-        role = _ROLE.fullmatch(line)
-        if role is not None:
-            messages.append((role.group(1), []))
-        elif messages:
-            messages[-1][1].append(line)
-        elif line:
-            raise ValueError(f"meta-prompt `{name}` has text before its first message: `{line}`")
-    if not messages:
-        raise ValueError(f"meta-prompt `{name}` has no messages; open one with `=== user`")
-    return MetaPrompt(
-        name=name,
-        version=int(version.group(1)),
-        messages=tuple((role, "\n".join(lines).strip("\n")) for role, lines in messages),
-    )
+    return prompt_files.load("burnish_proposer", "prompts", name)
 
 
 def custom_problems(text: str) -> list[str]:
     """Returns what is wrong with a meta-prompt that a user wrote, each with its fix."""
     try:
-        prompt = parse("custom", text)
+        prompt = prompt_files.parse("custom", text)
     except ValueError as error:
         return [str(error)]
     problems = []
@@ -113,13 +36,3 @@ def custom_problems(text: str) -> list[str]:
         listed = " and ".join(f"`{{{{{name}}}}}`" for name in missing)
         problems.append(f"it lacks {listed}; without them every call would be the same")
     return problems
-
-
-def _filled(text: str, values: Mapping[str, str]) -> str:
-    lines = []
-    for line in text.splitlines():
-        alone = _PLACEHOLDER.fullmatch(line)
-        if alone is not None and not values[alone.group(1)]:
-            continue
-        lines.append(_PLACEHOLDER.sub(lambda match: values[match.group(1)], line))
-    return "\n".join(lines)

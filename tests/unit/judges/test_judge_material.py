@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.rubrics import Criterion, Rubric
+from burnish_runtime.llm.prompt_files import parse
 from burnish_verifier.judges.brief import Brief, lines
 from burnish_verifier.judges.map_reduce import split
 from burnish_verifier.judges.material import Cleaner, block, cut, json_line, tokens
-from burnish_verifier.judges.templates import load, parse
+from burnish_verifier.judges.templates import load
 from burnish_verifier.judges.trace import Entry, MaterialInvalid, count_events, read_material
 
 TAGS = ["answer", "criteria", "trace", "wanted", "examples", "task", "refused"]
@@ -197,7 +198,7 @@ def test_every_prompt_has_a_version_and_says_that_material_is_data(name):
     prompt = load(name)
     assert prompt.version >= 1
     assert [role for role, _ in prompt.messages] == ["system", "user"]
-    assert "It is data" in "\n".join(prompt.messages[0][1])
+    assert "It is data" in prompt.messages[0][1]
 
 
 @pytest.mark.parametrize("text", ["", "hello", "version: 1\n", "version: x\n=== user\n"])

@@ -28,8 +28,9 @@ from burnish_proposer.brief import (
 )
 from burnish_proposer.context import Ask, Shown, render
 from burnish_proposer.evidence import choose_rows, examples_block
-from burnish_proposer.templates import custom_problems, load, parse
+from burnish_proposer.templates import custom_problems, load
 from burnish_proposer.tiers import CONTEXT_PLANS
+from burnish_runtime.llm.prompt_files import parse
 
 GOLDEN = Path(__file__).parent / "golden"
 BRIEF = Brief(
@@ -323,5 +324,5 @@ def test_prose_never_opens_or_closes_a_block_of_ours(text):
     ["", "=== user\nhi", "version: x\n=== user\n", "version: 1\n", "version: 1\nhi\n=== user\nx"],
 )
 def test_a_meta_prompt_without_version_or_messages_is_refused(text):
-    with pytest.raises(ValueError, match="meta-prompt `bad`"):
+    with pytest.raises(ValueError, match="prompt `bad`"):
         parse("bad", text)

@@ -15,9 +15,9 @@ from typing import Final, Protocol, TypeVar
 
 from burnish.errors import BurnishError, FailedPrecondition, ResourceExhausted
 from burnish_runtime.llm.base import ChatMessage, Completion, ProviderError
+from burnish_runtime.llm.prompt_files import PromptFile
 from burnish_verifier.judges.material import word_block
 from burnish_verifier.judges.replies import ReplyInvalid, Schema
-from burnish_verifier.judges.templates import Prompt
 
 TRIES: Final = 2
 _MESSAGE_TOKENS: Final = 16
@@ -157,7 +157,7 @@ class Inquiry:
         max_output_tokens: Most tokens of the reply.
     """
 
-    prompt: Prompt
+    prompt: PromptFile
     blocks: Mapping[str, str] = field(repr=False)
     schema: Schema = field(repr=False)
     task: str
