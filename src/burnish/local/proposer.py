@@ -174,7 +174,7 @@ def _read_brief(parts: Mapping[str, str], *, repairs: bool) -> _Brief:
     formless = sum(each not in known | set(wanted) for each in got) > len(got) / 4
     dropped = _HEADINGS[1:] if repairs else _HEADINGS
     current = _without_guides(parts["current_instruction"], dropped)
-    history = records(parts.get("history", ""))
+    history = [one for name in ("history", "avoid") for one in records(parts.get(name, ""))]
     return _Brief(
         current=current,
         rows=_with_failures(rows, failures),

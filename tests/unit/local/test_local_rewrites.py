@@ -78,6 +78,11 @@ def test_every_variant_is_another_repair():
     assert len(set(texts)) == 12
 
 
+def test_what_is_to_be_avoided_is_not_written_again():
+    first = ask("reflect")["instruction"]
+    assert ask("reflect", avoid=lines([{"instruction": first}]))["instruction"] != first
+
+
 def test_an_instruction_is_not_repaired_by_copying_rows():
     for number in range(8):
         text = ask("reflect", variant=str(number))["instruction"]
