@@ -20,5 +20,20 @@ class TestMiproInParallel(_OverTheWire):
     settings = {"batch_size": 5, "num_trials": 12, "max_parallel_trials": 4}  # noqa: RUF012
 
 
+class TestRace(_OverTheWire):
+    algorithm = "mipro"
+    settings = {"engine": "race", "batch_size": 5, "num_trials": 12}  # noqa: RUF012
+
+
+class TestRaceOnTheValidationPool(_OverTheWire):
+    algorithm = "mipro"
+    settings = {  # noqa: RUF012
+        "engine": "race",
+        "batch_size": 5,
+        "num_trials": 12,
+        "minibatch_source": "validation",
+    }
+
+
 class TestRandomSearch(_OverTheWire):
     algorithm = "random"

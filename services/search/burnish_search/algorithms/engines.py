@@ -1,0 +1,59 @@
+"""MIPRO's two engines: the race, and Optuna's TPE as MIPROv2 has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from burnish_search.algorithms.base import Algorithm, Ask
+from burnish_search.algorithms.mipro import tpe_engine
+from burnish_search.algorithms.race import Race
+from burnish_search.history import History
+from burnish_search.model import Plan, Ranked, StudySpec
+from burnish_search.problems import StudyInvalid
+
+_ENGINES: Mapping[str, Callable[[StudySpec], Algorithm]] = {"race": Race, "tpe": tpe_engine}
+_DEFAULT = "tpe"
+
+
+class MiproEngines:
+    """Hands a study to the engine that its settings name."""
+
+    description: ClassVar[str] = (
+        "Searches instruction and demo set of every stage together: `engine = race` compares "
+        "candidates on shared rows, `engine = tpe` is Optuna's TPE on minibatches."
+    )
+
+    def __init__(self, spec: StudySpec) -> None:
+        """Builds the engine.
+
+        Raises:
+            StudyInvalid: The engine is unknown, or refuses the spec.
+        """
+        name = engine_of(spec.settings)
+        if name not in _ENGINES:
+            known = ", ".join(f"`{one}`" for one in _ENGINES)
+            raise StudyInvalid(spec.name, [f"setting `engine` is {name!r}; give one of {known}"])
+        rest = {key: value for key, value in spec.settings.items() if key != "engine"}
+        self._engine = _ENGINES[str(name)](replace(spec, settings=rest))
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Settings that are known, but have no effect."""
+        return self._engine.warnings
+
+    def suggest(self, history: History, ask: Ask) -> Plan:
+        """Returns the next plan."""
+        return self._engine.suggest(history, ask)
+
+    def rank(self, history: History, count: int) -> Sequence[Ranked]:
+        """Returns the best candidates, best first."""
+        return self._engine.rank(history, count)
+
+
+def engine_of(settings: Mapping[str, object]) -> object:
+    """Returns the engine that settings name; without a name a table or a preset of TPE tells."""
+    if "engine" in settings:
+        return settings["engine"]
+    return "tpe" if "tpe" in settings or "auto" in settings else _DEFAULT

@@ -1,0 +1,119 @@
+"""What a race believes of its arms as of a history: computed once per state, kept as a cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from burnish_search.algorithms.minibatches import RowKey
+from burnish_search.algorithms.race.arms import Arms, Layout, layout_key
+from burnish_search.algorithms.race.evidence import Cells, Evidence, Floats, Ints
+from burnish_search.algorithms.race.model import Model, Posterior, Structure, Variances
+from burnish_search.algorithms.race.settings import RaceSettings
+from burnish_search.history import History
+
+_ALWAYS_BELOW = 40
+_GROWTH = 1.3
+_POINTED = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """The posterior of a state.
+
+    Attributes:
+        arms: The arms.
+        posterior: What is believed of them.
+        slopes: Slope of every row.
+    """
+
+    arms: Arms
+    posterior: Posterior
+    slopes: Floats
+
+    def regret(self, count: int, rng: np.random.Generator) -> float:
+        """Returns the reward that is expected to be missed by stopping now."""
+        draws = self.posterior.draws(count, rng)
+        draws = np.where(self.arms.offered[:, None], draws, -np.inf)
+        measured = self.posterior.worth[: self.arms.measured_count]
+        return float((draws.max(axis=0) - draws[int(np.argmax(measured))]).mean())
+
+    def headroom(self, baseline: int, count: int, rng: np.random.Generator) -> float:
+        """Returns how much the best arm is expected to be above the baseline."""
+        draws = self.posterior.draws(count, rng)
+        return float((draws.max(axis=0) - draws[baseline]).mean())
+
+
+class Beliefs:
+    """Beliefs by state; the last one is kept, and the variances of every point of refitting.
+
+    Attributes:
+        evidence: The cells as numbers.
+    """
+
+    def __init__(self, settings: RaceSettings, rows: tuple[RowKey, ...]) -> None:
+        self.evidence = Evidence(rows)
+        self._structure = Structure(
+            factors=settings.factors, row_effects=settings.row_effects, slopes=settings.slopes
+        )
+        self._layout: Layout | None = None
+        self._variances: dict[tuple[object, ...], Variances] = {}
+        self._last: tuple[tuple[object, ...], Belief] | None = None
+
+    def of(self, history: History, rng: np.random.Generator | None = None) -> Belief:
+        """Returns what is believed now; there must be a measured cell.
+
+        Args:
+            history: What was measured.
+            rng: Adds arms of a large space that draws of effects point to; None adds none.
+        """
+        layout = self._laid_out(history)
+        key = (len(history.rows), layout.key)
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._believed(history, layout))
+        belief = self._last[1]
+        if rng is None or layout.whole:
+            return belief
+        pointed = _pointed(layout, belief.posterior.effects(_POINTED, rng))
+        variances = self._variances[_refit_point(len(history.rows)), layout.key]
+        return self._fitted(belief.arms.joined(pointed), self._cells(history), variances)
+
+    def _believed(self, history: History, layout: Layout) -> Belief:
+        arms, cells = layout.arms(history), self._cells(history)
+        point = _refit_point(len(history.rows))
+        key = (point, layout.key)
+        if key not in self._variances:
+            self._variances[key] = Model(arms, cells.first(point), self._structure).best()
+        return self._fitted(arms, cells, self._variances[key])
+
+    def _fitted(self, arms: Arms, cells: Cells, variances: Variances) -> Belief:
+        model = Model(arms, cells, self._structure)
+        return Belief(arms, model.posterior(variances), model.slopes)
+
+    def _cells(self, history: History) -> Cells:
+        arm_of = {one: arm for arm, one in enumerate(history.codes.candidate_ids)}
+        return self.evidence.cells(history, arm_of)
+
+    def _laid_out(self, history: History) -> Layout:
+        if self._layout is None or self._layout.key != layout_key(history.space):
+            self._layout = Layout(history)
+        return self._layout
+
+
+def _pointed(layout: Layout, effects: Floats) -> Ints:
+    """Returns the arms with the best option of every slot, one per draw of effects."""
+    columns = [np.zeros(effects.shape[1], dtype=np.int64)]
+    for offered in layout.offered:
+        options = np.array(offered)
+        columns.append(options[effects[options].argmax(axis=0)])
+    return np.column_stack(columns)
+
+
+def _refit_point(count: int) -> int:
+    if count < _ALWAYS_BELOW:
+        return count
+    point = _ALWAYS_BELOW
+    while (following := int(point * _GROWTH)) <= count:
+        point = following
+    return point

@@ -1,0 +1,379 @@
+"""The race: every arm is looked at on shared rows, and the next cells go where they tell most.
+
+A study's life: the baseline and arms that cover every option on a few common rows; then works of
+several arms by top-two Thompson sampling, on rows that tell arms apart; new options are covered as
+they come. The race ends when the budget is used, when so little reward is expected to be missed
+that more cells would not pay, or when the candidates do not differ. The best are then checked on
+the validation pool, when that is another one.
+
+Everything is a function of the history, the settings and the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from burnish_search import estimate
+from burnish_search.algorithms import coverage, ranking
+from burnish_search.algorithms.base import Ask, generator
+from burnish_search.algorithms.minibatches import RowKey
+from burnish_search.algorithms.race import settings
+from burnish_search.algorithms.race.allocation import RowChoice, top_two
+from burnish_search.algorithms.race.beliefs import Belief, Beliefs
+from burnish_search.algorithms.race.budget import FIRST_ROWS, Allowance
+from burnish_search.algorithms.ranking import Ranking
+from burnish_search.history import History
+from burnish_search.model import (
+    Candidate,
+    Estimate,
+    EvaluationPlan,
+    FinishPlan,
+    FinishReason,
+    Plan,
+    Pool,
+    ProposalPlan,
+    Ranked,
+    StudySpec,
+    TrialKind,
+    TrialPlan,
+)
+from burnish_search.problems import StudyInvalid
+
+_PARENTS = 5
+_DRAWS = 64
+_REGRET_DRAWS = 256
+_LEADERS = 6
+_LEAST_ARMS = 10
+_LEAST_ROWS = 12
+# Linear algebra may differ in the last digits from machine to machine; a ranking must not.
+_DIGITS = 9
+_UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
+
+
+class Race:
+    """Compares candidates on shared rows, by a mixed model and top-two Thompson sampling."""
+
+    description: ClassVar[str] = (
+        "A race on shared rows: a mixed model of rows, instructions, demo sets and candidates says "
+        "which cells to buy next, and when no more are worth their price."
+    )
+
+    def __init__(self, spec: StudySpec) -> None:
+        """Checks the spec.
+
+        Raises:
+            StudyInvalid: Settings or pools cannot be used; lists every problem.
+        """
+        self.settings, problems = settings.parse(spec.settings)
+        pool = self.settings.shared.minibatch_pool
+        seeds = spec.online if pool is Pool.ONLINE else spec.validation
+        if not seeds:
+            name = pool.name.lower()
+            problems.append(f"`{name}_pool` is empty; give the seeds that candidates race on")
+        if problems:
+            raise StudyInvalid(spec.name, problems)
+        self.spec = spec
+        self.warnings: Sequence[str] = self.settings.shared.warnings
+        self._rows = _shuffled(spec, pool, seeds)
+        own = pool is Pool.ONLINE and bool(spec.validation)
+        self._final = _shuffled(spec, Pool.VALIDATION, spec.validation) if own else ()
+        self._beliefs = Beliefs(self.settings, self._rows)
+        self._ranking = Ranking()
+
+    def suggest(self, history: History, ask: Ask) -> Plan:
+        """Returns the next plan."""
+        allowance = self._allowance(history, ask)
+        if not any(trial.kind is TrialKind.TOP_K for trial in history.trials):
+            if self._stop_reason(history, allowance) is None:
+                plan = self._full(history, ask, allowance) or self._proposal(history, allowance)
+                plan = plan or self._batch(history, ask, allowance)
+                if plan is not None:
+                    return plan
+            plan = self._check(history, allowance)
+            if plan is not None:
+                return plan
+        return FinishPlan(reason=self._stop_reason(history, allowance) or FinishReason.BUDGET)
+
+    def rank(self, history: History, count: int) -> Sequence[Ranked]:
+        """Returns the best of the candidates that were observed and the baseline, best first."""
+        baseline = history.space.baseline()
+        if not history.rows:
+            return [Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)]
+        belief = self._beliefs.of(history)
+        measured = range(belief.arms.measured_count)
+        arms = sorted({*measured, self._baseline_arm(belief, baseline)})
+        levels = np.round(belief.posterior.levels[arms], _DIGITS)
+        first = [belief.arms.candidate(arm).candidate_id != baseline.candidate_id for arm in arms]
+        order = sorted(range(len(arms)), key=lambda place: (-levels[place], first[place]))[:count]
+        deviations = belief.posterior.deviations(np.array([arms[place] for place in order]))
+        return [
+            self._ranked(
+                history,
+                belief.arms.candidate(arms[place]),
+                mean=float(levels[place]),
+                deviation=round(float(deviation), _DIGITS),
+            )
+            for place, deviation in zip(order, deviations, strict=True)
+        ]
+
+    def _ranked(
+        self, history: History, candidate: Candidate, *, mean: float, deviation: float
+    ) -> Ranked:
+        own = [history.rewards(candidate.candidate_id, pool) for pool in Pool]
+        validation = history.rewards(candidate.candidate_id, Pool.VALIDATION)
+        return Ranked(
+            candidate=candidate,
+            pooled=estimate.normal(mean, deviation=deviation, row_count=sum(map(len, own))),
+            validation=estimate.of_rewards(validation) if validation else None,
+            baseline=candidate.candidate_id == history.space.baseline().candidate_id,
+        )
+
+    def _baseline_arm(self, belief: Belief, baseline: Candidate) -> int:
+        for arm in range(belief.arms.measured_count):
+            if belief.arms.candidate(arm).candidate_id == baseline.candidate_id:
+                return arm
+        # The first arm that was not measured: listings begin with the baseline.
+        return belief.arms.measured_count
+
+    def _allowance(self, history: History, ask: Ask) -> Allowance:
+        shared = self.settings.shared
+        searched = sum(len(options) > 1 for options in history.space.options)
+        planned = self.settings.max_evaluations or shared.trial_count(searched) * shared.batch_size
+        return Allowance.of(
+            self.settings,
+            history,
+            cell_count=ask.cell_count,
+            final_row_count=len(self._final),
+            planned=planned,
+        )
+
+    def _stop_reason(self, history: History, allowance: Allowance) -> FinishReason | None:
+        """Returns why the race is over, a tight budget aside; None when it is not."""
+        shared = self.settings.shared
+        target, patience = shared.target_reward, shared.max_trials_without_improvement
+        if target is not None and ranking.reached(history, target, rows=self._target_rows()):
+            return FinishReason.TARGET_REACHED
+        searched = sum(len(options) > 1 for options in history.space.options)
+        planned = self.settings.max_evaluations or shared.trial_count(searched) * shared.batch_size
+        if allowance.raced >= planned:
+            return FinishReason.COMPLETED
+        if patience is not None and self._ranking.unchanged_for(history) >= patience:
+            return FinishReason.NO_IMPROVEMENT
+        if history.space.size == 1:
+            return FinishReason.SPACE_EXHAUSTED
+        if self._settled(history):
+            return FinishReason.NO_IMPROVEMENT
+        return None
+
+    def _settled(self, history: History) -> bool:
+        """Whether no more than a sliver of reward can be won by going on."""
+        if not history.rows or self._starts(history):
+            return False
+        belief = self._beliefs.of(history)
+        measured = belief.arms.measured_count
+        if len(history.rows) < _LEAST_ROWS * min(_LEAST_ARMS, max(measured, 2)):
+            return False
+        rng = _numbers(self.spec, "regret", len(history.rows))
+        baseline = self._baseline_arm(belief, history.space.baseline())
+        if belief.headroom(baseline, _REGRET_DRAWS, rng) < self.settings.headroom:
+            return True
+        return belief.regret(_REGRET_DRAWS, rng) < self.settings.stop_regret
+
+    def _target_rows(self) -> Sequence[RowKey]:
+        return self._final or self._rows
+
+    def _full(self, history: History, ask: Ask, allowance: Allowance) -> Plan | None:
+        """Plans a full evaluation of a candidate that seems to have reached the target."""
+        target = self.settings.shared.target_reward
+        if target is None or not history.rows:
+            return None
+        best = self.rank(history, 1)[0]
+        asked = history.asked(best.candidate.candidate_id)
+        rows = [row for row in self._target_rows() if row not in asked]
+        affordable = ask.cell_count is None or len(rows) <= ask.cell_count - allowance.final_cells
+        if best.pooled.mean < target or not rows or not affordable:
+            return None
+        return EvaluationPlan(
+            trials=(self._trial(best.candidate, TrialKind.FULL, rows, allowance),)
+        )
+
+    def _proposal(self, history: History, allowance: Allowance) -> Plan | None:
+        """Plans a brief when this iteration begins with one."""
+        shared = self.settings.shared
+        iteration = self._iteration(allowance)
+        due = [one for one in shared.generate_at_iterations if 0 < one <= iteration]
+        proposals = (work.plan for work in history.works if isinstance(work.plan, ProposalPlan))
+        done = {plan.iteration for plan in proposals}
+        left = [one for one in due if one not in done]
+        if not left or allowance.cells < FIRST_ROWS:
+            return None
+        parents = [ranked.candidate.candidate_id for ranked in self.rank(history, _PARENTS)]
+        return ProposalPlan(
+            proposal_id=f"iteration-{left[0]}",
+            stage_ids=self.spec.stage_ids,
+            count=shared.instructions_per_batch,
+            parent_candidate_ids=tuple(parents),
+            iteration=left[0],
+        )
+
+    def _starts(self, history: History) -> bool:
+        return not any(trial.kind is TrialKind.MINIBATCH for trial in history.trials)
+
+    def _batch(self, history: History, ask: Ask, allowance: Allowance) -> Plan | None:
+        """Plans a work; None when the budget or the rows are used up."""
+        rng = _numbers(self.spec, "batch", ask.index)
+        turns = self._covering(history, ask, allowance)
+        count = max(FIRST_ROWS, allowance.rows_per_arm) if turns else allowance.rows_per_arm
+        choice = self._choice(history, informative=not turns)
+        turns = turns or self._thompson(history, allowance, rng)
+        left = allowance.cells
+        picked: dict[str, list[RowKey]] = {}
+        chosen: dict[str, Candidate] = {}
+        for candidate in turns:
+            key = candidate.candidate_id
+            taken = set(picked.get(key, ()))
+            asked = self._beliefs.evidence.asked(history, key)
+            unseen = np.array(
+                [
+                    place
+                    for place, row in enumerate(self._rows)
+                    if not asked[place] and row not in taken
+                ],
+                dtype=np.int64,
+            )
+            rows = choice.pick(unseen, min(count, left), rng)
+            left -= len(rows)
+            if rows:
+                chosen[key] = candidate
+                picked.setdefault(key, []).extend(self._rows[place] for place in rows)
+        if not picked:
+            return None
+        return EvaluationPlan(
+            trials=tuple(
+                self._trial(chosen[key], TrialKind.MINIBATCH, rows, allowance)
+                for key, rows in picked.items()
+            )
+        )
+
+    def _choice(self, history: History, *, informative: bool) -> RowChoice:
+        count = len(self._rows)
+        if not (history.rows and informative and self.settings.informative):
+            zeros = np.zeros(count)
+            return RowChoice(slopes=zeros, shared=zeros, informative=False)
+        belief = self._beliefs.of(history)
+        leaders = np.argsort(-belief.posterior.worth, kind="stable")[:_LEADERS]
+        shared = np.zeros(count)
+        for arm in leaders:
+            if arm < belief.arms.measured_count:
+                candidate = belief.arms.candidate(int(arm))
+                shared += self._beliefs.evidence.asked(history, candidate.candidate_id)
+        return RowChoice(
+            slopes=belief.slopes[:count],
+            shared=shared / max(len(leaders), 1),
+            informative=True,
+        )
+
+    def _covering(self, history: History, ask: Ask, allowance: Allowance) -> list[Candidate]:
+        """Returns arms that have to be looked at before anything is believed of their options."""
+        offered = history.space.offered
+        raced = [t.candidate for t in history.trials if t.kind is TrialKind.MINIBATCH]
+        randomness = generator(self.spec, "cover", ask.index)
+        counts = coverage.use_counts(history, ())
+        untried = [
+            [option for option in options if not count[option]]
+            for count, options in zip(counts, offered, strict=True)
+        ]
+
+        def fits(candidate: Candidate) -> bool:
+            asked = self._beliefs.evidence.asked(history, candidate.candidate_id)
+            return not bool(asked.all())
+
+        if not raced:
+            searched = sum(len(options) for options in offered if len(options) > 1)
+            wanted = allowance.start_count(searched, history.space.size)
+            baseline = history.space.baseline()
+            turns = [baseline] if fits(baseline) else []
+            while len(turns) < wanted:
+                found = coverage.even(history, turns, randomness, fits)
+                if found is None or found in turns:
+                    break
+                turns.append(found)
+            return turns
+        most = max(map(len, untried))
+        waited = (history.minibatch_count - history.grown_at) * FIRST_ROWS
+        if not most or not history.rows or waited > allowance.cells:
+            return []
+        leader = self.rank(history, 1)[0].candidate
+        turns = []
+        for place in range(min(most, allowance.arms_per_batch)):
+            choices = []
+            for slot, options in enumerate(untried):
+                kept = leader.choices[slot]
+                kept = kept if kept in offered[slot] else randomness.choice(offered[slot])
+                choices.append(options[place] if place < len(options) else kept)
+            turns.append(history.space.candidate(choices))
+        return [one for one in turns if fits(one)]
+
+    def _thompson(
+        self, history: History, allowance: Allowance, rng: np.random.Generator
+    ) -> list[Candidate]:
+        """Returns the arms of the next work, by top-two Thompson sampling."""
+        if not history.rows:
+            found = coverage.uniform(
+                history,
+                generator(self.spec, "blind", len(history.works)),
+                lambda one: not bool(self._beliefs.evidence.asked(history, one.candidate_id).all()),
+            )
+            return [] if found is None else [found]
+        belief = self._beliefs.of(history, rng=rng)
+        open_arms = belief.arms.offered.copy()
+        for arm in range(belief.arms.measured_count):
+            key = belief.arms.candidate(arm).candidate_id
+            if open_arms[arm] and len(history.asked(key)) >= len(self._rows):
+                open_arms[arm] = not self._beliefs.evidence.asked(history, key).all()
+        if not open_arms.any():
+            return []
+        draws = belief.posterior.draws(_DRAWS, rng)
+        picks = top_two(draws, open_arms, allowance.arms_per_batch, rng)
+        return [belief.arms.candidate(arm) for arm in picks]
+
+    def _check(self, history: History, allowance: Allowance) -> Plan | None:
+        """Plans the final check of the best on the validation pool; None when there is none."""
+        if not allowance.finalists or not history.rows:
+            return None
+        ranked = self.rank(history, allowance.finalists + 1)
+        chosen = [one.candidate for one in ranked if not one.baseline][: allowance.finalists]
+        rows = self._final[: self.settings.shared.top_k_size]
+        left = allowance.final_cells
+        trials = []
+        for place, candidate in enumerate(chosen):
+            asked = history.asked(candidate.candidate_id)
+            unasked = [row for row in rows if row not in asked][: left // (len(chosen) - place)]
+            left -= len(unasked)
+            if unasked:
+                trials.append(self._trial(candidate, TrialKind.TOP_K, unasked, allowance))
+        return EvaluationPlan(trials=tuple(trials)) if trials else None
+
+    def _iteration(self, allowance: Allowance) -> int:
+        shared = self.settings.shared
+        return allowance.raced // (shared.num_evaluations_per_iteration * shared.batch_size)
+
+    def _trial(
+        self, candidate: Candidate, kind: TrialKind, rows: Sequence[RowKey], allowance: Allowance
+    ) -> TrialPlan:
+        return TrialPlan(
+            candidate=candidate, kind=kind, rows=tuple(rows), iteration=self._iteration(allowance)
+        )
+
+
+def _numbers(spec: StudySpec, purpose: str, position: int) -> np.random.Generator:
+    return np.random.default_rng(generator(spec, purpose, position).getrandbits(64))
+
+
+def _shuffled(spec: StudySpec, pool: Pool, seeds: Sequence[int]) -> tuple[RowKey, ...]:
+    order = list(seeds)
+    generator(spec, f"order/{pool.name}", 0).shuffle(order)
+    return tuple((pool, seed) for seed in order)
