@@ -183,11 +183,10 @@ class Books:
         call.lost_calls -= 1
 
     def _actual(self, call: Call, request: ledger_v1.FinishCall) -> Amount:
-        if request.HasField("usage"):
-            call.count(request.usage)
-        else:
-            call.count(_guessed(request, limit=call.worst.tokens))
-        usage = call.usage
+        usage = request.usage
+        if not request.HasField("usage"):
+            usage = _guessed(request, limit=call.worst.tokens)
+        call.count(usage)
         usd = cost(self._price(call.model, call.input_tokens), usage)
         if usd is None and request.usage.HasField("cost_usd"):
             usd = request.usage.cost_usd
