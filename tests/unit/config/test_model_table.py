@@ -3,7 +3,7 @@
 import importlib.metadata
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from burnish.config import ConfigError, PromptLearningConfig
@@ -216,6 +216,7 @@ def toml(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["providers", "models", "refusals", "unknown_models", "x"]), _VALUES

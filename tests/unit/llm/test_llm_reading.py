@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from burnish_runtime.llm.anthropic import AnthropicProvider
@@ -74,6 +74,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6),
     max_leaves=30,
 )
+# A loaded machine is slow to draw.
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 MEMBERS = st.dictionaries(NAMES, JSON, max_size=6)
 SHAPES = st.one_of(
     JSON,
@@ -123,6 +125,7 @@ def checked(usage: TokenUsage | None) -> bool:
     )
 
 
+@unhurried
 @given(SHAPES)
 def test_any_json_is_a_completion_or_a_provider_s_error(value):
     body = json.dumps(value).encode()
@@ -138,6 +141,7 @@ def test_any_json_is_a_completion_or_a_provider_s_error(value):
         assert isinstance(completion.text, str)
 
 
+@unhurried
 @given(st.binary(max_size=200) | st.text().map(str.encode) | st.just(b"[" * 100_000))
 def test_any_bytes_are_a_completion_or_a_provider_s_error(body):
     for read in (
@@ -151,6 +155,7 @@ def test_any_bytes_are_a_completion_or_a_provider_s_error(body):
             continue
 
 
+@unhurried
 @given(
     JSON.filter(lambda value: isinstance(value, dict | list) and bool(value)),
     st.booleans(),
