@@ -29,7 +29,13 @@ _PACKAGES = (
     ("groq", "llm"),
     ("google.genai", "llm"),
 )
-_KEYS = ("OPENAI_API_KEY", "GROQ_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY")
+_KEYS = (
+    "OPENAI_API_KEY",
+    "GROQ_API_KEY",
+    "GOOGLE_API_KEY",
+    "GEMINI_API_KEY",
+    "ANTHROPIC_API_KEY",
+)
 _MIN_FREE_BYTES = 200 * 1024 * 1024
 
 
