@@ -153,7 +153,7 @@ def test_plug_in_groups_that_are_named_are_loaded():
     groups = {one for one in inline_code(text) if re.fullmatch(r"burnish\.[a-z]+(_[a-z]+)?s", one)}
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     code = "\n".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
-    assert len(groups) == 4
+    assert len(groups) == 5
     assert {one for one in groups if one not in declared and f'"{one}"' not in code} == set()
 
 
