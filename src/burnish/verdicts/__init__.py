@@ -1,0 +1,33 @@
+"""Verdicts one can believe: paired tests, promotion, corrected estimates, power, diagnosis."""
+
+from burnish.verdicts.curse import Corrected, corrected
+from burnish.verdicts.diagnosis import Cause, Diagnosis, Symptoms, why_no_gain
+from burnish.verdicts.means import CONFIDENCE, Interval, mean_interval, student_quantile
+from burnish.verdicts.paired import Comparison, Method, Rule, Verdict, compare, rule_problems
+from burnish.verdicts.power import PLAUSIBLE_GAIN, detectable_gain, rows_for, size_warning
+from burnish.verdicts.sentences import chance, sentence
+
+__all__ = [
+    "CONFIDENCE",
+    "PLAUSIBLE_GAIN",
+    "Cause",
+    "Comparison",
+    "Corrected",
+    "Diagnosis",
+    "Interval",
+    "Method",
+    "Rule",
+    "Symptoms",
+    "Verdict",
+    "chance",
+    "compare",
+    "corrected",
+    "detectable_gain",
+    "mean_interval",
+    "rows_for",
+    "rule_problems",
+    "sentence",
+    "size_warning",
+    "student_quantile",
+    "why_no_gain",
+]
