@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Verdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
+    """Unknown."""
+    VERDICT_BETTER: _Verdict.ValueType  # 1
+    """It is better than the baseline."""
+    VERDICT_NOT_BETTER: _Verdict.ValueType  # 2
+    """It is not better by anything that matters."""
+    VERDICT_CANNOT_TELL: _Verdict.ValueType  # 3
+    """Neither can be told from as many rows."""
+
+class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+    """What a closing test says of a prompt."""
+
+VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
+"""Unknown."""
+VERDICT_BETTER: Verdict.ValueType  # 1
+"""It is better than the baseline."""
+VERDICT_NOT_BETTER: Verdict.ValueType  # 2
+"""It is not better by anything that matters."""
+VERDICT_CANNOT_TELL: Verdict.ValueType  # 3
+"""Neither can be told from as many rows."""
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
 class JobResult(_message.Message):
@@ -102,6 +131,7 @@ class JobResult(_message.Message):
     REWARD_WEIGHTS_FIELD_NUMBER: _builtins.int
     VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     SIMULATED_COUNT_FIELD_NUMBER: _builtins.int
+    HELD_OUT_FIELD_NUMBER: _builtins.int
     verdict: _builtins.str
     """One sentence on whether the prompt got better, for a person to read."""
     proposer_description: _builtins.str
@@ -122,7 +152,9 @@ class JobResult(_message.Message):
 
     @_builtins.property
     def test_difference(self) -> _rollout_pb2.Estimate:
-        """Winner minus baseline, paired on the same held-out rows; absent without a test pool."""
+        """Challenger minus baseline, paired on the same held-out rows; absent without a test pool. The
+        challenger is the candidate that the search chose; it is `best` only when it was promoted.
+        """
 
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateResult]:
@@ -156,6 +188,10 @@ class JobResult(_message.Message):
     def reward_weights(self) -> _rollout_pb2.RewardWeights:
         """Weights that rewards were fused with."""
 
+    @_builtins.property
+    def held_out(self) -> Global___HeldOutVerdict:
+        """What the closing test says; absent before it is over."""
+
     def __init__(
         self,
         *,
@@ -174,14 +210,138 @@ class JobResult(_message.Message):
         reward_weights: _rollout_pb2.RewardWeights | None = ...,
         verifier_graph: _builtins.str = ...,
         simulated_count: _builtins.int = ...,
+        held_out: Global___HeldOutVerdict | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "reward_weights", b"reward_weights", "test_difference", b"test_difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "held_out", b"held_out", "reward_weights", b"reward_weights", "test_difference", b"test_difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "candidates", b"candidates", "components", b"components", "history", b"history", "proposer_description", b"proposer_description", "reward_weights", b"reward_weights", "rollouts_by_phase", b"rollouts_by_phase", "simulated_count", b"simulated_count", "templates", b"templates", "test_difference", b"test_difference", "unscored_by_reason", b"unscored_by_reason", "usage_by_role", b"usage_by_role", "verdict", b"verdict", "verifier_graph", b"verifier_graph"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "candidates", b"candidates", "components", b"components", "held_out", b"held_out", "history", b"history", "proposer_description", b"proposer_description", "reward_weights", b"reward_weights", "rollouts_by_phase", b"rollouts_by_phase", "simulated_count", b"simulated_count", "templates", b"templates", "test_difference", b"test_difference", "unscored_by_reason", b"unscored_by_reason", "usage_by_role", b"usage_by_role", "verdict", b"verdict", "verifier_graph", b"verifier_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobResult: _TypeAlias = JobResult  # noqa: Y015
+
+@_typing.final
+class HeldOutVerdict(_message.Message):
+    """What the closing test says of the candidate that the search chose, the challenger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    CHALLENGER_CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    PROMOTED_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    MIN_PROBABILITY_FIELD_NUMBER: _builtins.int
+    GAINED_ROW_COUNT_FIELD_NUMBER: _builtins.int
+    LOST_ROW_COUNT_FIELD_NUMBER: _builtins.int
+    DETECTABLE_GAIN_FIELD_NUMBER: _builtins.int
+    RAW_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
+    NO_GAIN_CAUSES_FIELD_NUMBER: _builtins.int
+    verdict: Global___Verdict.ValueType
+    """The verdict."""
+    challenger_candidate_id: _builtins.str
+    """The candidate that was tested against the baseline; the baseline's own when the search preferred
+    it to every other.
+    """
+    promoted: _builtins.bool
+    """Whether the challenger takes the baseline's place: `probability` is at least `min_probability`, or
+    there is no test pool to tell by.
+    """
+    method: _builtins.str
+    """How the two were compared: `exact_mcnemar`, `paired_bootstrap` or `paired_student`; empty when
+    they were not.
+    """
+    p_value: _builtins.float
+    """How often equal prompts differ at least as much, either way; absent when not compared."""
+    probability: _builtins.float
+    """That the challenger is better, after a sceptical prior; absent when not compared."""
+    min_probability: _builtins.float
+    """What `probability` had to be."""
+    gained_row_count: _builtins.int
+    """Held-out rows on which the challenger did better."""
+    lost_row_count: _builtins.int
+    """Held-out rows on which it did worse."""
+    detectable_gain: _builtins.float
+    """Gain that a test of this size finds four times out of five."""
+    @_builtins.property
+    def difference(self) -> _rollout_pb2.Estimate:
+        """Challenger minus baseline on the rows that both have a reward for; absent when there are none."""
+
+    @_builtins.property
+    def raw(self) -> _rollout_pb2.Estimate:
+        """The challenger's mean on the rows that it was chosen by; absent when it has none."""
+
+    @_builtins.property
+    def corrected(self) -> _rollout_pb2.Estimate:
+        """The same less the luck that made it the best of many."""
+
+    @_builtins.property
+    def no_gain_causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoGainCause]:
+        """Why there is no gain; empty when there is one."""
+
+    def __init__(
+        self,
+        *,
+        verdict: Global___Verdict.ValueType = ...,
+        challenger_candidate_id: _builtins.str = ...,
+        promoted: _builtins.bool = ...,
+        difference: _rollout_pb2.Estimate | None = ...,
+        method: _builtins.str = ...,
+        p_value: _builtins.float | None = ...,
+        probability: _builtins.float | None = ...,
+        min_probability: _builtins.float = ...,
+        gained_row_count: _builtins.int = ...,
+        lost_row_count: _builtins.int = ...,
+        detectable_gain: _builtins.float = ...,
+        raw: _rollout_pb2.Estimate | None = ...,
+        corrected: _rollout_pb2.Estimate | None = ...,
+        no_gain_causes: _abc.Iterable[Global___NoGainCause] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "_probability", b"_probability", "corrected", b"corrected", "difference", b"difference", "p_value", b"p_value", "probability", b"probability", "raw", b"raw"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "_probability", b"_probability", "challenger_candidate_id", b"challenger_candidate_id", "corrected", b"corrected", "detectable_gain", b"detectable_gain", "difference", b"difference", "gained_row_count", b"gained_row_count", "lost_row_count", b"lost_row_count", "method", b"method", "min_probability", b"min_probability", "no_gain_causes", b"no_gain_causes", "p_value", b"p_value", "probability", b"probability", "promoted", b"promoted", "raw", b"raw", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
+    _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__probability: _TypeAlias = _typing.Literal["probability"]  # noqa: Y015
+    _WhichOneofArgType__probability: _TypeAlias = _typing.Literal["_probability", b"_probability"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__probability) -> _WhichOneofReturnType__probability | None: ...
+
+Global___HeldOutVerdict: _TypeAlias = HeldOutVerdict  # noqa: Y015
+
+@_typing.final
+class NoGainCause(_message.Message):
+    """One reason for there being no gain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    cause: _builtins.str
+    """`SATURATED_BASELINE`, `NO_FAILURES`, `NOISY_JUDGE`, `BUDGET_TOO_SMALL`, `NO_HEADROOM`,
+    `TEST_TOO_SMALL` or `LUCKY_WINNER`; more may come.
+    """
+    message: _builtins.str
+    """What was seen, and what to do about it."""
+    def __init__(
+        self,
+        *,
+        cause: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoGainCause: _TypeAlias = NoGainCause  # noqa: Y015
 
 @_typing.final
 class CandidateResult(_message.Message):

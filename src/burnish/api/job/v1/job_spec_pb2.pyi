@@ -46,6 +46,7 @@ class JobSpec(_message.Message):
     RANDOM_SEED_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
     DRAFTS_FIELD_NUMBER: _builtins.int
+    PROMOTION_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """Label for people; not unique."""
     algorithm: _builtins.str
@@ -96,6 +97,10 @@ class JobSpec(_message.Message):
     def drafts(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstructionDraft]:
         """Instructions of the user's own, tried beside the proposer's."""
 
+    @_builtins.property
+    def promotion(self) -> Global___Promotion:
+        """When the candidate that the search chose takes the baseline's place; absent means the defaults."""
+
     def __init__(
         self,
         *,
@@ -113,16 +118,52 @@ class JobSpec(_message.Message):
         random_seed: _builtins.int = ...,
         max_concurrency: _builtins.int = ...,
         drafts: _abc.Iterable[Global___InstructionDraft] | None = ...,
+        promotion: Global___Promotion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm_settings", b"algorithm_settings", "budget", b"budget", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "proposer", b"proposer", "scoring", b"scoring", "task_app", b"task_app"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm_settings", b"algorithm_settings", "budget", b"budget", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "promotion", b"promotion", "proposer", b"proposer", "scoring", b"scoring", "task_app", b"task_app"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "algorithm_settings", b"algorithm_settings", "budget", b"budget", "display_name", b"display_name", "drafts", b"drafts", "max_concurrency", b"max_concurrency", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "proposer", b"proposer", "random_seed", b"random_seed", "scoring", b"scoring", "stages", b"stages", "task_app", b"task_app"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "algorithm_settings", b"algorithm_settings", "budget", b"budget", "display_name", b"display_name", "drafts", b"drafts", "max_concurrency", b"max_concurrency", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "promotion", b"promotion", "proposer", b"proposer", "random_seed", b"random_seed", "scoring", b"scoring", "stages", b"stages", "task_app", b"task_app"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_mode: _TypeAlias = _typing.Literal["offline", "online"]  # noqa: Y015
     _WhichOneofArgType_mode: _TypeAlias = _typing.Literal["mode", b"mode"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_mode) -> _WhichOneofReturnType_mode | None: ...
 
 Global___JobSpec: _TypeAlias = JobSpec  # noqa: Y015
+
+@_typing.final
+class Promotion(_message.Message):
+    """When the candidate that the search chose takes the baseline's place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_PROBABILITY_FIELD_NUMBER: _builtins.int
+    PRIOR_DEVIATION_FIELD_NUMBER: _builtins.int
+    min_probability: _builtins.float
+    """Least probability that it is better, by the closing test, in [0.5, 1); absent means 0.95."""
+    prior_deviation: _builtins.float
+    """Standard deviation of the gains that are expected before the test, about 0, in (0, 1]; absent means
+    0.1. A smaller one is more sceptical.
+    """
+    def __init__(
+        self,
+        *,
+        min_probability: _builtins.float | None = ...,
+        prior_deviation: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "_prior_deviation", b"_prior_deviation", "min_probability", b"min_probability", "prior_deviation", b"prior_deviation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "_prior_deviation", b"_prior_deviation", "min_probability", b"min_probability", "prior_deviation", b"prior_deviation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_probability: _TypeAlias = _typing.Literal["min_probability"]  # noqa: Y015
+    _WhichOneofArgType__min_probability: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability"]  # noqa: Y015
+    _WhichOneofReturnType__prior_deviation: _TypeAlias = _typing.Literal["prior_deviation"]  # noqa: Y015
+    _WhichOneofArgType__prior_deviation: _TypeAlias = _typing.Literal["_prior_deviation", b"_prior_deviation"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_probability) -> _WhichOneofReturnType__min_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prior_deviation) -> _WhichOneofReturnType__prior_deviation | None: ...
+
+Global___Promotion: _TypeAlias = Promotion  # noqa: Y015
 
 @_typing.final
 class InstructionDraft(_message.Message):
