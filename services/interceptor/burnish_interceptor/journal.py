@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 
-from burnish_interceptor import convert
+from burnish_interceptor import convert_ledger
 from burnish_interceptor.calls import Call, Decision, Outcome
 from burnish_runtime.ledger_client import LedgerClient, LedgerMessageTooLarge
 
@@ -30,8 +30,8 @@ class Journal:
         Raises:
             BurnishError: There was no decision. `Unavailable` may be retried.
         """
-        decision = await self._ledger.begin(convert.begin_call(call), timeout=_BEGIN_SECONDS)
-        return convert.decision(decision)
+        decision = await self._ledger.begin(convert_ledger.begin_call(call), timeout=_BEGIN_SECONDS)
+        return convert_ledger.decision(decision)
 
     async def finish(self, call_id: str, outcome: Outcome) -> None:
         """Reports the end of a call; returns once it is durable.
@@ -42,10 +42,12 @@ class Journal:
             BurnishError: The ledger refused the report, or the client was closed.
         """
         try:
-            await self._ledger.finish(convert.finish_call(call_id, outcome))
+            await self._ledger.finish(convert_ledger.finish_call(call_id, outcome))
         except LedgerMessageTooLarge:
             record = replace(outcome.record, app_request=b"", provider_request=b"")
-            await self._ledger.finish(convert.finish_call(call_id, replace(outcome, record=record)))
+            await self._ledger.finish(
+                convert_ledger.finish_call(call_id, replace(outcome, record=record))
+            )
 
 
 def key_of(headers: Mapping[str, str]) -> str:

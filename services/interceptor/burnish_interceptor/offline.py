@@ -30,6 +30,7 @@ from burnish_interceptor.routes import Shape
 from burnish_interceptor.seen import OFFLINE, SeenCall, Served
 from burnish_interceptor.telemetry import Recorder
 from burnish_interceptor.transport.exchange import Exchange
+from burnish_interceptor.unmade import unbound, unusable
 from burnish_interceptor.upstream import Upstream
 from burnish_runtime.rollout_token import RolloutGrant
 
@@ -299,13 +300,13 @@ class OfflineCalls:
         asked, outgoing, first_byte = incoming.asked, prepared.outgoing, 0.0
         target = None
         if prepared.problem is not None:
-            ended = _unbound(prepared.problem)
+            ended = unbound(prepared.problem)
         else:
             try:
                 target = self._parts.providers.target(outgoing.model, asked.request.path)
             except BurnishError as error:
                 _log.warning("provider_unusable", reason=error.reason, error=error.message)
-                ended = _unusable(error)
+                ended = unusable(error)
         if target is not None:
             passage, ended = await self._parts.upstream.call(target, outgoing.body, asked, exchange)
             first_byte = passage.first_byte
@@ -334,23 +335,3 @@ class OfflineCalls:
         await self._parts.journal.finish(call_id, outcome)
         asked.go_on()
         return ended, record
-
-
-def _unusable(error: BurnishError) -> Ended:
-    return Ended(
-        problem=Problem(reason=error.reason, message=error.message, retryable=False),
-        not_sent=True,
-        error=app_error.invalid(
-            "the suite cannot reach the model's provider; see its log",
-            status=424,
-            code=error.reason.lower(),
-        ),
-    )
-
-
-def _unbound(problem: Problem) -> Ended:
-    return Ended(
-        problem=problem,
-        not_sent=True,
-        error=app_error.unfit(problem.reason),
-    )

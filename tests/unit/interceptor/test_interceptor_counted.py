@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from burnish_interceptor import convert
+from burnish_interceptor import convert_ledger
 from burnish_interceptor.calls import CallRecord, Outcome, StoredReply
 from burnish_interceptor.counted import details
 from burnish_interceptor.journal import key_of
@@ -75,7 +75,7 @@ def test_the_ledger_is_told():
         usage=(100, 20),
         record=CallRecord(stage_id="", candidate_id="", app_request=b""),
     )
-    usage = convert.finish_call("c", outcome).usage
+    usage = convert_ledger.finish_call("c", outcome).usage
     assert (usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens) == (
         64, 8, 12,
     )  # fmt: skip
