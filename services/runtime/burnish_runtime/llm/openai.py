@@ -19,6 +19,7 @@ from burnish_runtime.llm.base import Completion, CompletionRequest, ProviderAcce
 from burnish_runtime.llm.reading import require_whole
 
 _OWN_URL = "https://api.openai.com/v1"
+_SCHEMAS = ("response_format", "text", "tools")
 _RESPONSES_ONLY = re.compile(r"(?:openai/)?(?:.*codex|o\d-pro|gpt-5.*-pro|.*deep-research)")
 
 
@@ -90,10 +91,13 @@ class OpenAiProvider:
         chat = self._client.chat.completions.with_streaming_response
         responses = self._client.responses.with_streaming_response
         asked: Any = responses.create if self._by_responses(request) else chat.create
+        fields = self._fields(request)
+        # The package walks through every leaf of what it is given; this it sends as it is.
+        as_it_is = {name: fields.pop(name) for name in _SCHEMAS if name in fields}
         try:
             async with (
                 asyncio.timeout(seconds),
-                asked(**self._fields(request), timeout=limit) as reply,
+                asked(**fields, extra_body=as_it_is or None, timeout=limit) as reply,
             ):
                 body = await sdk_http.bounded(self._name, reply.iter_bytes())
         except (self._openai.APIError, self._http_error, TimeoutError) as error:
