@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.search_parts.worlds import World
 from burnish_search.algorithms.base import Algorithm
 from burnish_search.algorithms.mipro import tpe_engine
+from burnish_search.algorithms.race import Race
 from burnish_search.algorithms.random_search import RandomSearch
 from burnish_search.model import (
     Candidate,
@@ -52,6 +53,11 @@ class Engine:
     settings: Mapping[str, object] = field(default_factory=dict)
     online: bool = False
 
+    def tuned(self, name: str, **table: object) -> Engine:
+        """Returns the engine with other settings of its `race` table."""
+        settings = {**self.settings, "race": table}
+        return replace(self, name=name, settings=settings)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -76,6 +82,8 @@ class Outcome:
 
 # Trials are no limit here, as the budget is one.
 _OPEN_ENDED = {"minibatch_source": "validation", "batch_size": 35, "num_trials": 1_000_000}
+# All of the budget is raced: no validation pool is kept for a last check.
+RACE = Engine(name="race", build=Race, online=True)
 TPE = Engine(name="tpe", build=tpe_engine, settings=_OPEN_ENDED)
 RANDOM = Engine(name="random", build=RandomSearch, settings=_OPEN_ENDED)
 
@@ -199,10 +207,13 @@ class Session:
 
     def _fresh(self) -> Study:
         rows = tuple(range(self._world.seen.shape[1]))
+        settings = dict(self._engine.settings)
+        if self._engine.online:
+            settings["max_evaluations"] = self._budget
         spec = StudySpec(
             name="studies/benchmark",
             algorithm=self._engine.name,
-            settings=self._engine.settings,
+            settings=settings,
             random_seed=self._world.seed,
             stage_ids=(_STAGE,),
             online=rows if self._engine.online else (),

@@ -1,0 +1,142 @@
+"""Runs methods in worlds, several processes at once, and keeps what came of each."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+
+from benchmarks.search_parts import peers
+from benchmarks.search_parts.engines import Engine, Outcome, Session
+from benchmarks.search_parts.matrices import Array
+from benchmarks.search_parts.peers import Peer, Runner
+from benchmarks.search_parts.worlds import Environment, World, build
+
+_runners: list[Runner] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A way to search, and how much it may spend.
+
+    Attributes:
+        how: A search of the product, or a peer.
+        budgets: Evaluations; a search of the product runs once for each.
+        fault_share: Share of cells whose measurement never comes.
+        name: What to call it in a table.
+    """
+
+    how: Engine | Peer
+    budgets: tuple[int, ...]
+    fault_share: float = 0.0
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Returns what to call it in a table."""
+        return self.label or self.how.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Methods to run in one world."""
+
+    environment: Environment
+    place: int
+    repetition: int
+    methods: tuple[Method, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one method in one world at one budget.
+
+    Attributes:
+        environment: Name of the environment.
+        world: Name of the world.
+        method: Name of the method.
+        outcome: What it recommends.
+        regret: How far that is below the best arm, in points.
+        gain: How far it is above the baseline, in points, on all examples.
+        optimism: How far its claim is above the mean held back, in points; None without a claim.
+        baseline: Rewards of the baseline that no search saw.
+        winner: Rewards of the recommended arm on the same examples.
+    """
+
+    environment: str
+    world: str
+    method: str
+    outcome: Outcome
+    regret: float
+    gain: float
+    optimism: float | None
+    baseline: Array
+    winner: Array
+
+
+def run(tasks: Sequence[Task], *, processes: int) -> Iterator[Result]:
+    """Runs tasks and yields results, in the order of the tasks."""
+    if processes == 1:
+        for task in tasks:
+            yield from _run(task)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for results in pool.map(_run, tasks):
+            yield from results
+
+
+def tasks(environment: Environment, methods: Iterable[Method], *, repetitions: int) -> list[Task]:
+    """Returns a task for every matrix and repetition; peers that are not installed are left out."""
+    kept = tuple(m for m in methods if not isinstance(m.how, Peer) or peers.installed())
+    return [
+        Task(environment=environment, place=place, repetition=repetition, methods=kept)
+        for repetition in range(repetitions)
+        for place in range(len(environment.matrices))
+    ]
+
+
+def _run(task: Task) -> list[Result]:
+    world = build(task.environment, task.place, task.repetition)
+    return [
+        _result(task.environment.name, world, method.name, outcome)
+        for method in task.methods
+        for outcome in _outcomes(method, world)
+    ]
+
+
+def _outcomes(method: Method, world: World) -> list[Outcome]:
+    if isinstance(method.how, Peer):
+        found = _runner().run(method.how, world, budget=max(method.budgets))
+        return peers.outcomes(found["log"], method.budgets)
+    return [
+        Session(method.how, world, budget=budget, fault_share=method.fault_share).run()
+        for budget in method.budgets
+    ]
+
+
+def _result(environment: str, world: World, method: str, outcome: Outcome) -> Result:
+    worth = world.worth
+    held = float(np.mean(world.held[outcome.arm]))
+    return Result(
+        environment=environment,
+        world=world.name,
+        method=method,
+        outcome=outcome,
+        regret=world.regret(outcome.arm),
+        gain=100.0 * float(worth[outcome.arm] - worth[0]),
+        optimism=None if outcome.reported is None else 100.0 * (outcome.reported - held),
+        baseline=world.held[0],
+        winner=world.held[outcome.arm],
+    )
+
+
+def _runner() -> Runner:
+    """Returns this process's runner of peers, started when it is first needed."""
+    if not _runners:
+        _runners.append(Runner())
+        atexit.register(_runners[0].close)
+    return _runners[0]
