@@ -143,7 +143,13 @@ async def test_an_online_app_that_leaves_ends_the_providers_work_at_once(play, s
         await server.start()
         try:
             for number in range(1, TIMES + 1):
-                await left_alone(str(app.http_address), provider, stream=stream, number=number)
+                await left_alone(
+                    str(app.http_address),
+                    provider,
+                    number,
+                    events=stream and play is begun,
+                    stream=stream,
+                )
             assert len(provider.heard) == TIMES
             assert controller.calls == {}
             await testing.until(lambda: app._http.inflight == 0)
@@ -151,8 +157,18 @@ async def test_an_online_app_that_leaves_ends_the_providers_work_at_once(play, s
             await server.stop()
 
 
-async def left_alone(address: str, provider: Any, *, stream: bool, number: int) -> None:
-    """Makes a call, leaves it once the provider has it, and sees the provider let go."""
+async def left_alone(
+    address: str, provider: Any, number: int, *, stream: bool, events: bool
+) -> None:
+    """Makes a call, leaves it once the provider has it, and sees the provider let go.
+
+    Args:
+        address: Of the interceptor.
+        provider: The provider.
+        number: Of the call, from 1.
+        stream: Whether events are asked for.
+        events: Whether the first is waited for.
+    """
     host, port = address.rsplit(":", 1)
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps({"model": "m", "messages": MESSAGES, "stream": stream}).encode()
@@ -161,7 +177,7 @@ async def left_alone(address: str, provider: Any, *, stream: bool, number: int) 
         b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     )
     await testing.until(lambda: len(provider.heard) == number)
-    if stream and provider.play is begun:
+    if events:
         await asyncio.wait_for(reader.readuntil(b"data: "), 10)
     writer.close()
     await testing.until(lambda: provider.open == 0)
