@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args
 
 from burnish.errors import InvalidArgument
 from burnish.problems import listing
+from burnish.texts import is_whole
 
 Aggregation = Literal["weighted_sum", "sum", "custom", "inherit"]
 AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
@@ -80,7 +81,7 @@ def rubric_problems(rubric: Rubric, *, strict: bool = False) -> list[str]:
     if not rubric.criteria and not rubric.event_criteria and rubric.aggregation != "inherit":
         problems.append("it has no criteria; give at least one")
     for name, text in (("version", rubric.version), ("goal_text", rubric.goal)):
-        if not _whole(text):
+        if not is_whole(text):
             problems.append(f"`{name}` holds half of a character; write it anew")
     for place, criteria in (("criteria", rubric.criteria), ("event", rubric.event_criteria)):
         problems += _criteria_problems(place, criteria)
@@ -164,16 +165,11 @@ def _criteria_problems(place: str, criteria: Sequence[Criterion]) -> list[str]:
                 f"{where} has a description of {len(each.description)} characters; "
                 f"give at most {_MAX_TEXT}"
             )
-        if not _whole(each.description):
+        if not is_whole(each.description):
             problems.append(f"{where} has a description with half of a character; write it anew")
         if not (math.isfinite(each.weight) and each.weight > 0):
             problems.append(f"{where} has weight {each.weight!r}; give a finite number above 0")
     return problems
-
-
-def _whole(text: str) -> bool:
-    """Returns whether UTF-8 can write a text: JSON lets halves of characters through."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _strict_problems(rubric: Rubric) -> list[str]:

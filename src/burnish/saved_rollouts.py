@@ -18,6 +18,7 @@ from burnish.api.trace.v1 import trace_service_pb2
 from burnish.api.types.v1 import rollout_pb2
 from burnish.errors import InvalidArgument
 from burnish.plain import from_plain
+from burnish.texts import is_whole, json_bytes
 
 _EMPTY_TRACE: Final = json.dumps(
     {"schema_version": trace_v3.SCHEMA_VERSION, "event_history": [], "metadata": {}}
@@ -135,6 +136,9 @@ def read_rollouts(values: Sequence[object], problems: list[str]) -> list[SavedRo
         # The trace of a rollout may stand beside what else is told of it.
         known = found.get(rollout_id, SavedRollout(rollout_id=rollout_id))
         found[rollout_id] = _completed(known, _session(rollout_id, traces, problems))
+    for rollout_id in found:
+        if not is_whole(rollout_id):
+            problems.append(f"the id {rollout_id!a} has half of a character; give another")
     return list(found.values())
 
 
@@ -201,7 +205,7 @@ def _rollout(value: Mapping[str, Any], place: int, problems: list[str]) -> Saved
 
 def _completed(rollout: SavedRollout, trace: Mapping[str, Any]) -> SavedRollout:
     """Returns a rollout with its trace; without an output, the last answer is its output."""
-    found = replace(rollout, session_trace=json.dumps(trace, ensure_ascii=False).encode())
+    found = replace(rollout, session_trace=json_bytes(json.dumps(trace, ensure_ascii=False)))
     if found.output:
         return found
     answer = last_answer(trace)
@@ -254,8 +258,8 @@ def _json(value: object, *, as_text: bool) -> bytes:
     if value is None or (as_text and value == ""):
         return b""
     if as_text and isinstance(value, str):
-        return value.encode()
-    return json.dumps(value, ensure_ascii=False).encode()
+        return json_bytes(value)
+    return json_bytes(json.dumps(value, ensure_ascii=False))
 
 
 def _unit(value: object, what: str, problems: list[str]) -> float | None:

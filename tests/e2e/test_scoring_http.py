@@ -64,7 +64,8 @@ async def test_a_graph_is_asked_in_the_later_shape_and_the_second_answer_is_kept
 
 
 async def test_without_the_token_nothing_is_scored(suite):
-    for headers in ({"Authorization": "Bearer wrong"}, {"X-API-Key": ""}):
+    no_text = b"\xff".decode(errors="surrogateescape")
+    for headers in ({"Authorization": "Bearer wrong"}, {"X-API-Key": ""}, {"X-API-Key": no_text}):
         status, body = await post(suite, "/api/judge/v1/score", OLD, **headers)
         assert status == 401
         assert suite.token not in str(body)

@@ -99,7 +99,8 @@ def test_a_trace_that_is_given_is_not_looked_for(body):
 def test_a_request_may_spend_less_than_is_allowed_and_never_more():
     assert read(OLD).request.max_cost_usd == 1.0
     assert read(OLD, options={"max_cost_usd": 0.25}).request.max_cost_usd == 0.25
-    assert read(OLD, options={"max_cost_usd": 9}).request.max_cost_usd == 1.0
+    for more in (9, 10**400):
+        assert read(OLD, options={"max_cost_usd": more}).request.max_cost_usd == 1.0
 
 
 def test_every_fault_is_told_at_once():
@@ -116,6 +117,36 @@ def test_every_fault_is_told_at_once():
         assert text in refused.value.message
 
 
+HALF = "\ud83d"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"job_id": HALF},
+        {"options": {"provider": HALF, "model": "m"}},
+        {"system_prompt": HALF},
+        {"gold_examples": [{"summary": HALF}]},
+        {"trace": {**TRACE, "session_id": HALF}},
+    ],
+)
+def test_half_of_a_character_is_refused_with_its_reason(more):
+    with pytest.raises(BodyRefused, match="half of a character"):
+        read(OLD, **more)
+
+
+def test_a_trace_may_hold_an_answer_that_was_cut_off_in_a_character():
+    trace = json.loads(json.dumps(TRACE).replace("Paris", "Paris \\ud83d"))
+    request = read(OLD, trace=trace).request
+    assert json.loads(request.rollouts[0].output) == f"Paris {HALF}"
+    assert json.loads(request.session_traces["s1"]) == trace
+
+
+def test_a_reference_that_no_rollout_can_have_is_refused():
+    with pytest.raises(BodyRefused):
+        referred_rollout({"trace_ref": f"trace:{HALF}"})
+
+
 @pytest.mark.parametrize("body", [None, [], 3, {}, {"input": 3}, {"options": []}])
 def test_what_is_no_request_is_refused(body):
     with pytest.raises(BodyRefused):
@@ -123,12 +154,18 @@ def test_what_is_no_request_is_refused(body):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False)
+    | st.integers(min_value=10**399, max_value=10**400)
+    | st.text(st.characters(), max_size=5)
+    | st.just(HALF),
     lambda inner: (
         st.lists(inner, max_size=2)
         | st.dictionaries(
             st.sampled_from(["input", "trace", "event_history", "options", "rubric", "model",
-                             "llm_response", "message", "metadata", "gold_examples", "artifact"]),
+                             "llm_response", "message", "metadata", "gold_examples", "artifact",
+                             "max_cost_usd", "job_id", "provider", "system_prompt", "id"]),
             inner, max_size=4,
         )
     ),

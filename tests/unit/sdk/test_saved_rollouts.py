@@ -128,3 +128,22 @@ def test_no_value_breaks_the_reader(values):
     assert len({one.rollout_id for one in found}) == len(found)
     for trace in (one.session_trace for one in found if one.session_trace):
         assert isinstance(json.loads(trace), dict)
+
+
+HALF = "cut off \ud83d"
+
+
+def test_an_answer_cut_off_in_a_character_is_kept_as_json_has_it(tmp_path):
+    trace = trace_v3.session("r1", [call()])
+    trace["event_history"][0]["call_records"][0]["output_text"] = HALF
+    rows = [{"output": HALF, "reference": [HALF]}, {"session_trace": trace}]
+    first, second = saved(tmp_path, rows)
+    assert (json.loads(first.output), json.loads(first.reference)) == (HALF, [HALF])
+    assert json.loads(second.output) == HALF
+    assert json.loads(second.session_trace) == trace
+    assert first.message.output.decode() == '"cut off \\ud83d"'
+
+
+def test_a_rollout_has_no_id_that_cannot_be_sent(tmp_path):
+    with pytest.raises(RolloutFileInvalid, match="half of a character"):
+        saved(tmp_path, {"id": HALF, "output": 1})

@@ -17,11 +17,13 @@ from burnish.errors import InvalidArgument
 from burnish.graphs import graph_name
 from burnish.models import provider_of
 from burnish.saved_rollouts import SavedRollout, read_rollouts, session_traces
+from burnish.texts import is_whole
 
 DEFAULT_GRAPH: Final = "zero_shot_verifier"
 _TRACES: Final = ("trace", "session_trace")
 _REFERENCE: Final = "trace:"
 _PROMPTS: Final = ("system_prompt", "user_prompt")
+_HALF: Final = "a text holds half of a character (a lone surrogate); write it anew"
 
 
 class BodyRefused(InvalidArgument):
@@ -64,14 +66,15 @@ def read_body(body: object, *, max_cost_usd: float) -> Asked:
     if top.get("stream"):
         problems.append("`stream` is not offered; leave it out")
     rollout = _rollout(given, problems)
-    request = verifier_v1.ScoreRolloutsRequest(
-        verifier_graph=graph_name(_graph(top, options)),
-        rollouts=[rollout.message],
-        judge_options=_judge_options(top, given, options, problems),
-        include_node_results=True,
-        max_cost_usd=_cap(options, max_cost_usd, problems),
-        session_traces=session_traces([rollout]),
-    )
+    request = verifier_v1.ScoreRolloutsRequest(include_node_results=True)
+    try:
+        request.judge_options.CopyFrom(_judge_options(top, given, options, problems))
+        request.verifier_graph = graph_name(_graph(top, options))
+        request.rollouts.append(rollout.message)
+        request.session_traces.update(session_traces([rollout]))
+    except UnicodeEncodeError:
+        problems.append(_HALF)
+    request.max_cost_usd = _cap(options, max_cost_usd, problems)
     if problems:
         raise BodyRefused("; ".join(problems), metadata={"problems": str(len(problems))})
     return Asked(
@@ -83,11 +86,17 @@ def read_body(body: object, *, max_cost_usd: float) -> Asked:
 
 
 def referred_rollout(body: object) -> str:
-    """Returns the rollout of the suite whose trace is meant; empty when the trace is given."""
+    """Returns the rollout of the suite whose trace is meant; empty when the trace is given.
+
+    Raises:
+        BodyRefused: No rollout can be called so.
+    """
     given = _input(body)
     reference = given.get("trace_ref")
     if not isinstance(reference, str) or any(given.get(key) is not None for key in _TRACES):
         return ""
+    if not is_whole(reference):
+        raise BodyRefused(_HALF)
     return reference.removeprefix(_REFERENCE)
 
 
@@ -305,7 +314,8 @@ def _cap(options: Mapping[str, Any], most: float, problems: list[str]) -> float:
     if isinstance(asked, bool) or not isinstance(asked, int | float) or not asked >= 0:
         problems.append(f"`options.max_cost_usd` is {asked!r}; give a number from 0")
         return most
-    return min(most, float(asked))
+    # Compared first: an integer may be too large for a float.
+    return float(min(most, asked))
 
 
 def _is_unit(value: object) -> bool:

@@ -103,7 +103,7 @@ class HttpApi:
     async def _score(self, request: web.Request) -> web.Response:
         began = self._options.clock()
         try:
-            body = json.loads(await request.text())
+            body = json.loads(await request.read())
         except (ValueError, RecursionError):
             raise InvalidArgument("the body is no JSON", reason="BODY_INVALID") from None
         rollout = referred_rollout(body)
@@ -144,4 +144,7 @@ def _carries(request: web.Request, token: str) -> bool:
     given = [request.headers.get("X-API-Key", "")]
     if scheme.lower() == "bearer":
         given.append(bearer.strip())
-    return any(hmac.compare_digest(one.encode(), token.encode()) for one in given)
+    # Bytes of a header that are no UTF-8 come as halves of characters.
+    return any(
+        hmac.compare_digest(one.encode(errors="surrogateescape"), token.encode()) for one in given
+    )
