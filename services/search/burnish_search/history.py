@@ -7,6 +7,7 @@ history in any process.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -77,6 +78,9 @@ class History:
         codes: The same as numbers.
         suggested_cell_count: Cells suggested so far.
         grown_at: How many minibatch trials there were when the space last grew.
+        tried: Ids of the candidates of all trials.
+        uses: Per slot, how many minibatch trials chose each option.
+        kinds: How many trials there are of each kind.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -89,16 +93,18 @@ class History:
         self.codes = Codes()
         self.suggested_cell_count = 0
         self.grown_at = 0
+        self.tried: set[str] = set()
+        self.uses: list[Counter[str]] = [Counter() for _ in self.space.slots]
+        self.kinds: Counter[TrialKind] = Counter()
         self._prior_row_count: int | None = None
         self._outcomes: dict[Cell, float | None] = {}
         self._asked: dict[str, set[tuple[Pool, int]]] = {}
         self._rewards: dict[tuple[str, Pool], list[float]] = {}
-        self._minibatch_count = 0
 
     def add(self, components: Iterable[Component]) -> None:
         """Grows the space."""
         if self.space.add(components):
-            self.grown_at = self._minibatch_count
+            self.grown_at = self.minibatch_count
             if self.space.complete:
                 baseline = self.space.baseline()
                 self.candidates[baseline.candidate_id] = baseline
@@ -116,7 +122,11 @@ class History:
             self.trials.append(trial)
             self.candidates[trial.candidate.candidate_id] = trial.candidate
             self.suggested_cell_count += len(trial.cells)
-            self._minibatch_count += trial.kind is TrialKind.MINIBATCH
+            self.tried.add(trial.candidate.candidate_id)
+            self.kinds[trial.kind] += 1
+            if trial.kind is TrialKind.MINIBATCH:
+                for uses, choice in zip(self.uses, trial.candidate.choices, strict=True):
+                    uses[choice] += 1
             asked = self._asked.setdefault(trial.candidate.candidate_id, set())
             asked.update(cell.row for cell in trial.cells)
 
@@ -164,4 +174,4 @@ class History:
     @property
     def minibatch_count(self) -> int:
         """How many minibatch trials were suggested."""
-        return self._minibatch_count
+        return self.kinds[TrialKind.MINIBATCH]

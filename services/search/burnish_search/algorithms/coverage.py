@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from burnish_search.history import History
-from burnish_search.model import Candidate, TrialKind
+from burnish_search.model import Candidate
 
 _ATTEMPTS = 32
 _MOST_LISTED = 4096
@@ -20,9 +20,8 @@ _MOST_LISTED = 4096
 
 def use_counts(history: History, pending: Sequence[Candidate]) -> list[Counter[str]]:
     """Returns, per slot, how many minibatch trials chose each option, those pending included."""
-    used = [t.candidate for t in history.trials if t.kind is TrialKind.MINIBATCH]
-    counts: list[Counter[str]] = [Counter() for _ in history.space.slots]
-    for candidate in [*used, *pending]:
+    counts = [uses.copy() for uses in history.uses]
+    for candidate in pending:
         for count, choice in zip(counts, candidate.choices, strict=True):
             count[choice] += 1
     return counts
@@ -43,8 +42,7 @@ def even(
         fits: Whether a candidate may be taken.
     """
     counts = use_counts(history, pending)
-    seen = {t.candidate.candidate_id for t in history.trials}
-    seen.update(candidate.candidate_id for candidate in pending)
+    planned = {candidate.candidate_id for candidate in pending}
     fallback = None
     for _ in range(_ATTEMPTS):
         choices = []
@@ -53,7 +51,9 @@ def even(
             choices.append(randomness.choice([o for o in options if count[o] == least]))
         candidate = history.space.candidate(choices)
         if fits(candidate):
-            if candidate.candidate_id not in seen:
+            if candidate.candidate_id not in history.tried and (
+                candidate.candidate_id not in planned
+            ):
                 return candidate
             fallback = candidate
     return fallback

@@ -80,7 +80,7 @@ class MinibatchSearch(ABC):
 
     def suggest(self, history: History, ask: Ask) -> Plan:
         """Returns the next plan."""
-        if any(trial.kind is TrialKind.TOP_K for trial in history.trials):
+        if history.kinds[TrialKind.TOP_K]:
             return FinishPlan(reason=self._stop_reason(history) or FinishReason.BUDGET)
         allowance = self._allowance(history, ask)
         if self._stop_reason(history) is None:
@@ -127,10 +127,11 @@ class MinibatchSearch(ABC):
         size = history.space.size
         if size == 1:
             return True
-        if size > sum(map(history.space.offers, history.candidates.values())):
+        known = history.candidates.values()
+        if size > len(known) or size > sum(map(history.space.offers, known)):
             return False
-        return all(
-            self._minibatches.left(history.asked(candidate_id)) == 0
+        return not any(
+            self._minibatches.has_left(history.asked(candidate_id))
             for candidate_id, candidate in history.candidates.items()
             if history.space.offers(candidate)
         )
@@ -190,12 +191,13 @@ class MinibatchSearch(ABC):
         planned: dict[str, set[RowKey]] = {}
 
         def asked(candidate: Candidate) -> set[RowKey]:
-            key = candidate.candidate_id
-            return history.asked(key) | planned.get(key, set())
+            before = history.asked(candidate.candidate_id)
+            besides = planned.get(candidate.candidate_id)
+            return before | besides if besides else before
 
         def fits(candidate: Candidate) -> bool:
             offered = history.space.offers(candidate)
-            return offered and self._minibatches.left(asked(candidate)) > 0
+            return offered and self._minibatches.has_left(asked(candidate))
 
         for place in range(room):
             pending = [plan.candidate for plan in plans]

@@ -22,6 +22,7 @@ class Minibatches:
         self._spec = spec
         self._pool = pool
         self._seeds = tuple(seeds)
+        self._rows = tuple((pool, seed) for seed in seeds)
         self._epochs: list[list[int]] = []
 
     def draw(self, number: int, size: int, *, asked: Set[RowKey]) -> tuple[RowKey, ...]:
@@ -43,7 +44,11 @@ class Minibatches:
 
     def left(self, asked: Set[RowKey]) -> int:
         """Returns how many rows of the pool were not asked before."""
-        return sum((self._pool, seed) not in asked for seed in self._seeds)
+        return sum(row not in asked for row in self._rows)
+
+    def has_left(self, asked: Set[RowKey]) -> bool:
+        """Whether a row of the pool was not asked before."""
+        return len(asked) < len(self._rows) or any(row not in asked for row in self._rows)
 
     def _at(self, position: int) -> int:
         epoch, place = divmod(position, len(self._seeds))

@@ -10,7 +10,7 @@ from burnish_search.algorithms import coverage
 from burnish_search.algorithms.base import Algorithm, Ask, generator
 from burnish_search.algorithms.minibatch_search import MinibatchSearch
 from burnish_search.algorithms.mipro_parity import MiproParity
-from burnish_search.algorithms.tpe import TpeMirror, split
+from burnish_search.algorithms.tpe import TpeMirror
 from burnish_search.history import History
 from burnish_search.model import Candidate, Sampler, StudySpec
 from burnish_search.problems import StudyInvalid
@@ -67,7 +67,11 @@ class Mipro(MinibatchSearch):
 
     def sampler(self, history: History) -> Sampler | None:
         """Returns how TPE splits the trials; None while the space is still being covered."""
-        return None if self._covering(history, history.minibatch_count) else split(history)
+        return (
+            None
+            if self._covering(history, history.minibatch_count)
+            else self._mirror.split(history)
+        )
 
     def _covering(self, history: History, place: int) -> bool:
         """Whether the space is still being covered: at first, and again when it has grown."""

@@ -64,6 +64,9 @@ class ParzenHistory:
     """Trials of a space of categorical parameters, by number, and draws from them.
 
     A trial is running until it is finished with a value; a failed one is left out.
+
+    Attributes:
+        running_count: How many trials are running.
     """
 
     def __init__(self, sizes: Sequence[int], *, n_candidates: int) -> None:
@@ -94,6 +97,7 @@ class ParzenHistory:
         self._alive = np.zeros(_FIRST_CAPACITY, dtype=np.bool_)
         self._count = 0
         self._best_first: list[tuple[float, int]] = []
+        self.running_count = 0
         self._good: _Good | None = None
         self._bad: Ints | None = None
         self._random = np.random.RandomState(0)
@@ -107,11 +111,18 @@ class ParzenHistory:
         self._choices[number] = choices
         self._alive[number] = True
         self._count += 1
+        self.running_count += 1
         self._bad = None
         return number
 
+    @property
+    def measured_count(self) -> int:
+        """How many trials have a value."""
+        return len(self._best_first)
+
     def finish(self, number: int, value: float | None) -> None:
         """Ends a running trial; without a value it has failed."""
+        self.running_count -= 1
         self._bad = None
         if value is None:
             self._alive[number] = False

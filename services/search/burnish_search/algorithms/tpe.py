@@ -14,23 +14,9 @@ from burnish_search.algorithms.parzen import Choices, ParzenHistory, good_count
 from burnish_search.history import History
 from burnish_search.model import Candidate, Sampler, TrialState
 
-__all__ = ["TpeMirror", "good_count", "split"]
+__all__ = ["TpeMirror", "good_count"]
 
 _DRAWS = 2
-
-
-def split(history: History) -> Sampler:
-    """Returns how the sampler splits a history's trials and the baseline's evaluation."""
-    measured = sum(trial.mean_reward is not None for trial in history.trials)
-    measured += bool(_baseline_rewards(history))
-    under_way = sum(trial.state is TrialState.ACTIVE for trial in history.trials)
-    good = good_count(measured)
-    return Sampler(
-        observation_count=measured,
-        good_count=good,
-        bad_count=measured - good + under_way,
-        gamma=good / measured if measured else 0.0,
-    )
 
 
 class TpeMirror:
@@ -43,7 +29,6 @@ class TpeMirror:
         self._searched: list[int] = []
         self._places: list[dict[str, int]] = []
         self._candidates: dict[Choices, Candidate] = {}
-        self._seen: set[str] = set()
         self._numbers: list[int] = []
         self._told: list[bool] = []
         self._open_from = 0
@@ -74,10 +59,25 @@ class TpeMirror:
         for choices in itertools.islice(drawn, _DRAWS):
             candidate = self._candidate(history, choices)
             if fits(candidate):
-                if candidate.candidate_id not in self._seen and candidate.candidate_id not in seen:
+                if (
+                    candidate.candidate_id not in history.tried
+                    and candidate.candidate_id not in seen
+                ):
                     return candidate
                 repeat = candidate if repeat is None else repeat
         return repeat
+
+    def split(self, history: History) -> Sampler:
+        """Returns how the sampler splits a history's trials and the baseline's evaluation."""
+        self._follow(history)
+        measured = self._trials.measured_count
+        good = good_count(measured)
+        return Sampler(
+            observation_count=measured,
+            good_count=good,
+            bad_count=measured - good + self._trials.running_count,
+            gamma=good / measured if measured else 0.0,
+        )
 
     def _follow(self, history: History) -> None:
         if self._space_revision != history.space.revision:
@@ -85,7 +85,6 @@ class TpeMirror:
         for trial in history.trials[len(self._numbers) :]:
             self._numbers.append(self._trials.append(self._choices(trial.candidate)))
             self._told.append(False)
-            self._seen.add(trial.candidate.candidate_id)
         for place in range(self._open_from, len(history.trials)):
             trial = history.trials[place]
             if not self._told[place] and trial.state is not TrialState.ACTIVE:
@@ -99,7 +98,7 @@ class TpeMirror:
         self._space_revision = history.space.revision
         self._searched = [place for place, slot in enumerate(options) if len(slot) > 1]
         self._places = [{option: place for place, option in enumerate(slot)} for slot in options]
-        self._candidates, self._seen = {}, set()
+        self._candidates = {}
         self._numbers, self._told, self._open_from = [], [], 0
         sizes = [len(options[place]) for place in self._searched]
         self._trials = ParzenHistory(sizes, n_candidates=self._n_candidates)
