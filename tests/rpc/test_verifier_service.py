@@ -129,6 +129,16 @@ async def test_one_bad_rollout_fails_only_itself(tmp_path):
     assert scored[4].reward.feedback == "check: wanted `x`, got `y`"
 
 
+async def test_an_answer_cut_off_in_a_character_is_scored_and_told_of(tmp_path):
+    cut = rollout("a", wanted="x")
+    cut.output = b'"x \\ud83d"'
+    async with served(tmp_path) as stub:
+        made = await created(stub, graph(check("exact_match")))
+        scored = await score(stub, cut, rollout("b", output="x", wanted="x"), graph_name=made.name)
+    assert [item.reward.fused for item in scored] == [0.0, 1.0]
+    assert scored[0].reward.feedback == "check: wanted `x`, got `x \\ud83d`"
+
+
 async def test_a_wanted_part_that_is_missing_is_a_failure_and_never_0(tmp_path):
     async with served(tmp_path) as stub:
         by_event = await score(stub, rollout("a", reward=1.0), environment=1.0, event=1.0)

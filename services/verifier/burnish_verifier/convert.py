@@ -12,6 +12,7 @@ from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import InvalidArgument
 from burnish.rubric_forms import read_rubric
 from burnish.rubrics import Rubric
+from burnish.texts import whole
 from burnish_verifier.convert_graph import node_message
 from burnish_verifier.convert_judge import calibration_of, gold_of, model_of, rubric_of
 from burnish_verifier.engine import Reward, Rollout, Scored, ScoreRequest
@@ -92,9 +93,9 @@ def failure_message(failed: Failed) -> types_v1.Failure:
     """Writes a failure."""
     return types_v1.Failure(
         reason=failed.reason,
-        message=failed.message,
+        message=whole(failed.message),
         retryable=failed.retryable,
-        metadata=failed.metadata,
+        metadata={name: whole(value) for name, value in failed.metadata.items()},
     )
 
 
@@ -222,8 +223,8 @@ def _reward_message(reward: Reward) -> types_v1.Reward:
         environment=reward.environment,
         event=reward.event,
         outcome=reward.outcome,
-        criteria=reward.criteria,
-        feedback=reward.feedback,
+        criteria={whole(name): score for name, score in reward.criteria.items()},
+        feedback=whole(reward.feedback),
     )
 
 
@@ -232,8 +233,8 @@ def _input_message(found: NodeResult) -> types_v1.Reward:
         fused=found.score or 0.0,
         outcome=found.score,
         event=found.event_score,
-        criteria={each.criterion_id: each.score for each in found.criteria},
-        feedback=found.reason,
+        criteria={whole(each.criterion_id): each.score for each in found.criteria},
+        feedback=whole(found.reason),
     )
 
 
@@ -248,14 +249,14 @@ def _node_result(name: str, found: NodeResult | Failed) -> verifier_v1.NodeResul
     latency.FromNanoseconds(round(found.seconds * 1e9))
     message = verifier_v1.NodeResult(
         node_id=name,
-        reason=found.reason,
+        reason=whole(found.reason),
         criteria=[_criterion_score(each) for each in found.criteria],
         event_reviews=[
             verifier_v1.EventReview(
                 event_index=review.event_index,
                 criteria=[_criterion_score(each) for each in review.criteria],
                 total=review.total,
-                summary=review.summary,
+                summary=whole(review.summary),
             )
             for review in found.event_reviews
         ],
@@ -264,7 +265,9 @@ def _node_result(name: str, found: NodeResult | Failed) -> verifier_v1.NodeResul
         simulated=found.simulated,
         evidence=[
             verifier_v1.Evidence(
-                description=each.description, snippet=each.snippet, iteration=each.iteration
+                description=whole(each.description),
+                snippet=whole(each.snippet),
+                iteration=each.iteration,
             )
             for each in found.evidence
         ],
@@ -277,11 +280,11 @@ def _node_result(name: str, found: NodeResult | Failed) -> verifier_v1.NodeResul
 
 def _criterion_score(each: CriterionScore) -> verifier_v1.CriterionScore:
     return verifier_v1.CriterionScore(
-        criterion_id=each.criterion_id,
+        criterion_id=whole(each.criterion_id),
         score=each.score,
-        reason=each.reason,
+        reason=whole(each.reason),
         weight=each.weight,
-        description=each.description,
+        description=whole(each.description),
     )
 
 
