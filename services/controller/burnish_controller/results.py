@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from burnish.api.job import v1 as job_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
+from burnish.verdicts import mean_interval
 from burnish_controller.context import baseline_candidate, stages_of
 from burnish_controller.ledger.engine import CallLedger
-from burnish_controller.phases.base import estimate, message_of, scores
-from burnish_controller.statistics import mean_interval, paired_difference, verdict
+from burnish_controller.phases.base import estimate, message_of
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.store.space import SpaceStore
+from burnish_controller.verdicts import challenger_of, is_over, judge
 
 _KINDS = {
     search_v1.TRIAL_KIND_MINIBATCH: "minibatch",
@@ -65,7 +66,7 @@ class ResultBuilder:
             verifier_graph=job.verifier_graph,
             simulated_count=sum(one.simulated for one in done),
         )
-        _judge(result, done, best_id=best_id, baseline_id=baseline_id)
+        _judge(result, job, done, best_id=best_id, baseline_id=baseline_id)
         return result
 
     def _rank(
@@ -145,21 +146,21 @@ def _order(one: job_v1.CandidateResult, best_id: str) -> tuple[bool, float, floa
 
 def _judge(
     result: job_v1.JobResult,
+    job: job_v1.Job,
     done: Sequence[FinishedRollout],
     *,
     best_id: str,
     baseline_id: str,
 ) -> None:
-    tested = [one for one in done if one.phase == "test"]
-    if not tested:
+    challenger = challenger_of(done, best=best_id, baseline=baseline_id)
+    if not is_over(job, done, kept=challenger == baseline_id):
         return
-    best = scores([one for one in tested if one.result.cell.candidate_id == best_id])
-    base = scores([one for one in tested if one.result.cell.candidate_id == baseline_id])
-    kept = best_id == baseline_id
-    difference = paired_difference(best, base)
-    if difference is not None and not kept:
-        result.test_difference.CopyFrom(message_of(difference) or types_v1.Estimate())
-    result.verdict = verdict(difference, kept_baseline=kept)
+    found = judge(job, done, challenger=challenger, baseline=baseline_id)
+    result.verdict = found.sentence
+    if found.held_out is not None:
+        result.held_out.CopyFrom(found.held_out)
+        if found.held_out.HasField("difference"):
+            result.test_difference.CopyFrom(found.held_out.difference)
 
 
 def _history(

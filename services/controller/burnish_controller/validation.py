@@ -9,9 +9,11 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
 from burnish.models import ModelRole, check_model
+from burnish.verdicts import size_warning
 from burnish_controller.context import LEARNT_STAGE, placeholders, pools_of, stages_of
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.pools import pool_problems
+from burnish_controller.promotion import promotion_problems, rule_of
 from burnish_controller.proposer_spec import protected_problems
 from burnish_controller.validation_budget import budget_problems
 
@@ -42,6 +44,7 @@ def spec_problems(
         *_draft_problems(spec),
         *protected_problems(spec),
         *_mode_problems(spec),
+        *promotion_problems(spec),
         *budget_problems(spec, price_of=price_of, tenant_left=tenant_left),
     ]
 
@@ -156,10 +159,10 @@ def _mode_problems(spec: job_v1.JobSpec) -> Iterator[str]:
 def spec_warnings(spec: job_v1.JobSpec) -> Iterator[str]:
     """Yields what to look at in a spec that is valid."""
     pools = pools_of(spec)
-    if not pools.test:
-        yield "no test pool: the winner will not be judged on rows that the search never saw"
-    elif len(pools.test) < _SMALL_POOL:
-        yield f"the test pool has {len(pools.test)} rows: its interval will be wide"
+    if not promotion_problems(spec) and (
+        too_small := size_warning(len(pools.test), rule=rule_of(spec))
+    ):
+        yield too_small
     if len(pools.validation) < _SMALL_POOL:
         yield f"the validation pool has {len(pools.validation)} rows: the choice will be noisy"
     if not pools.bootstrap:

@@ -5,11 +5,13 @@ from burnish.verdicts.diagnosis import Cause, Diagnosis, Symptoms, why_no_gain
 from burnish.verdicts.means import CONFIDENCE, Interval, mean_interval, student_quantile
 from burnish.verdicts.paired import Comparison, Method, Rule, Verdict, compare, rule_problems
 from burnish.verdicts.power import PLAUSIBLE_GAIN, detectable_gain, rows_for, size_warning
-from burnish.verdicts.sentences import chance, sentence
+from burnish.verdicts.sentences import UNSCORED, UNTESTED, chance, sentence
 
 __all__ = [
     "CONFIDENCE",
     "PLAUSIBLE_GAIN",
+    "UNSCORED",
+    "UNTESTED",
     "Cause",
     "Comparison",
     "Corrected",

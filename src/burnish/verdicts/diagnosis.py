@@ -13,6 +13,7 @@ from burnish.verdicts.power import PLAUSIBLE_GAIN, detectable_gain, rows_for
 SATURATED: Final = 0.95
 _FEWEST_FAILURES: Final = 3
 _FEWEST_CANDIDATES: Final = 4
+_FEWEST_ROWS_EACH: Final = 20
 # A judge whose second look at the same answer moves this much decides more than the prompt does.
 _NOISY: Final = 0.15
 _NO_SPREAD: Final = 0.01
@@ -54,12 +55,12 @@ class Symptoms:
         baseline_rows: Rows that it is over.
         failures: Rows on which the baseline did badly.
         candidates: Candidates that were evaluated, the baseline among them.
+        search_rows: Rewards that the search had of all of them.
         spread: Standard deviation of the candidates beyond noise; None when unknown.
         promised: Gain over the baseline that the search saw; None when unknown.
         ended: Why the search ended, such as `rollout_limit`.
         judge_noise: Standard deviation of a judge's scores of one answer; None without a judge, or
             when no answer was judged twice.
-        test_rows: Held-out rows.
     """
 
     comparison: Comparison | None
@@ -67,11 +68,11 @@ class Symptoms:
     baseline_rows: int
     failures: int
     candidates: int
+    search_rows: int = 0
     spread: float | None = None
     promised: float | None = None
     ended: str = ""
     judge_noise: float | None = None
-    test_rows: int = 0
 
 
 def why_no_gain(seen: Symptoms, *, rule: Rule | None = None) -> tuple[Diagnosis, ...]:
@@ -105,12 +106,12 @@ def _found(seen: Symptoms, rule: Rule) -> Iterator[Diagnosis]:
 
 
 def _search(seen: Symptoms) -> Iterator[Diagnosis]:
-    if seen.candidates < _FEWEST_CANDIDATES or seen.ended in _OUT_OF_BUDGET:
-        ended = f"ended by `{seen.ended}`" if seen.ended else "ended"
+    scarce = seen.search_rows < _FEWEST_ROWS_EACH * seen.candidates
+    if seen.candidates < _FEWEST_CANDIDATES or (scarce and seen.ended in _OUT_OF_BUDGET):
         yield Diagnosis(
             cause=Cause.BUDGET_TOO_SMALL,
-            message=f"the search {ended} after {seen.candidates} candidates, the baseline among"
-            " them: raise the budget, or search fewer instructions and demo sets",
+            message=f"the search tried {seen.candidates} candidates, the baseline among them, on"
+            f" {seen.search_rows} rows in all: raise the budget, or try fewer on more rows",
         )
     flat = seen.spread is not None and seen.spread < _NO_SPREAD
     if seen.candidates >= _FEWEST_CANDIDATES and (flat or seen.ended == "no_headroom"):

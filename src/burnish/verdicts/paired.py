@@ -43,6 +43,8 @@ TYPICAL_DEVIATION: Final = 0.35
 LEAST_GAIN: Final = 0.02
 _SURE: Final = 0.95
 _RESAMPLES: Final = 2000
+# Share of the rows on which two prompts differ, as a rule.
+_USUAL_RATE: Final = 0.25
 _FEWEST_TO_RESAMPLE: Final = 10
 _NORMAL: Final = NormalDist()
 
@@ -153,7 +155,8 @@ def _exact(differences: tuple[float, ...], rule: Rule) -> Comparison:
     p_value = min(1.0, 2 * fair_coin_at_least(max(gained, lost), changed))
     # The prior counts as so many rows that differ, half of them won; the one more that is lost
     # keeps the probability from exceeding what the one-sided exact test leaves.
-    rate = changed / len(differences)
+    # Where more rows than usual differ, larger gains are expected.
+    rate = min(changed / len(differences), _USUAL_RATE)
     weight = max(1.0, ((rate / rule.prior_deviation) ** 2 - 1) / 2)
     probability = 1 - incomplete_beta(0.5, gained + weight, lost + weight + 1)
     return _concluded(

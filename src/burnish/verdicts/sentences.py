@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from burnish.verdicts.paired import LEAST_GAIN, Comparison, Rule, Verdict
+
+UNTESTED: Final = (
+    "The winner was not tested on held-out rows: give a test pool to know what it is worth."
+)
+UNSCORED: Final = "No held-out row could be scored for both prompts; the baseline is kept."
 
 
 def sentence(found: Comparison | None, *, rule: Rule, kept_baseline: bool) -> str:
@@ -16,9 +23,7 @@ def sentence(found: Comparison | None, *, rule: Rule, kept_baseline: bool) -> st
     if kept_baseline:
         return "No candidate beat the baseline; the baseline is kept."
     if found is None:
-        return (
-            "The winner was not tested on held-out rows: give a test pool to know what it is worth."
-        )
+        return UNTESTED
     size = (
         f"{found.difference.mean:+.3f} on {found.difference.count} held-out rows"
         f" (95 % interval {found.difference.lower:+.3f} to {found.difference.upper:+.3f})"

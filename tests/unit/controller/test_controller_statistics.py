@@ -3,13 +3,8 @@ import random
 
 import pytest
 
-from burnish_controller.statistics import (
-    Interval,
-    mean_interval,
-    paired_difference,
-    student_quantile,
-    verdict,
-)
+from burnish.verdicts import mean_interval, student_quantile
+from burnish_controller.statistics import paired_difference
 
 # The .975 quantiles of Student's t, as printed in tables.
 TABLE = {
@@ -84,23 +79,3 @@ def test_pairing_removes_the_difficulty_of_rows():
 def test_without_shared_rows_there_is_no_difference():
     assert paired_difference({1: 1.0}, {2: 1.0}) is None
     assert paired_difference({}, {}) is None
-
-
-def interval(lower: float, upper: float) -> Interval:
-    return Interval(mean=(lower + upper) / 2, count=40, lower=lower, upper=upper)
-
-
-@pytest.mark.parametrize(
-    ("difference", "kept", "words"),
-    [
-        (interval(0.02, 0.2), False, "got better: +0.110 on 40 held-out rows"),
-        (interval(-0.2, -0.02), False, "got worse"),
-        (interval(-0.1, 0.2), False, "Not certain"),
-        (interval(0.0, 0.2), False, "Not certain"),
-        (None, False, "not tested"),
-        (None, True, "baseline is kept"),
-        (interval(0.02, 0.2), True, "baseline is kept"),
-    ],
-)
-def test_the_verdict_says_no_more_than_the_interval(difference, kept, words):
-    assert words in verdict(difference, kept_baseline=kept)

@@ -185,7 +185,7 @@ def test_a_job_that_learns_its_baseline_needs_rollouts_for_it(make_spec):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (pool("test_pool"), "no test pool"),
+        (pool("test_pool"), "hold out"),
         (pool("test_pool", [90, 91]), "2 rows"),
         (pool("validation_pool", [90]), "noisy"),
         (pool("bootstrap_pool"), "no bootstrap pool"),

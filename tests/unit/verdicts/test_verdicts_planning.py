@@ -22,6 +22,7 @@ def causes(**changes) -> list[Cause]:
         "baseline_rows": 50,
         "failures": 20,
         "candidates": 12,
+        "search_rows": 600,
     }
     return [one.cause for one in why_no_gain(Symptoms(**(seen | changes)))]
 
@@ -125,7 +126,7 @@ def test_without_rewards_there_is_nothing_to_correct():
         ({"baseline_mean": 0.97}, Cause.SATURATED_BASELINE),
         ({"failures": 1}, Cause.NO_FAILURES),
         ({"judge_noise": 0.3}, Cause.NOISY_JUDGE),
-        ({"ended": "rollout_limit"}, Cause.BUDGET_TOO_SMALL),
+        ({"ended": "rollout_limit", "search_rows": 90}, Cause.BUDGET_TOO_SMALL),
         ({"candidates": 2}, Cause.BUDGET_TOO_SMALL),
         ({"spread": 0.0}, Cause.NO_HEADROOM),
         ({"ended": "no_headroom"}, Cause.NO_HEADROOM),
@@ -139,3 +140,4 @@ def test_each_cause_is_found_by_its_own_symptom(changes, cause):
 
 def test_no_cause_is_made_up():
     assert causes() == []
+    assert causes(ended="rollout_limit") == []

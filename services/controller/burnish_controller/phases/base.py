@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import FailedPrecondition
+from burnish.verdicts import Interval, mean_interval
 from burnish_controller.context import JobContext
 from burnish_controller.dispatch import Batch, Dispatcher
 from burnish_controller.ledger.engine import CallLedger
@@ -16,7 +17,6 @@ from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
 from burnish_controller.progress import ProgressReporter
 from burnish_controller.states import JobStates
-from burnish_controller.statistics import Interval, mean_interval
 from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.context import JobContext
@@ -11,14 +13,12 @@ from burnish_controller.phases.base import (
     cells,
     chunks,
     estimate,
-    message_of,
     report_unscored,
-    scores,
 )
 from burnish_controller.phases.findings import log_findings
 from burnish_controller.phases.logs import contents, log_rollouts, seed_scores
-from burnish_controller.statistics import paired_difference, verdict
 from burnish_controller.store.rollouts import FinishedRollout
+from burnish_controller.verdicts import judge
 
 
 async def choose_winner(services: PhaseServices, job: JobContext) -> str:
@@ -68,7 +68,7 @@ async def conclude(services: PhaseServices, job: JobContext, winner: str) -> Non
         reward = estimate(by_candidate[candidate_id])
         if reward is None:
             continue
-        name = "baseline" if candidate_id == baseline else "winner"
+        name = "baseline" if candidate_id == baseline else "challenger"
         await services.events.append(
             job.job_id,
             f"test/{name}",
@@ -82,21 +82,45 @@ async def conclude(services: PhaseServices, job: JobContext, winner: str) -> Non
                 ),
             ),
         )
-    difference = paired_difference(scores(by_candidate[winner]), scores(by_candidate[baseline]))
-    sentence = verdict(difference, kept_baseline=winner == baseline)
+    every = await services.rollouts.of_job(job.job_id)
+    found = judge(job.job, every, challenger=winner, baseline=baseline)
+    best = winner if found.promoted else baseline
+    await _settle(services, job, best, every)
     made_of = await contents(services, job)
     candidates = {one.candidate_id: one for one in await services.space.candidates(job.job_id)}
     chosen = job_v1.WinnerChosen(
-        candidate_id=winner,
-        baseline=winner == baseline,
-        verdict=sentence,
+        candidate_id=best,
+        baseline=best == baseline,
+        verdict=found.sentence,
         reward=job.job.best_reward if job.job.HasField("best_reward") else None,
-        content=made_of.of(candidates[winner]),
+        content=made_of.of(candidates[best]),
     )
-    if difference is not None and winner != baseline:
-        chosen.test_difference.CopyFrom(message_of(difference) or types_v1.Estimate())
+    if found.held_out is not None and found.held_out.HasField("difference"):
+        chosen.test_difference.CopyFrom(found.held_out.difference)
     await services.events.append(
-        job.job_id, "winner", job_v1.JobEvent(message=sentence, winner_chosen=chosen)
+        job.job_id, "winner", job_v1.JobEvent(message=found.sentence, winner_chosen=chosen)
     )
     await log_findings(services, job)
     await services.progress.report(job, "closing")
+
+
+async def _settle(
+    services: PhaseServices, job: JobContext, best: str, every: Sequence[FinishedRollout]
+) -> None:
+    """Puts the baseline back in the first place when the challenger was not promoted."""
+    if best == job.job.best_candidate_id:
+        return
+    job.job.best_candidate_id = best
+    validated = estimate(
+        [
+            one
+            for one in every
+            if one.phase in {"baseline", "search"}
+            and one.result.cell.candidate_id == best
+            and one.result.cell.pool == types_v1.POOL_VALIDATION
+        ]
+    )
+    job.job.ClearField("best_reward")
+    if validated is not None:
+        job.job.best_reward.CopyFrom(validated)
+    await services.jobs.save(job.job)

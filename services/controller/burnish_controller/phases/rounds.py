@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from burnish.api.job import v1 as job_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
+from burnish.verdicts import Interval
 from burnish_controller.context import JobContext, candidate
 from burnish_controller.dispatch import Batch
 from burnish_controller.phases import gate
 from burnish_controller.phases.base import PhaseServices, cells, scores
 from burnish_controller.phases.briefing import Round
-from burnish_controller.statistics import Interval, paired_difference
+from burnish_controller.statistics import paired_difference
 
 SCREENED_OUT = "SCREENED_OUT"
 _MOST_RANKED = 1000

@@ -228,6 +228,8 @@ def small_job(**fields: object) -> job_v1.JobSpec:
         ),
         proposer=job_v1.ProposerSpec(instruction_count=2),
         max_concurrency=4,
+        # Six held-out rows are too few for the default.
+        promotion=job_v1.Promotion(min_probability=0.5),
     )
     spec.MergeFrom(job_v1.JobSpec(**fields))  # type: ignore[arg-type]
     return spec
