@@ -113,7 +113,8 @@ def test_the_tpe_engine_takes_the_protocol_by_name():
     def built(protocol):
         settings = {"num_trials": 5, "protocol": protocol}
         spec = StudySpec(name="studies/a", algorithm="mipro", stage_ids=("main",))
-        return tpe_engine(replace(spec, settings=settings, online=(1,), validation=tuple(range(40))))
+        rows = tuple(range(40))
+        return tpe_engine(replace(spec, settings=settings, online=rows, validation=rows))
 
     assert isinstance(built("miprov2"), MiproParity)
     assert isinstance(built("burnish"), Mipro)
