@@ -31,7 +31,7 @@ name = "kimi-k9"
 [[refusals]]
 pattern = 'gpt-4o(-mini)?'
 roles = ["policy"]
-message = "gpt-4o is refused in the {role} role, by the finance team"
+message = "is refused in the {role} role, by the finance team"
 fix = "use gpt-4.1-mini"
 """
 
@@ -60,7 +60,7 @@ def test_an_operator_s_models_are_served_and_priced(own):
 
 def test_an_operator_s_refusals_come_on_top(own):
     (said,) = refused("openai", "openai/gpt-4o-mini", ModelRole.POLICY)
-    assert said == ("gpt-4o is refused in the policy role, by the finance team; use gpt-4.1-mini")
+    assert said == ("is refused in the policy role, by the finance team; use gpt-4.1-mini")
     assert refused("openai", "gpt-4o-mini", ModelRole.PROPOSER) == []
 
 

@@ -69,7 +69,7 @@ def test_every_fault_is_named_at_once():
         "rubric: `criteria[0]` has weight 0.0",
         "judges events and reads the output alone",
         "mode rlm reads a trace",
-        "gpt-5-pro is refused in every role",
+        "`gpt-5-pro` of `openai` is refused in every role",
         "`model.max_output_tokens` is -1",
         "`gold_examples` are for mode contrastive",
         "`gold_examples[0].gold_reward` is 1.5",
