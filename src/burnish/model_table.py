@@ -290,7 +290,9 @@ class _Reader:
                 f"`{place}.roles` is {given!r}; use some of {', '.join(ModelRole)}"
             )
             return EVERY_ROLE
-        return frozenset(ModelRole(role) for role in listed)
+        roles = frozenset(ModelRole(role) for role in listed)
+        # A judge that the proposer reads is a judge.
+        return roles | {ModelRole.FEEDBACK_JUDGE} if ModelRole.JUDGE in roles else roles
 
     def _pattern(self, place: str, entry: Mapping[str, Any]) -> re.Pattern[str] | None:
         key = "name" if "name" in entry else "pattern"

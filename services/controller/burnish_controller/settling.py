@@ -221,13 +221,18 @@ def _judge_problems(
             problems.append(f"judge {named} has no model; give `scoring.judge_options.model`")
     for place, model in models.items():
         if model.model:
-            problems += _model_problems(place, model)
+            problems += _model_problems(place, model, role=_judge_role(spec))
             problems += _price_problems(spec.budget, place, model, price_of)
     return problems
 
 
-def _model_problems(place: str, model: types_v1.ModelSpec) -> list[str]:
-    found = check_model(provider=model.provider, model=model.model, role=ModelRole.JUDGE)
+def _judge_role(spec: job_v1.JobSpec) -> ModelRole:
+    """Where instructions are written, the proposer reads what judges said of failures."""
+    return ModelRole.FEEDBACK_JUDGE if spec.proposer.instruction_count else ModelRole.JUDGE
+
+
+def _model_problems(place: str, model: types_v1.ModelSpec, *, role: ModelRole) -> list[str]:
+    found = check_model(provider=model.provider, model=model.model, role=role)
     shown = f"{model.provider}/{model.model}"
     return [
         f"`{place}` is `{shown}`, which {one.message}; {one.fix}" for one in found if one.refused

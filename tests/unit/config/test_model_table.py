@@ -48,6 +48,16 @@ def refused(provider: str, model: str, role: ModelRole) -> list[str]:
     return [f"{finding.message}; {finding.fix}" for finding in found if finding.refused]
 
 
+def test_what_is_said_of_judges_holds_for_those_that_the_proposer_reads(tmp_path, monkeypatch):
+    path = tmp_path / "models.toml"
+    path.write_text(OWN.replace('roles = ["policy"]', 'roles = ["judge"]'))
+    monkeypatch.setenv(MODELS_FILE, str(path))
+    for role in (ModelRole.JUDGE, ModelRole.FEEDBACK_JUDGE):
+        assert refused("mine", "any", role) == []
+        (said,) = refused("openai", "gpt-4o", role)
+        assert "finance team" in said
+
+
 def test_an_operator_s_models_are_served_and_priced(own):
     assert check_model(provider="groq", model="kimi-k9", role=ModelRole.META) == ()
     assert check_model(provider="openai", model="kimi-k9", role=ModelRole.POLICY) == ()

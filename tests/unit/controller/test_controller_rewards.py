@@ -290,6 +290,21 @@ async def test_a_judge_without_any_model_and_one_that_is_refused_are_told_at_cre
     assert "gpt-5-pro" in problem
 
 
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_weak_judge_is_refused_where_the_proposer_reads_what_it_says(own):
+    weak = "openai/gpt-4.1-nano"
+    if own:
+        job = job_of(judge_graph(model=weak, rubric=True))
+    else:
+        named = types_v1.ModelSpec(provider="openai", model="gpt-4.1-nano")
+        job = job_of(judge_graph(rubric=True), model=named)
+    assert (await settled(Verifier(), job))[0] == []
+    job.spec.proposer.instruction_count = 2
+    (problem,), _ = await settled(Verifier(), job)
+    assert "feedback judge" in problem
+    assert weak in problem
+
+
 @pytest.mark.parametrize("cap", [{"max_cost_usd": 1.0}, {"max_cost_usd_by_role": {"judge": 1.0}}])
 async def test_a_money_cap_with_a_judge_of_unknown_price_is_refused(cap):
     job = job_of(judge_graph(model="openai/gpt-4o-mini", rubric=True))
