@@ -45,7 +45,7 @@ class Options:
 
     data: Path
     json: bool
-    quick: bool
+    share: float
     minutes: float
     processes: int
     only: tuple[str, ...]
@@ -56,7 +56,9 @@ def options() -> Options:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of matrices")
     parser.add_argument("--json", action="store_true", help="print values instead of tables")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the worlds")
+    worlds = parser.add_mutually_exclusive_group()
+    worlds.add_argument("--quick", action="store_true", help="a tenth of the worlds")
+    worlds.add_argument("--share", type=float, default=1.0, help="share of the worlds (1)")
     parser.add_argument("--minutes", type=float, default=60.0, help="time limit (60)")
     parser.add_argument("--processes", type=int, default=2, help="worlds at once (2)")
     parser.add_argument("--only", nargs="+", choices=CHAPTERS, default=tuple(CHAPTERS))
@@ -64,7 +66,7 @@ def options() -> Options:
     return Options(
         data=given.data,
         json=given.json,
-        quick=given.quick,
+        share=0.1 if given.quick else given.share,
         minutes=given.minutes,
         processes=given.processes,
         only=tuple(given.only),
@@ -78,7 +80,7 @@ def main() -> int:
     bench = Bench(
         matrices=tuple(matrices.load(given.data, grid_size=_GRID_SIZE)),
         processes=given.processes,
-        share=0.1 if given.quick else 1.0,
+        share=given.share,
     )
     if not peers.installed():
         report.notes.append("MIPROv2 and GEPA as released: run scripts/peers_env.sh first")
