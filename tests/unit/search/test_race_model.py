@@ -7,11 +7,21 @@ from burnish_search.algorithms.race import model
 from burnish_search.algorithms.race.arms import Layout
 from burnish_search.algorithms.race.evidence import Cells
 from burnish_search.algorithms.race.model import Model, Structure, Variances
+from burnish_search.algorithms.race.posterior import Posterior
 
 ROWS = 15
+USUAL = Variances(scale=0.5, ease=1.5)
 
 
-def world(rig, *, cells=120, seed=0, continuous=False):
+class _Nothing:
+    description = "nothing"
+    warnings = ()
+
+    def __init__(self, spec):
+        pass
+
+
+def world(rig, *, cells=150, seed=0, continuous=False):
     """Returns arms of a 4 x 3 grid and made-up cells of nine of them."""
     found = rig(_Nothing)
     found.start()
@@ -23,93 +33,109 @@ def world(rig, *, cells=120, seed=0, continuous=False):
     ]
     for one in order:
         found.history.candidates[one.candidate_id] = one
-    measured = [one.candidate_id for one in order]
-    found.history.codes.candidate_ids[:] = measured
+    found.history.codes.candidate_ids[:] = [one.candidate_id for one in order]
     arms = Layout(found.history).arms(found.history)
     who = np.concatenate([np.arange(9), rng.integers(0, 9, cells - 9)])
-    where = rng.integers(0, ROWS, cells)
     rewards = rng.random(cells)
-    return arms, Cells(who, where, rewards if continuous else np.round(rewards), ROWS)
+    rewards = rewards if continuous else np.round(rewards)
+    return arms, Cells(who, rng.integers(0, ROWS, cells), rewards, ROWS)
 
 
-class _Nothing:
-    description = "nothing"
-    warnings = ()
-
-    def __init__(self, spec):
-        pass
-
-
-def written_out(fitted, arms, cells, variances):
-    """Returns posterior means and covariance of the arms' worth by one big normal."""
-    prior, own = fitted.prior(variances)
-    size = arms.column_count
-    design = np.zeros((len(arms), size))
-    for column in arms.columns.T:
-        design[np.arange(len(arms)), column] = 1.0
-    worth = design @ np.diag(prior[:size]) @ design.T + own * np.eye(len(arms))
-    slopes = fitted.slopes[cells.rows]
-    total = max(cells.rewards.var(), 0.02)
-    row, noise = total * variances.row_share, total * (1 - variances.row_share)
-    cov = slopes[:, None] * worth[np.ix_(cells.arms, cells.arms)] * slopes
-    cov += row * (cells.rows[:, None] == cells.rows) + np.diag(noise * slopes)
-    cross = worth[:, cells.arms] * slopes
-    residual = cells.rewards - cells.rewards.mean()
-    solved = np.linalg.solve(cov, residual)
-    likelihood = -0.5 * (np.linalg.slogdet(cov)[1] + residual @ solved)
-    return cross @ solved, worth - cross @ np.linalg.solve(cov, cross.T), likelihood
+def peak_written_out(fitted, arms, cells, variances):
+    """Returns worths and their covariance by Newton's method over every effect and every row."""
+    prior, _ = fitted.prior(variances)
+    design = np.zeros((len(cells.rewards), len(prior) + ROWS))
+    for place, columns in enumerate(fitted.columns[cells.arms]):
+        design[place, columns] = 1.0
+    design[np.arange(len(cells.rewards)), len(prior) + cells.rows] = 1.0
+    stiff = np.concatenate([1 / prior, np.full(ROWS, variances.ease**-2)])
+    at = np.zeros(len(stiff))
+    for _ in range(50):
+        share = 1 / (1 + np.exp(-(fitted.offset + design @ at)))
+        weight = share * (1 - share) / fitted.dispersion
+        hessian = design.T @ (design * weight[:, None]) + np.diag(stiff)
+        pull = design.T @ (cells.rewards - share) / fitted.dispersion - stiff * at
+        at = at + np.linalg.solve(hessian, pull)
+    arm_design = np.zeros((9, len(stiff)))
+    for place in range(9):
+        arm_design[place, fitted.columns[place]] = 1.0
+    return fitted.offset + arm_design @ at, arm_design @ np.linalg.inv(hessian) @ arm_design.T
 
 
 @pytest.mark.parametrize("continuous", [False, True])
-@pytest.mark.parametrize("variances", [Variances(scale=0.1), Variances(scale=0.04, profile=1)])
-def test_the_posterior_is_that_of_the_model_written_out(rig, variances, continuous):
+@pytest.mark.parametrize("profile", [0, 1])
+def test_the_posterior_is_that_of_the_model_written_out(rig, profile, continuous):
     arms, cells = world(rig, continuous=continuous)
     fitted = Model(arms, cells, Structure())
-    posterior = fitted.posterior(variances)
-    means, covariance, _ = written_out(fitted, arms, cells, variances)
-    assert posterior.worth == pytest.approx(cells.rewards.mean() + means, abs=1e-6)
-    draws = posterior.draws(4000, np.random.default_rng(1))
+    variances = Variances(scale=0.5, ease=1.5, profile=profile)
+    posterior = Posterior(fitted, fitted.fit(variances, None, steps=8))
+    worth, covariance = peak_written_out(fitted, arms, cells, variances)
+    assert posterior.worth[:9] == pytest.approx(worth, abs=1e-5)
+    draws = posterior.draws(4000, np.random.default_rng(1))[:9]
     assert np.cov(draws) == pytest.approx(covariance, abs=0.15 * covariance.max())
-    assert draws.mean(axis=1) == pytest.approx(means, abs=0.01)
 
 
-def test_likelihoods_differ_as_those_of_the_model_written_out(rig):
+def test_a_peak_is_found_again_from_nearby_in_two_steps(rig):
     arms, cells = world(rig)
     fitted = Model(arms, cells, Structure())
-    choices = [
-        Variances(scale=scale, row_share=share) for scale in (0.01, 0.1) for share in (0.3, 0.7)
-    ]
-    ours = [fitted._solved(one).likelihood for one in choices]
-    theirs = [written_out(fitted, arms, cells, one)[2] for one in choices]
-    assert np.diff(ours) == pytest.approx(np.diff(theirs), abs=1e-6)
+    start = Model(arms, cells.first(120), Structure()).fit(USUAL, None).peak(fitted)
+    near, far = fitted.fit(USUAL, start), fitted.fit(USUAL, None, steps=10)
+    assert near.effects == pytest.approx(far.effects, abs=0.01)
+    assert near.ease == pytest.approx(far.ease, abs=0.05)
+
+
+def test_candidates_that_differ_are_told_from_those_that_do_not(rig):
+    arms, cells = world(rig, cells=400)
+    rng = np.random.default_rng(3)
+    same = Cells(cells.arms, cells.rows, (rng.random(400) < 0.6).astype(float), ROWS)
+    differ = Cells(cells.arms, cells.rows, (rng.random(400) < 0.1 * cells.arms).astype(float), ROWS)
+    assert Model(arms, same, Structure()).best().strength < 1.0
+    assert Model(arms, differ, Structure()).best().strength > 5.0
 
 
 def test_cells_measured_again_count_again(rig):
     arms, cells = world(rig)
-    twice = Cells(
-        *(np.concatenate([one, one]) for one in (cells.arms, cells.rows, cells.rewards)), ROWS
-    )
+    both = (np.concatenate([one, one]) for one in (cells.arms, cells.rows, cells.rewards))
+    twice = Cells(*both, ROWS)
     fitted = Model(arms, twice, Structure())
-    means, _, _ = written_out(fitted, arms, twice, Variances())
-    assert fitted.posterior(Variances()).worth == pytest.approx(
-        twice.rewards.mean() + means, abs=1e-6
-    )
+    worth, _ = peak_written_out(fitted, arms, twice, USUAL)
+    found = Posterior(fitted, fitted.fit(USUAL, None, steps=8))
+    assert found.worth[:9] == pytest.approx(worth, abs=1e-5)
 
 
-def test_a_row_that_everybody_gets_right_tells_nothing(rig):
+def test_a_row_that_everybody_gets_right_tells_little(rig):
     arms, cells = world(rig)
     rewards = np.where(cells.rows == 3, 1.0, cells.rewards)
     fitted = Model(arms, Cells(cells.arms, cells.rows, rewards, ROWS), Structure())
-    assert fitted.slopes[3] < 0.8 * fitted.slopes.mean()
+    posterior = Posterior(fitted, fitted.fit(USUAL, None))
+    told = posterior.information(float(posterior.worth[0]))
+    assert told[3] < 0.5 < told[np.arange(ROWS) != 3].min()
+
+
+def test_continuous_rewards_with_little_noise_are_believed_more(rig):
+    arms, cells = world(rig)
+    steady = Cells(cells.arms, cells.rows, 0.5 + 0.1 * (cells.rewards - 0.5), ROWS)
+    fitted, noisy = Model(arms, steady, Structure()), Model(arms, cells, Structure())
+    assert fitted.dispersion < 0.05 < noisy.dispersion == 1.0
+
+
+def test_levels_are_shares_and_rise_with_worth(rig):
+    arms, cells = world(rig)
+    fitted = Model(arms, cells, Structure())
+    posterior = Posterior(fitted, fitted.fit(USUAL, None))
+    order = np.argsort(posterior.worth)
+    assert np.all(np.diff(posterior.levels[order]) >= 0)
+    assert 0 < posterior.levels.min() < posterior.levels.max() < 1
+    assert posterior.levels[:9].mean() == pytest.approx(cells.rewards.mean(), abs=0.05)
 
 
 def test_arms_without_a_column_of_their_own_are_believed_by_their_options(rig, monkeypatch):
+    arms, cells = world(rig)
+    every = Model(arms, cells, Structure())
+    known = Posterior(every, every.fit(USUAL, None)).worth
     monkeypatch.setattr(model, "_MOST_OWN", 2)
     monkeypatch.setattr(model, "_OWN_OF_MANY", 2)
-    arms, cells = world(rig)
     fitted = Model(arms, cells, Structure())
     assert len(fitted.own) == 2
-    few = fitted.posterior(Variances(scale=0.1, row_share=0.5))
-    monkeypatch.undo()
-    every = Model(arms, cells, Structure()).posterior(Variances(scale=0.1, row_share=0.5))
-    assert np.corrcoef(few.worth, every.worth)[0, 1] > 0.7
+    worth = Posterior(fitted, fitted.fit(USUAL, None)).worth
+    assert np.corrcoef(worth[:9], known[:9])[0, 1] > 0.7

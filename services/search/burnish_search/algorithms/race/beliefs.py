@@ -9,7 +9,8 @@ import numpy as np
 from burnish_search.algorithms.minibatches import RowKey
 from burnish_search.algorithms.race.arms import Arms, Layout, layout_key
 from burnish_search.algorithms.race.evidence import Cells, Evidence, Floats, Ints
-from burnish_search.algorithms.race.model import Model, Posterior, Structure, Variances
+from burnish_search.algorithms.race.model import Choice, Model, Structure
+from burnish_search.algorithms.race.posterior import Posterior
 from burnish_search.algorithms.race.settings import RaceSettings
 from burnish_search.history import History
 
@@ -25,24 +26,31 @@ class Belief:
     Attributes:
         arms: The arms.
         posterior: What is believed of them.
-        slopes: Slope of every row.
+        strength: How much likelier it is that candidates differ than that they do not.
     """
 
     arms: Arms
     posterior: Posterior
-    slopes: Floats
+    strength: float
 
     def regret(self, count: int, rng: np.random.Generator) -> float:
         """Returns the reward that is expected to be missed by stopping now."""
         draws = self.posterior.draws(count, rng)
-        draws = np.where(self.arms.offered[:, None], draws, -np.inf)
-        measured = self.posterior.worth[: self.arms.measured_count]
-        return float((draws.max(axis=0) - draws[int(np.argmax(measured))]).mean())
+        best = np.where(self.arms.offered[:, None], draws, -np.inf).max(axis=0)
+        chosen = draws[int(np.argmax(self.posterior.worth[: self.arms.measured_count]))]
+        reward = self.posterior.reward
+        return float((reward(np.maximum(best, chosen)) - reward(chosen)).mean())
 
     def headroom(self, baseline: int, count: int, rng: np.random.Generator) -> float:
         """Returns how much the best arm is expected to be above the baseline."""
         draws = self.posterior.draws(count, rng)
-        return float((draws.max(axis=0) - draws[baseline]).mean())
+        reward = self.posterior.reward
+        return float((reward(draws.max(axis=0)) - reward(draws[baseline])).mean())
+
+    def gain(self, baseline: int) -> float:
+        """Returns how much the arm believed best is expected to be above the baseline."""
+        levels = self.posterior.levels
+        return float(levels[: self.arms.measured_count].max() - levels[baseline])
 
 
 class Beliefs:
@@ -54,11 +62,9 @@ class Beliefs:
 
     def __init__(self, settings: RaceSettings, rows: tuple[RowKey, ...]) -> None:
         self.evidence = Evidence(rows)
-        self._structure = Structure(
-            factors=settings.factors, row_effects=settings.row_effects, slopes=settings.slopes
-        )
+        self._structure = Structure(factors=settings.factors, row_effects=settings.row_effects)
         self._layout: Layout | None = None
-        self._variances: dict[tuple[object, ...], Variances] = {}
+        self._variances: dict[tuple[object, ...], Choice] = {}
         self._last: tuple[tuple[object, ...], Belief] | None = None
 
     def of(self, history: History, rng: np.random.Generator | None = None) -> Belief:
@@ -76,8 +82,9 @@ class Beliefs:
         if rng is None or layout.whole:
             return belief
         pointed = _pointed(layout, belief.posterior.effects(_POINTED, rng))
-        variances = self._variances[_refit_point(len(history.rows)), layout.key]
-        return self._fitted(belief.arms.joined(pointed), self._cells(history), variances)
+        known = self._variances[_refit_point(len(history.rows)), layout.key]
+        model = Model(belief.arms.joined(pointed), self._cells(history), self._structure)
+        return _fitted(model, known)
 
     def _believed(self, history: History, layout: Layout) -> Belief:
         arms, cells = layout.arms(history), self._cells(history)
@@ -85,11 +92,7 @@ class Beliefs:
         key = (point, layout.key)
         if key not in self._variances:
             self._variances[key] = Model(arms, cells.first(point), self._structure).best()
-        return self._fitted(arms, cells, self._variances[key])
-
-    def _fitted(self, arms: Arms, cells: Cells, variances: Variances) -> Belief:
-        model = Model(arms, cells, self._structure)
-        return Belief(arms, model.posterior(variances), model.slopes)
+        return _fitted(Model(arms, cells, self._structure), self._variances[key])
 
     def _cells(self, history: History) -> Cells:
         arm_of = {one: arm for arm, one in enumerate(history.codes.candidate_ids)}
@@ -99,6 +102,11 @@ class Beliefs:
         if self._layout is None or self._layout.key != layout_key(history.space):
             self._layout = Layout(history)
         return self._layout
+
+
+def _fitted(model: Model, choice: Choice) -> Belief:
+    fit = model.fit(choice.variances, choice.peak)
+    return Belief(model.arms, Posterior(model, fit), choice.strength)
 
 
 def _pointed(layout: Layout, effects: Floats) -> Ints:

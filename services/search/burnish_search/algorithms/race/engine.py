@@ -17,13 +17,13 @@ from typing import ClassVar
 import numpy as np
 
 from burnish_search import estimate
-from burnish_search.algorithms import coverage, ranking
+from burnish_search.algorithms import ranking
 from burnish_search.algorithms.base import Ask, generator
 from burnish_search.algorithms.minibatches import RowKey
 from burnish_search.algorithms.race import settings
-from burnish_search.algorithms.race.allocation import RowChoice, top_two
 from burnish_search.algorithms.race.beliefs import Belief, Beliefs
 from burnish_search.algorithms.race.budget import FIRST_ROWS, Allowance
+from burnish_search.algorithms.race.turns import Turns, numbers
 from burnish_search.algorithms.ranking import Ranking
 from burnish_search.history import History
 from burnish_search.model import (
@@ -43,11 +43,10 @@ from burnish_search.model import (
 from burnish_search.problems import StudyInvalid
 
 _PARENTS = 5
-_DRAWS = 64
 _REGRET_DRAWS = 256
-_LEADERS = 6
 _LEAST_ARMS = 10
 _LEAST_ROWS = 12
+_NO_DIFFERENCE = 0.1
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
 _UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
@@ -81,6 +80,7 @@ class Race:
         own = pool is Pool.ONLINE and bool(spec.validation)
         self._final = _shuffled(spec, Pool.VALIDATION, spec.validation) if own else ()
         self._beliefs = Beliefs(self.settings, self._rows)
+        self._turns = Turns(spec, self.settings, self._beliefs, self._rows)
         self._ranking = Ranking()
 
     def suggest(self, history: History, ask: Ask) -> Plan:
@@ -164,11 +164,11 @@ class Race:
             return FinishReason.NO_IMPROVEMENT
         if history.space.size == 1:
             return FinishReason.SPACE_EXHAUSTED
-        if self._settled(history):
+        if self._settled(history, allowance):
             return FinishReason.NO_IMPROVEMENT
         return None
 
-    def _settled(self, history: History) -> bool:
+    def _settled(self, history: History, allowance: Allowance) -> bool:
         """Whether no more than a sliver of reward can be won by going on."""
         if not history.rows or self._starts(history):
             return False
@@ -176,11 +176,16 @@ class Race:
         measured = belief.arms.measured_count
         if len(history.rows) < _LEAST_ROWS * min(_LEAST_ARMS, max(measured, 2)):
             return False
-        rng = _numbers(self.spec, "regret", len(history.rows))
+        rng = numbers(self.spec, "regret", len(history.rows))
         baseline = self._baseline_arm(belief, history.space.baseline())
         if belief.headroom(baseline, _REGRET_DRAWS, rng) < self.settings.headroom:
             return True
-        return belief.regret(_REGRET_DRAWS, rng) < self.settings.stop_regret
+        if belief.regret(_REGRET_DRAWS, rng) < self.settings.stop_regret:
+            return True
+        # So much of the budget has shown no difference, and the best seems hardly any better.
+        tried = allowance.raced >= self.settings.null_share * allowance.total
+        alike = belief.strength < _NO_DIFFERENCE
+        return tried and alike and belief.gain(baseline) < self.settings.least_gain
 
     def _target_rows(self) -> Sequence[RowKey]:
         return self._final or self._rows
@@ -224,121 +229,15 @@ class Race:
 
     def _batch(self, history: History, ask: Ask, allowance: Allowance) -> Plan | None:
         """Plans a work; None when the budget or the rows are used up."""
-        rng = _numbers(self.spec, "batch", ask.index)
-        turns = self._covering(history, ask, allowance)
-        count = max(FIRST_ROWS, allowance.rows_per_arm) if turns else allowance.rows_per_arm
-        choice = self._choice(history, informative=not turns)
-        turns = turns or self._thompson(history, allowance, rng)
-        left = allowance.cells
-        picked: dict[str, list[RowKey]] = {}
-        chosen: dict[str, Candidate] = {}
-        for candidate in turns:
-            key = candidate.candidate_id
-            taken = set(picked.get(key, ()))
-            asked = self._beliefs.evidence.asked(history, key)
-            unseen = np.array(
-                [
-                    place
-                    for place, row in enumerate(self._rows)
-                    if not asked[place] and row not in taken
-                ],
-                dtype=np.int64,
-            )
-            rows = choice.pick(unseen, min(count, left), rng)
-            left -= len(rows)
-            if rows:
-                chosen[key] = candidate
-                picked.setdefault(key, []).extend(self._rows[place] for place in rows)
-        if not picked:
+        turns = self._turns.next(history, ask, allowance)
+        if not turns:
             return None
         return EvaluationPlan(
             trials=tuple(
-                self._trial(chosen[key], TrialKind.MINIBATCH, rows, allowance)
-                for key, rows in picked.items()
+                self._trial(candidate, TrialKind.MINIBATCH, rows, allowance)
+                for candidate, rows in turns
             )
         )
-
-    def _choice(self, history: History, *, informative: bool) -> RowChoice:
-        count = len(self._rows)
-        if not (history.rows and informative and self.settings.informative):
-            zeros = np.zeros(count)
-            return RowChoice(slopes=zeros, shared=zeros, informative=False)
-        belief = self._beliefs.of(history)
-        leaders = np.argsort(-belief.posterior.worth, kind="stable")[:_LEADERS]
-        shared = np.zeros(count)
-        for arm in leaders:
-            if arm < belief.arms.measured_count:
-                candidate = belief.arms.candidate(int(arm))
-                shared += self._beliefs.evidence.asked(history, candidate.candidate_id)
-        return RowChoice(
-            slopes=belief.slopes[:count],
-            shared=shared / max(len(leaders), 1),
-            informative=True,
-        )
-
-    def _covering(self, history: History, ask: Ask, allowance: Allowance) -> list[Candidate]:
-        """Returns arms that have to be looked at before anything is believed of their options."""
-        offered = history.space.offered
-        raced = [t.candidate for t in history.trials if t.kind is TrialKind.MINIBATCH]
-        randomness = generator(self.spec, "cover", ask.index)
-        counts = coverage.use_counts(history, ())
-        untried = [
-            [option for option in options if not count[option]]
-            for count, options in zip(counts, offered, strict=True)
-        ]
-
-        def fits(candidate: Candidate) -> bool:
-            asked = self._beliefs.evidence.asked(history, candidate.candidate_id)
-            return not bool(asked.all())
-
-        if not raced:
-            searched = sum(len(options) for options in offered if len(options) > 1)
-            wanted = allowance.start_count(searched, history.space.size)
-            baseline = history.space.baseline()
-            turns = [baseline] if fits(baseline) else []
-            while len(turns) < wanted:
-                found = coverage.even(history, turns, randomness, fits)
-                if found is None or found in turns:
-                    break
-                turns.append(found)
-            return turns
-        most = max(map(len, untried))
-        waited = (history.minibatch_count - history.grown_at) * FIRST_ROWS
-        if not most or not history.rows or waited > allowance.cells:
-            return []
-        leader = self.rank(history, 1)[0].candidate
-        turns = []
-        for place in range(min(most, allowance.arms_per_batch)):
-            choices = []
-            for slot, options in enumerate(untried):
-                kept = leader.choices[slot]
-                kept = kept if kept in offered[slot] else randomness.choice(offered[slot])
-                choices.append(options[place] if place < len(options) else kept)
-            turns.append(history.space.candidate(choices))
-        return [one for one in turns if fits(one)]
-
-    def _thompson(
-        self, history: History, allowance: Allowance, rng: np.random.Generator
-    ) -> list[Candidate]:
-        """Returns the arms of the next work, by top-two Thompson sampling."""
-        if not history.rows:
-            found = coverage.uniform(
-                history,
-                generator(self.spec, "blind", len(history.works)),
-                lambda one: not bool(self._beliefs.evidence.asked(history, one.candidate_id).all()),
-            )
-            return [] if found is None else [found]
-        belief = self._beliefs.of(history, rng=rng)
-        open_arms = belief.arms.offered.copy()
-        for arm in range(belief.arms.measured_count):
-            key = belief.arms.candidate(arm).candidate_id
-            if open_arms[arm] and len(history.asked(key)) >= len(self._rows):
-                open_arms[arm] = not self._beliefs.evidence.asked(history, key).all()
-        if not open_arms.any():
-            return []
-        draws = belief.posterior.draws(_DRAWS, rng)
-        picks = top_two(draws, open_arms, allowance.arms_per_batch, rng)
-        return [belief.arms.candidate(arm) for arm in picks]
 
     def _check(self, history: History, allowance: Allowance) -> Plan | None:
         """Plans the final check of the best on the validation pool; None when there is none."""
@@ -367,10 +266,6 @@ class Race:
         return TrialPlan(
             candidate=candidate, kind=kind, rows=tuple(rows), iteration=self._iteration(allowance)
         )
-
-
-def _numbers(spec: StudySpec, purpose: str, position: int) -> np.random.Generator:
-    return np.random.default_rng(generator(spec, purpose, position).getrandbits(64))
 
 
 def _shuffled(spec: StudySpec, pool: Pool, seeds: Sequence[int]) -> tuple[RowKey, ...]:

@@ -1,15 +1,16 @@
 """The mixed model of a race: what the measured cells say of every arm, seen or unseen.
 
-    reward = level + row + slope(row) * (sum of option effects + own effect of the arm) + noise
+    logit(reward) = level + ease of the row + sum of option effects + own effect of the arm
 
-Every term is normal. A row's ease is integrated out exactly, one scalar per row (Woodbury). Its
-slope is the linearised Rasch weight: a row that everybody gets right, or nobody, tells nothing.
-Effects are the unknowns of a linear system with one column per option and one per arm of those
-measured most; arms without a column of their own count their own effect as noise, so that the cost
-is linear in arms and cells.
+Every term is normal. On this scale a row that everybody gets right tells little of anybody, with
+no weight of its own, and no arm can be better than right. Rewards between 0 and 1 count as shares,
+with as much noise as they show. The posterior is the normal around its peak (Laplace), found by
+Newton's method; rows are eliminated exactly, one scalar per row, so the linear system has one
+column per option and one per arm of those measured most. Arms without a column of their own count
+their own effect as noise: the cost is linear in arms and cells.
 
-The scale of the effects, their split between options and arms, and the rows' share of the variance
-are chosen by marginal likelihood, with a mild prior on the scale.
+The scale of the effects, their split between options and arms, and how much rows differ are chosen
+by marginal likelihood, with a mild prior on the scale.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ import numpy as np
 from burnish_search.algorithms.race.arms import Arms
 from burnish_search.algorithms.race.evidence import Cells, Floats, Ints
 
-_SCALES = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
-_ROW_SHARES = (0.3, 0.5, 0.7, 0.85, 0.95, 0.99)
+_SCALES = (0.03, 0.08, 0.2, 0.4, 0.8, 1.6)
+_EASES = (0.7, 1.2, 2.0, 3.2, 5.0, 8.0)
+_NO_EASE = 1e-3
 # Variance shares of instructions, demo sets and single candidates.
 _PROFILES = ((0.30, 0.35, 0.35), (0.05, 0.05, 0.90))
-_LEVEL_VARIANCE = 0.05
-_LEAST_VARIANCE = 0.02
-_USUAL_SCALE = 0.05
+_LEVEL_VARIANCE = 4.0
+_USUAL_SCALE = 0.4
 _SCALE_SPREAD = 1.5
-_PSEUDO_COUNT = 4.0
-_SLOPES = (0.05, 4.0)
+_LEAST_DISPERSION = 0.02
+_EXTREME = 0.02
+_LONGEST_STEP = 2.0
+_FIRST_STEPS = 5
+_STEPS = 2
 _MOST_OWN = 256
-_OWN_OF_MANY = 96
+_OWN_OF_MANY = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +48,10 @@ class Structure:
     Attributes:
         factors: Effects of options.
         row_effects: Effects of rows.
-        slopes: Slopes of rows.
     """
 
     factors: bool = True
     row_effects: bool = True
-    slopes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,280 +60,266 @@ class Variances:
 
     Attributes:
         scale: Standard deviation between candidates.
-        row_share: Share of the other variance that is the rows'.
+        ease: Standard deviation between rows.
         profile: Which split between options and candidates.
     """
 
-    scale: float = 0.04
-    row_share: float = 0.5
+    scale: float = 0.3
+    ease: float = 2.0
     profile: int = 0
 
 
-class Model:
-    """The cells, summed up once; posteriors for any variances follow from that.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """Where a posterior has its peak.
 
     Attributes:
-        slopes: Slope of every row.
-        mean: Mean reward.
+        options: Effect of every column but arms' own.
+        own: Own effect of every arm, 0 for those without a column.
+        ease: Ease of every row.
     """
 
+    options: Floats
+    own: Floats
+    ease: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Variances that were chosen.
+
+    Attributes:
+        variances: The variances.
+        peak: The peak under them.
+        strength: How much likelier the cells are when candidates differ than when they do not,
+            as a logarithm.
+    """
+
+    variances: Variances
+    peak: Peak
+    strength: float
+
+
+class Model:
+    """The cells as a system of equations; posteriors for any variances follow from that."""
+
     def __init__(self, arms: Arms, cells: Cells, structure: Structure) -> None:
-        self._arms = arms
+        self.arms = arms
+        self.cells = cells
         self._structure = structure
-        self._cells = cells
         # Arms are numbered as they were first measured.
         self._measured_count = int(cells.arms.max()) + 1
-        self.row_counts = np.bincount(cells.rows, minlength=cells.row_count).astype(float)
-        self.mean = float(cells.rewards.mean())
-        spread = float((cells.rewards**2).mean()) - self.mean**2
-        self._variance = max(spread, _LEAST_VARIANCE)
-        self.slopes = self._row_slopes() if structure.slopes else np.ones(cells.row_count)
+        mean = float(cells.rewards.mean())
+        within = min(max(mean, _EXTREME), 1.0 - _EXTREME)
+        self.offset = math.log(within / (1.0 - within))
+        spread = float(cells.rewards.var()) / (within * (1.0 - within))
+        binary = bool(np.all((cells.rewards == 0.0) | (cells.rewards == 1.0)))
+        self.dispersion = 1.0 if binary else min(max(spread, _LEAST_DISPERSION), 1.0)
         self.own = self._own_columns()
+        self.columns = self._columns()
+        self.size = arms.column_count + len(self.own)
+        taken = self.columns[cells.arms].T
+        self._spread_places = (taken * cells.row_count + cells.rows).ravel()
+        seen = self.columns[: self._measured_count].T
+        self._gram_places = (seen[:, None] * (self.size + 1) + seen[None]).ravel()
+        self._pull_places = seen.ravel()
 
-    def best(self) -> Variances:
-        """Returns the variances under which the cells are most likely; the scale is a mean."""
-        found = Variances()
-        shares = _ROW_SHARES if self._structure.row_effects else (0.0,)
-        profiles = range(len(_PROFILES)) if self._factored else (0,)
-        found = replace(found, row_share=shares[len(shares) // 2])
-        for _ in range(2):
-            found = self._likeliest([replace(found, scale=scale) for scale in _SCALES])
-            found = self._likeliest([replace(found, row_share=share) for share in shares])
-            found = self._likeliest([replace(found, profile=one) for one in profiles])
-        scores = np.array([self._score(replace(found, scale=scale)) for scale in _SCALES])
+    def best(self) -> Choice:
+        """Returns the likeliest variances, the scale as a mean, and the peak under them."""
+        eases: Sequence[float] = _EASES if self._structure.row_effects else (_NO_EASE,)
+        found = Variances(ease=eases[len(eases) // 2])
+        peak = self.fit(found, None, steps=_FIRST_STEPS).peak(self)
+        if len(eases) > 1:
+            found, peak = self._likeliest([replace(found, ease=one) for one in eases], peak)
+        if self._factored:
+            profiles = range(len(_PROFILES))
+            found, peak = self._likeliest([replace(found, profile=one) for one in profiles], peak)
+        fits = [self.fit(replace(found, scale=scale), peak, steps=_STEPS) for scale in _SCALES]
+        scores = np.array([_score(one) for one in fits])
         weights = np.exp(scores - scores.max())
-        return replace(found, scale=float(weights @ np.array(_SCALES) / weights.sum()))
+        mean = float(weights @ np.array(_SCALES) / weights.sum())
+        chosen = replace(found, scale=mean)
+        likelihoods = [one.likelihood for one in fits]
+        return Choice(
+            variances=chosen,
+            peak=self.fit(chosen, peak, steps=_FIRST_STEPS).peak(self),
+            strength=max(likelihoods) - likelihoods[0],
+        )
 
-    def posterior(self, variances: Variances) -> Posterior:
-        """Returns the posterior under some variances."""
-        return Posterior(self, self._arms, self._solved(variances))
+    def _likeliest(self, choices: Sequence[Variances], start: Peak) -> tuple[Variances, Peak]:
+        fits = [self.fit(one, start, steps=_STEPS) for one in choices]
+        best = max(fits, key=_score)
+        return best.variances, best.peak(self)
 
     @property
     def _factored(self) -> bool:
-        return self._structure.factors and sum(count > 1 for _, count in self._arms.slots) > 1
-
-    def _likeliest(self, choices: Sequence[Variances]) -> Variances:
-        return choices[0] if len(choices) == 1 else max(choices, key=self._score)
-
-    def _score(self, variances: Variances) -> float:
-        away = math.log(variances.scale / _USUAL_SCALE) / _SCALE_SPREAD
-        return self._solved(variances).likelihood - 0.5 * away * away
-
-    def _row_slopes(self) -> Floats:
-        cells, counts = self._cells, self.row_counts
-        sums = np.bincount(cells.rows, cells.rewards, minlength=cells.row_count)
-        squares = np.bincount(cells.rows, cells.rewards**2, minlength=cells.row_count)
-        shrunk = (sums + _PSEUDO_COUNT * self.mean) / (counts + _PSEUDO_COUNT)
-        usual = float((cells.rewards**2).mean())
-        second = (squares + _PSEUDO_COUNT * usual) / (counts + _PSEUDO_COUNT)
-        spread = np.maximum(second - shrunk**2, 1e-6)
-        return np.asarray(np.clip(spread / spread.mean(), *_SLOPES))
+        return self._structure.factors and sum(count > 1 for _, count in self.arms.slots) > 1
 
     def _own_columns(self) -> Ints:
         """Returns the arms that get a column of their own: those measured most."""
-        counts = np.bincount(self._cells.arms, minlength=len(self._arms))
+        counts = np.bincount(self.cells.arms, minlength=len(self.arms))
         measured = self._measured_count
         most = measured if measured <= _MOST_OWN else _OWN_OF_MANY
         return np.argsort(-counts, kind="stable")[:most]
 
+    def _columns(self) -> Ints:
+        """Returns the columns of every arm; one past the last stands for no column."""
+        own = np.full(len(self.arms), self.arms.column_count + len(self.own))
+        own[self.own] = self.arms.column_count + np.arange(len(self.own))
+        return np.column_stack([self.arms.columns, own])
+
     def prior(self, variances: Variances) -> tuple[Floats, float]:
         """Returns the prior variance of every column, and of an arm's own effect."""
-        slots = [(start, count) for start, count in self._arms.slots if count > 1]
+        kinds = [place % 2 for place, (_, count) in enumerate(self.arms.slots) if count > 1]
+        slots = [(start, count) for start, count in self.arms.slots if count > 1]
         square = variances.scale**2
-        size = self._arms.column_count
-        prior = np.full(size + len(self.own), 1e-12)
+        prior = np.full(self.size, 1e-12)
         prior[0] = _LEVEL_VARIANCE
         own = 1.0
         if self._factored:
             shares = _PROFILES[variances.profile]
-            kinds = [place % 2 for place, (_, count) in enumerate(self._arms.slots) if count > 1]
             total = sum(shares[kind] for kind in set(kinds)) + shares[2]
             for (start, count), kind in zip(slots, kinds, strict=True):
                 prior[start : start + count] = square * shares[kind] / kinds.count(kind) / total
             own = shares[2] / total
-        prior[size:] = square * own
+        prior[self.arms.column_count :] = square * own
         return prior, square * own
 
-    def columns(self) -> Ints:
-        """Returns the columns of every arm; one past the last stands for no column."""
-        own = np.full(len(self._arms), self._arms.column_count + len(self.own))
-        own[self.own] = self._arms.column_count + np.arange(len(self.own))
-        return np.column_stack([self._arms.columns, own])
-
-    def _solved(self, variances: Variances) -> Solved:
+    def fit(self, variances: Variances, start: Peak | None, *, steps: int = _STEPS) -> Fit:
+        """Finds the peak of the posterior, from a start that is near it, or from none."""
         prior, own = self.prior(variances)
-        row, noise = self._split(variances)
-        sums = self._sums(own / noise)
-        counts, slopes = sums.counts, self.slopes
-        shrink = row / (noise * (noise * slopes + counts * row))
-        gram = sums.gram / noise - (sums.spread * (shrink * slopes)) @ sums.spread.T
-        right = sums.rewards / noise - sums.spread @ (shrink * sums.residuals)
-        variance = noise * slopes
-        square = float((sums.squares / variance).sum())
-        square -= float((shrink / slopes * sums.residuals**2).sum())
-        determinant = float(
-            (counts * np.log(variance)).sum() + np.log1p(counts * row / variance).sum()
-        )
-        root = np.sqrt(prior)
-        inner = np.eye(len(prior)) + root[:, None] * gram * root
+        root, stiff = np.sqrt(prior), variances.ease**-2
+        effects, ease = self._started(start)
+        step = self._step(effects, ease, own)
+        for _ in range(steps):
+            depth = step.rows + stiff
+            inner = root[:, None] * (step.gram - (step.spread / depth) @ step.spread.T) * root
+            inner[np.diag_indices(self.size)] += 1.0
+            pull = step.row_pull - ease * stiff
+            right = root * (step.pull - step.spread @ (pull / depth)) - effects / root
+            change = _short(root * np.linalg.solve(inner, right))
+            ease = ease + _short((pull - change @ step.spread) / depth)
+            effects = effects + change
+            step = self._step(effects, ease, own)
         lower = np.linalg.cholesky(inner)
-        half = np.linalg.solve(lower, root * right)
-        likelihood = -0.5 * (
-            determinant + 2.0 * float(np.log(np.diag(lower)).sum()) + square - float(half @ half)
+        likelihood = step.likelihood - 0.5 * float(
+            (effects**2 / prior).sum()
+            + (ease**2).sum() * stiff
+            + 2.0 * np.log(np.diag(lower)).sum()
+            + np.log(depth / stiff).sum()
         )
-        return Solved(
+        return Fit(
+            variances=variances,
             likelihood=likelihood,
-            lower=np.asarray(lower, dtype=np.float64),
-            half=half,
+            effects=effects,
+            ease=ease,
             root=root,
+            lower=np.asarray(lower, dtype=np.float64),
             own=own,
-            row=row,
-            noise=noise,
-            sums=sums,
         )
 
-    def _split(self, variances: Variances) -> tuple[float, float]:
-        share = variances.row_share
-        return self._variance * share, self._variance * (1.0 - share)
+    def _started(self, start: Peak | None) -> tuple[Floats, Floats]:
+        effects, ease = np.zeros(self.size), np.zeros(self.cells.row_count)
+        if start is not None:
+            effects[: self.arms.column_count] = start.options
+            known = self.own < len(start.own)
+            effects[self.arms.column_count :][known] = start.own[self.own[known]]
+            ease[: len(start.ease)] = start.ease
+        return effects, ease
 
-    def _sums(self, own_ratio: float) -> Sums:
-        cells = self._cells
-        slopes = self.slopes[cells.rows]
-        columns = self.columns()
-        size = self._arms.column_count + len(self.own)
-        weights = np.ones(len(self._arms))
-        if len(self.own) < self._measured_count:
-            information = _totals(cells.arms, slopes, len(self._arms))
-            weights = 1.0 / (1.0 + own_ratio * information)
-            weights[self.own] = 1.0
-        return Sums.of(columns, size, cells, weights, slopes, self.mean)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
-    """What the system is made of.
-
-    Attributes:
-        counts: Weight of the cells of every row.
-        residuals: Sum of the rewards of every row, less the mean.
-        squares: Sum of their squares.
-        spread: Weight of the cells by column and row.
-        gram: Sums over cells of the products of columns, by slope.
-        rewards: Rewards less the mean, by column.
-    """
-
-    counts: Floats
-    residuals: Floats
-    squares: Floats
-    spread: Floats
-    gram: Floats
-    rewards: Floats
-
-    @classmethod
-    def of(
-        cls, columns: Ints, size: int, cells: Cells, weights: Floats, slopes: Floats, mean: float
-    ) -> Sums:
-        """Sums up cells."""
-        count = cells.row_count
-        weight = weights[cells.arms]
-        residual = (cells.rewards - mean) * weight
-        spread = np.zeros((size + 1) * count)
-        for place in range(columns.shape[1]):
-            where = columns[cells.arms, place] * count + cells.rows
-            spread += np.bincount(where, weight, minlength=len(spread))
-        by_arm = np.bincount(cells.arms, slopes * weight, minlength=len(columns))
-        totals = np.bincount(cells.arms, residual, minlength=len(columns))
-        gram = np.zeros((size + 1) ** 2)
-        rewards = np.zeros(size + 1)
-        for left in columns.T:
-            rewards += np.bincount(left, totals, minlength=size + 1)
-            for right in columns.T:
-                gram += np.bincount(left * (size + 1) + right, by_arm, minlength=len(gram))
-        return cls(
-            counts=_totals(cells.rows, weight, count),
-            residuals=_totals(cells.rows, residual, count),
-            squares=_totals(cells.rows, residual * (cells.rewards - mean), count),
-            spread=spread.reshape(size + 1, count)[:size],
-            gram=gram.reshape(size + 1, size + 1)[:size, :size],
-            rewards=rewards[:size],
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Solved:
-    """The system, solved for some variances."""
-
-    likelihood: float
-    lower: Floats
-    half: Floats
-    root: Floats
-    own: float
-    row: float
-    noise: float
-    sums: Sums
-
-
-def _totals(places: Ints, values: Floats, count: int) -> Floats:
-    return np.asarray(np.bincount(places, values, minlength=count), dtype=np.float64)
-
-
-class Posterior:
-    """What is believed of every arm.
-
-    Attributes:
-        worth: Mean of every arm's worth, on the scale of the mean reward.
-        levels: Mean reward that every arm is expected to have over all rows.
-    """
-
-    def __init__(self, model: Model, arms: Arms, solved: Solved) -> None:
-        self._columns = model.columns()
-        self._solved = solved
-        inverse = np.linalg.inv(solved.lower)
-        self._spread = solved.root[:, None] * inverse.T
-        self._effects = self._spread @ solved.half
-        self._without = np.ones(len(arms), dtype=bool)
-        self._without[model.own] = False
-        worth = self._worth(self._effects[:, None])[:, 0]
-        self.worth = model.mean + worth
-        self.levels = self._level(model, worth)
-
-    def draws(self, count: int, rng: np.random.Generator) -> Floats:
-        """Draws the worth of every arm; one column per draw."""
-        noise = rng.standard_normal((len(self._effects), count))
-        drawn = self._worth(self._effects[:, None] + self._spread @ noise)
-        fresh = int(self._without.sum())
-        if fresh:
-            drawn[self._without] += math.sqrt(self._solved.own) * rng.standard_normal(
-                (fresh, count)
-            )
-        return drawn
-
-    def effects(self, count: int, rng: np.random.Generator) -> Floats:
-        """Draws the effects of the columns; one column per draw."""
-        noise = rng.standard_normal((len(self._effects), count))
-        return np.asarray(self._effects[:, None] + self._spread @ noise)
-
-    def deviations(self, arms: Ints) -> Floats:
-        """Returns the posterior standard deviations of arms' mean rewards over other rows too."""
-        padded = np.vstack([self._spread, np.zeros(self._spread.shape[1])])
-        chosen = padded[self._columns[arms]].sum(axis=1)
-        square = (chosen**2).sum(axis=1) + self._without[arms] * self._solved.own
-        rows = max(int(np.count_nonzero(self._solved.sums.counts)), 1)
-        return np.asarray(np.sqrt(square + self._solved.row / rows))
-
-    def _worth(self, effects: Floats) -> Floats:
+    def worth(self, effects: Floats) -> Floats:
+        """Returns the sum of every arm's columns, for every column of effects."""
         padded = np.vstack([effects, np.zeros(effects.shape[1])])
-        total = padded[self._columns[:, 0]]
-        for column in self._columns.T[1:]:
+        total = padded[self.columns[:, 0]]
+        for column in self.columns.T[1:]:
             total += padded[column]
         return np.asarray(total)
 
-    def _level(self, model: Model, worth: Floats) -> Floats:
-        sums, solved = self._solved.sums, self._solved
-        seen = sums.counts > 0
-        counts, slopes = sums.counts[seen], model.slopes[seen]
-        # What is left of every row's rewards once the arms seen on it are accounted for.
-        left = sums.residuals[seen] - slopes * (self._effects @ sums.spread[:, seen])
-        weights = 1.0 / (solved.row + solved.noise / counts)
-        level = float((weights * left / counts).sum() / weights.sum())
-        return np.asarray(model.mean + level + worth * float(slopes.mean()))
+    def _step(self, effects: Floats, ease: Floats, own: float) -> Step:
+        cells, count = self.cells, self.cells.row_count
+        worth = self.offset + self.worth(effects[:, None])[:, 0]
+        share = 1.0 / (1.0 + np.exp(-(worth[cells.arms] + ease[cells.rows])))
+        weight = np.maximum(share * (1.0 - share), 1e-9) / self.dispersion
+        pull = (cells.rewards - share) / self.dispersion
+        if len(self.own) < self._measured_count:
+            known = np.ones(len(self.arms))
+            known /= 1.0 + own * np.bincount(cells.arms, weight, minlength=len(known))
+            known[self.own] = 1.0
+            weight, pull = weight * known[cells.arms], pull * known[cells.arms]
+        width, slots = self.size + 1, self.columns.shape[1]
+        measured = self._measured_count
+        by_arm = np.bincount(cells.arms, weight, minlength=measured)
+        pulled = np.bincount(cells.arms, pull, minlength=measured)
+        spread = np.bincount(self._spread_places, np.tile(weight, slots), minlength=width * count)
+        gram = np.bincount(self._gram_places, np.tile(by_arm, slots**2), minlength=width**2)
+        total = np.bincount(self._pull_places, np.tile(pulled, slots), minlength=width)
+        margin = np.clip(share, 1e-9, 1.0 - 1e-9)
+        logs = cells.rewards * np.log(margin) + (1.0 - cells.rewards) * np.log1p(-margin)
+        return Step(
+            likelihood=float(logs.sum()) / self.dispersion,
+            rows=np.asarray(np.bincount(cells.rows, weight, minlength=count), dtype=np.float64),
+            row_pull=np.asarray(np.bincount(cells.rows, pull, minlength=count), dtype=np.float64),
+            spread=np.asarray(spread, dtype=np.float64).reshape(width, count)[: self.size],
+            gram=np.asarray(gram, dtype=np.float64).reshape(width, width)[: self.size, : self.size],
+            pull=np.asarray(total[: self.size], dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """First and second derivatives of the likelihood at a point.
+
+    Attributes:
+        likelihood: Logarithm of the likelihood.
+        rows: Weight of the cells of every row.
+        row_pull: Derivative by the ease of every row.
+        spread: Weight of the cells by column and row.
+        gram: Weight of the cells by column and column.
+        pull: Derivative by the effect of every column.
+    """
+
+    likelihood: float
+    rows: Floats
+    row_pull: Floats
+    spread: Floats
+    gram: Floats
+    pull: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A posterior: the normal around its peak.
+
+    Attributes:
+        variances: What was taken for given.
+        likelihood: Logarithm of the marginal likelihood.
+        effects: Effect of every column.
+        ease: Ease of every row.
+        root: Square roots of the prior variances of the effects.
+        lower: Cholesky root of the precision of the effects, by those.
+        own: Prior variance of an arm's own effect.
+    """
+
+    variances: Variances
+    likelihood: float
+    effects: Floats
+    ease: Floats
+    root: Floats
+    lower: Floats
+    own: float
+
+    def peak(self, model: Model) -> Peak:
+        """Returns the peak, to start from elsewhere."""
+        count = model.arms.column_count
+        own = np.zeros(len(model.arms))
+        own[model.own] = self.effects[count:]
+        return Peak(options=self.effects[:count], own=own, ease=self.ease)
+
+
+def _short(step: Floats) -> Floats:
+    return np.asarray(np.clip(step, -_LONGEST_STEP, _LONGEST_STEP))
+
+
+def _score(fit: Fit) -> float:
+    away = math.log(fit.variances.scale / _USUAL_SCALE) / _SCALE_SPREAD
+    return fit.likelihood - 0.5 * away * away

@@ -22,9 +22,10 @@ class RaceSettings:
         rows_per_arm: Rows that a candidate is looked at on per turn.
         stop_regret: Ends the race when no more than so much reward is expected to be missed.
         headroom: Ends the race when no more than so much can be expected above the baseline.
+        null_share: Share of the budget after which candidates that do not differ end the race.
+        least_gain: Gain over the baseline that such a race must promise to go on.
         factors: Whether instructions and demo sets have effects of their own.
         row_effects: Whether rows differ in how easy they are.
-        slopes: Whether rows weigh as much as they tell candidates apart.
         informative: Whether rows are chosen that tell candidates apart.
     """
 
@@ -32,11 +33,12 @@ class RaceSettings:
     max_evaluations: int | None = None
     arms_per_batch: int | None = None
     rows_per_arm: int = 5
-    stop_regret: float = 0.005
+    stop_regret: float = 0.003
     headroom: float = 0.02
+    null_share: float = 0.4
+    least_gain: float = 0.01
     factors: bool = True
     row_effects: bool = True
-    slopes: bool = True
     informative: bool = True
 
 
@@ -54,17 +56,17 @@ def parse(given: Mapping[str, object]) -> tuple[RaceSettings, list[str]]:
     most = outer.optional_whole("max_evaluations")
     table = Reader(outer.table("race"), path="race.")
     defaults = RaceSettings(shared=shared)
-    stop, headroom = table.share("stop_regret"), table.share("headroom")
     parsed = RaceSettings(
         shared=shared,
         max_evaluations=most,
         arms_per_batch=table.optional_whole("arms_per_batch"),
         rows_per_arm=table.whole("rows_per_arm", defaults.rows_per_arm),
-        stop_regret=defaults.stop_regret if stop is None else stop,
-        headroom=defaults.headroom if headroom is None else headroom,
+        stop_regret=_share(table, "stop_regret", defaults.stop_regret),
+        headroom=_share(table, "headroom", defaults.headroom),
+        null_share=_share(table, "null_share", defaults.null_share),
+        least_gain=_share(table, "least_gain", defaults.least_gain),
         factors=_switch(table, "factors"),
         row_effects=_switch(table, "row_effects"),
-        slopes=_switch(table, "slopes"),
         informative=_switch(table, "informative"),
     )
     outer.finish()
@@ -74,3 +76,8 @@ def parse(given: Mapping[str, object]) -> tuple[RaceSettings, list[str]]:
 
 def _switch(table: Reader, key: str) -> bool:
     return table.choice(key, ("on", "off")) != "off"
+
+
+def _share(table: Reader, key: str, default: float) -> float:
+    given = table.share(key)
+    return default if given is None else given

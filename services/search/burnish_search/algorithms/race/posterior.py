@@ -1,0 +1,75 @@
+"""What a fitted race model says of every arm, in rewards."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from burnish_search.algorithms.race.evidence import Floats, Ints
+from burnish_search.algorithms.race.model import Fit, Model
+
+_PROBIT = math.pi / 8
+
+
+class Posterior:
+    """What is believed of every arm.
+
+    Attributes:
+        worth: Mean of every arm's worth, as a logit.
+        levels: Mean reward that every arm is expected to have over all rows.
+    """
+
+    def __init__(self, model: Model, fit: Fit) -> None:
+        self._model = model
+        self._fit = fit
+        self._without = np.ones(len(model.arms), dtype=bool)
+        self._without[model.own] = False
+        self._spread = fit.root[:, None] * np.linalg.inv(fit.lower).T
+        self.worth = model.offset + model.worth(fit.effects[:, None])[:, 0]
+        # The share of a row that was never seen is averaged over what its ease may be.
+        seen = np.bincount(model.cells.rows, minlength=len(fit.ease)) > 0
+        self._shrink = np.where(seen, 1.0, 1.0 / math.sqrt(1.0 + _PROBIT * fit.variances.ease**2))
+        grid = np.linspace(self.worth.min() - 4.0, self.worth.max() + 4.0, 200)
+        self._grid = grid
+        self._shares = self._share(grid[:, None], fit.ease, self._shrink).mean(axis=1)
+        self.levels = self.reward(self.worth)
+
+    def reward(self, worth: Floats) -> Floats:
+        """Returns the mean reward over all rows that some worth comes to."""
+        return np.asarray(np.interp(worth, self._grid, self._shares))
+
+    def information(self, worth: float) -> Floats:
+        """Returns how much every row tells of an arm of some worth; 1 is the usual."""
+        share = self._share(np.array(worth), self._fit.ease, self._shrink)
+        told = share * (1.0 - share)
+        return np.asarray(told / told.mean())
+
+    def draws(self, count: int, rng: np.random.Generator) -> Floats:
+        """Draws the worth of every arm; one column per draw."""
+        drawn = self._model.offset + self._model.worth(self.effects(count, rng))
+        fresh = int(self._without.sum())
+        if fresh:
+            noise = rng.standard_normal((fresh, count))
+            drawn[self._without] += math.sqrt(self._fit.own) * noise
+        return drawn
+
+    def effects(self, count: int, rng: np.random.Generator) -> Floats:
+        """Draws the effects of the columns; one column per draw."""
+        noise = rng.standard_normal((len(self._fit.effects), count))
+        return np.asarray(self._fit.effects[:, None] + self._spread @ noise)
+
+    def deviations(self, arms: Ints) -> Floats:
+        """Returns the posterior standard deviations of arms' mean rewards, over other rows too."""
+        padded = np.vstack([self._spread, np.zeros(self._spread.shape[1])])
+        chosen = padded[self._model.columns[arms]].sum(axis=1)
+        square = (chosen**2).sum(axis=1) + self._without[arms] * self._fit.own
+        worth = self.worth[arms]
+        slope = (self.reward(worth + 0.1) - self.reward(worth - 0.1)) / 0.2
+        shares = self._share(worth[:, None], self._fit.ease, self._shrink)
+        rows = len(np.unique(self._model.cells.rows))
+        return np.asarray(np.sqrt(square * slope**2 + shares.var(axis=1) / rows))
+
+    @staticmethod
+    def _share(worth: Floats, ease: Floats, shrink: Floats) -> Floats:
+        return np.asarray(1.0 / (1.0 + np.exp(-(worth + ease) * shrink)))
