@@ -171,6 +171,7 @@ class VerifierApp:
         _log.info(
             "sandbox_ready",
             namespaces=isolation.namespaces,
+            files=isolation.files,
             system_calls=isolation.system_calls,
         )
         return refusal(isolation, self._own.sandbox)

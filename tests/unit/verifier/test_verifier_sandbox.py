@@ -1,8 +1,10 @@
 """The sandbox: what code in it may not do, and what becomes of code that tries."""
 
 import asyncio
+import json
 import os
 import platform
+import struct
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from burnish_verifier.sandbox import landlock
 from burnish_verifier.sandbox.pool import Isolation, Sandbox, refusal
 from burnish_verifier.sandbox.work import Outcome, SandboxLost, Work
 
@@ -229,6 +232,50 @@ async def test_the_filter_of_system_calls_alone_holds_files_network_and_processe
     out, error = await child.communicate()
     assert out == b"held\n", error.decode()
     assert (tmp_path / "kept").read_text() == "text"
+
+
+WITHOUT_NAMESPACES = """
+from burnish_verifier.sandbox import isolation, worker
+isolation.enter_namespaces = lambda root: False
+worker.main()
+"""
+LENGTH = struct.Struct(">I")
+
+
+@pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
+async def test_without_namespaces_files_and_other_processes_secrets_are_not_read(tmp_path):
+    (tmp_path / "secret").write_text("canary")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", WITHOUT_NAMESPACES, str(tmp_path),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "BURNISH_OPENAI_API_KEY": "canary"},
+    )  # fmt: skip
+    assert child.stdin is not None
+
+    async def received() -> dict[str, Any]:
+        assert child.stdout is not None
+        head = await child.stdout.readexactly(LENGTH.size)
+        found: dict[str, Any] = json.loads(await child.stdout.readexactly(*LENGTH.unpack(head)))
+        return found
+
+    assert (await received())["files"]
+    bodies = [f"return open({path!r}).read()" for path in (
+        str(tmp_path / "secret"), "/etc/hostname", f"/proc/{child.pid}/environ",
+        f"/proc/{os.getpid()}/environ", "/proc/self/environ",
+    )]  # fmt: skip
+    bodies += [f"import os\nreturn os.listdir({str(tmp_path)!r})", "import decimal, csv\nreturn 1"]
+    found = []
+    for body in bodies:
+        asked = work(body)
+        request = {"kind": asked.kind, "payload": asked.payload, "time_limit": 10.0,
+                   "memory_limit": asked.memory_limit}  # fmt: skip
+        data = json.dumps(request).encode()
+        child.stdin.write(LENGTH.pack(len(data)) + data)
+        found.append(await received())
+    child.stdin.close()
+    await child.wait()
+    assert all(one["detail"].startswith("PermissionError") for one in found[:-1]), found
+    assert found[-1]["value"] == 1
 
 
 OPEN = Isolation(namespaces=False, system_calls=False)

@@ -2,10 +2,11 @@
 
 What holds depends on the platform. On Linux with user namespaces: no network but a loopback that
 leads nowhere, none of the machine's files but the interpreter's own, read-only, and none of its
-processes. On Linux on x86-64 and ARM64, whether or not there are namespaces: a filter of system
-calls that refuses sockets, changes of files, new processes and programs, signals, mounts and
-tracing. Everywhere: limits on CPU time, memory, written and open files. A process that has none but
-those limits can still reach the network, and whoever runs the verifier has to allow it expressly.
+processes. Without them, but with Landlock: the same files and no others. On Linux on x86-64 and
+ARM64, whether or not there are namespaces: a filter of system calls that refuses sockets, changes
+of files, new processes and programs, signals, mounts and tracing. Everywhere: limits on CPU time,
+memory, written and open files. A process that has none but those limits can still reach the
+network, and whoever runs the verifier has to allow it expressly.
 
 Only the standard library is imported, as this runs in the process that is being closed in.
 """
@@ -200,7 +201,7 @@ def _new_root(libc: ctypes.CDLL, root: str) -> None:
     mount = _mounter(libc)
     mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV)
-    for path in _needed_paths():
+    for path in needed_paths():
         target = root + path
         os.makedirs(target, exist_ok=True)
         mount(path, target, None, _MS_BIND | _MS_REC)
@@ -222,7 +223,7 @@ def _mounter(libc: ctypes.CDLL) -> Callable[[str, str, str | None, int], None]:
     return mount
 
 
-def _needed_paths() -> list[str]:
+def needed_paths() -> list[str]:
     """Returns the directories that the standard library is loaded from."""
     found = {os.path.realpath(os.path.dirname(os.__file__))}
     found |= {path for path in ("/usr/lib", "/usr/lib64", "/lib", "/lib64") if os.path.isdir(path)}

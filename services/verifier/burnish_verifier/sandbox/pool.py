@@ -33,10 +33,12 @@ class Isolation:
     Attributes:
         namespaces: Whether it has no network, and of the machine's files its interpreter's only.
         system_calls: Whether sockets, new processes and signals are refused.
+        files: Whether it can read none of the machine's files but its interpreter's.
     """
 
     namespaces: bool
     system_calls: bool
+    files: bool = False
 
     @property
     def no_network(self) -> bool:
@@ -146,7 +148,9 @@ class _Worker:
             await worker.end()
             raise
         worker.isolation = Isolation(
-            namespaces=bool(told["namespaces"]), system_calls=bool(told["system_calls"])
+            namespaces=bool(told["namespaces"]),
+            system_calls=bool(told["system_calls"]),
+            files=bool(told["files"]),
         )
         return worker
 

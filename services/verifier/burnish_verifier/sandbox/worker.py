@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, BinaryIO, Literal
 
-from burnish_verifier.sandbox import isolation, runs
+from burnish_verifier.sandbox import isolation, landlock, runs
 from burnish_verifier.sandbox.work import longest
 
 _LENGTH = struct.Struct(">I")
@@ -35,8 +35,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)
     namespaces = isolation.enter_namespaces(sys.argv[1])
+    files = namespaces or landlock.hold_to(isolation.needed_paths())
     isolation.drop_privileges()
-    _send(sys.stdout.buffer, {"namespaces": namespaces, "system_calls": _filtered()})
+    told = {"namespaces": namespaces, "files": files, "system_calls": _filtered()}
+    _send(sys.stdout.buffer, told)
     while (request := _received(sys.stdin.buffer)) is not None:
         _send(sys.stdout.buffer, _run(request, null))
 
