@@ -135,6 +135,7 @@ def job_metadata(snapshot: JobSnapshot, outcome: JobOutcome) -> dict[str, object
         "baseline_score": baseline,
         "improvement": _estimate(outcome.improvement),
         "verdict": outcome.verdict,
+        "held_out": None if outcome.held_out is None else asdict(outcome.held_out),
         "prompt_best_validation_score": best,
         "prompts_evaluated": len(outcome.candidates),
         "rollouts_by_phase": dict(outcome.rollouts_by_phase),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from burnish.results import CandidateOutcome, Estimate, JobOutcome, JobSnapshot
 from burnish.usages import Usage
+from burnish.verdicts import chance
 
 _SHOWN_CANDIDATES = 10
 
@@ -14,6 +15,7 @@ def render_report(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
         f"# {(snapshot.algorithm or 'job').upper()} job {snapshot.job_id}",
         _verdict(snapshot, outcome),
         _held_out(outcome),
+        _why(outcome),
         _parts(outcome),
         _search(outcome),
         _spend(outcome),
@@ -39,7 +41,8 @@ def _verdict(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
 
 
 def _held_out(outcome: JobOutcome) -> str:
-    best, baseline, gain = outcome.best, outcome.baseline, outcome.improvement
+    best, baseline, gain = outcome.challenger, outcome.baseline, outcome.improvement
+    name = "winner" if best is outcome.best else "challenger"
     if best is None or best.test is None or baseline is None or baseline.test is None:
         return (
             "## Held-out rows\n\nNo test pool was run, so nothing here says how the prompt does on "
@@ -49,15 +52,51 @@ def _held_out(outcome: JobOutcome) -> str:
         "| prompt | mean reward | interval | rows |",
         "|---|---|---|---|",
         _row("baseline", baseline.test),
-        _row("winner", best.test),
+        _row(name, best.test),
     ]
     if gain is not None:
         rows.append(_row("difference (paired)", gain, sign=True))
         relative = percent(gain.mean, baseline.test.mean)
-        note = f"The winner earns {relative} relative to the baseline." if relative else ""
+        note = f"The {name} earns {relative} relative to the baseline." if relative else ""
         surely = "above" if gain.lower > 0 else "below" if gain.upper < 0 else "not clear of"
         rows += ["", f"{note} The interval of the difference is {surely} 0.".strip()]
-    return "\n".join(["## Baseline and winner on the same held-out rows", "", *rows])
+    return "\n".join(
+        [f"## Baseline and {name} on the same held-out rows", "", *rows, *_sure(outcome)]
+    )
+
+
+def _sure(outcome: JobOutcome) -> list[str]:
+    """Returns how sure the verdict is, and what the choice among many did to the estimate."""
+    found = outcome.held_out
+    if found is None:
+        return []
+    rows = []
+    if found.probability is not None and found.p_value is not None:
+        rows += [
+            "",
+            f"Verdict: **{found.verdict}**. P(improve) is {chance(found.probability)} after a"
+            f" sceptical prior; promotion asks for {found.min_probability:g}. The two differ on"
+            f" {found.gained_rows + found.lost_rows} rows: better on {found.gained_rows}, worse on"
+            f" {found.lost_rows} (p = {found.p_value:.3g}, {found.method.replace('_', ' ')})."
+            f" A test of this size finds gains from {found.detectable_gain:.3f} on.",
+        ]
+    if found.raw is not None and found.corrected is not None:
+        rows += [
+            "",
+            "| mean of the chosen prompt on the rows that chose it | mean | interval | rows |",
+            "|---|---|---|---|",
+            _row("as it was seen", found.raw),
+            _row("less the luck of being the best of many", found.corrected),
+        ]
+    return rows
+
+
+def _why(outcome: JobOutcome) -> str:
+    """Returns why there is no gain, when there is none."""
+    if outcome.held_out is None or not outcome.held_out.causes:
+        return ""
+    causes = [f"- `{cause}`: {seen}" for cause, seen in outcome.held_out.causes.items()]
+    return "\n".join(["## Why no gain", "", *causes])
 
 
 def _row(name: str, estimate: Estimate, *, sign: bool = False) -> str:
@@ -76,7 +115,7 @@ def _parts(outcome: JobOutcome) -> str:
     rows = ["## What the reward consists of", "", f"Scored by `{outcome.verifier_graph}`.", ""]
     rows += [f"| prompt | {' | '.join(f'{name} x{weights[name]:g}' for name in weights)} |"]
     rows.append("|---" * (len(weights) + 1) + "|")
-    for name, one in (("baseline", outcome.baseline), ("winner", outcome.best)):
+    for name, one in (("baseline", outcome.baseline), ("winner", outcome.challenger)):
         if one is not None:
             cells = [_cell(one.parts.get(part)) for part in weights]
             rows.append(f"| {name} | {' | '.join(cells)} |")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from burnish.api.job.v1 import job_event_pb2, job_result_pb2, job_service_pb2
 from burnish.api.types.v1 import candidate_pb2, rollout_pb2
+from burnish.held_out import HeldOutVerdict, held_out_verdict
 from burnish.plain import Plain, enum_name, to_plain
 from burnish.prompts import Prompt, PromptDemo, StagePrompt
 from burnish.resources import JobName
@@ -144,7 +145,8 @@ class JobOutcome:
     Attributes:
         best: The winner; the baseline when nothing beat it, and None before anything is known.
         baseline: The app's own prompt; None before it is known.
-        improvement: Winner minus baseline, paired on the same held-out rows; None without a test.
+        improvement: Challenger minus baseline, paired on the same held-out rows; None without a
+            test. The challenger is the best only when it was promoted.
         verdict: One sentence on whether the prompt got better.
         candidates: Every candidate that was evaluated, best first.
         history: Every trial in order.
@@ -155,6 +157,7 @@ class JobOutcome:
         reward_weights: Weight of each part of the reward, by `environment`, `event` and `outcome`.
         verifier_graph: Version of the graph that scored; empty without one.
         simulated_count: Rollouts whose reward a simulated judge had a part in.
+        held_out: What the closing test says; None without a test.
         plain: Everything, as plain JSON values.
     """
 
@@ -172,6 +175,16 @@ class JobOutcome:
     reward_weights: Mapping[str, float] = field(default_factory=dict)
     verifier_graph: str = ""
     simulated_count: int = 0
+    held_out: HeldOutVerdict | None = None
+
+    @property
+    def challenger(self) -> CandidateOutcome | None:
+        """The candidate that was tested against the baseline; the best when none was."""
+        if self.held_out is None:
+            return self.best
+        wanted = self.held_out.challenger_id
+        every = (one for one in (self.best, *self.candidates) if one is not None)
+        return next((one for one in every if one.prompt.candidate_id == wanted), self.best)
 
     def ranked(self, rank: int) -> CandidateOutcome | None:
         """Returns the candidate of a rank, 1 being the best; None when there is no such rank."""
@@ -223,6 +236,9 @@ def outcome(result: job_result_pb2.JobResult) -> JobOutcome:
         reward_weights=weights(result.reward_weights),
         verifier_graph=result.verifier_graph,
         simulated_count=result.simulated_count,
+        held_out=(
+            held_out_verdict(result.held_out, _estimate) if result.HasField("held_out") else None
+        ),
     )
 
 

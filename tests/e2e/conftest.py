@@ -250,6 +250,8 @@ def job_spec(
             retry_limit=3,
             meta_model=types_v1.ModelSpec(provider="local", model=PROPOSER),
         ),
+        # These tests are about what the search finds; twenty rows would seldom promote it.
+        promotion=job_v1.Promotion(min_probability=0.0),
     )
     defaults = {"num_iterations": 6, "num_evaluations_per_iteration": 2, "batch_size": 10}
     json_format.ParseDict({**defaults, **settings}, spec.algorithm_settings)

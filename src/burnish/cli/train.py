@@ -256,12 +256,16 @@ def summary(snapshot: JobSnapshot, outcome: JobOutcome) -> list[str]:
     ]
     if outcome.baseline is not None and outcome.baseline.test is not None:
         lines.append(f"Baseline on held-out rows: {outcome.baseline.test}")
-    if outcome.best is not None and outcome.best.test is not None:
-        lines.append(f"Winner on held-out rows:   {outcome.best.test}")
+    tested = outcome.challenger
+    if tested is not None and tested.test is not None:
+        name = "Winner" if tested is outcome.best else "Challenger"
+        lines.append(f"{name + ' on held-out rows:':<26} {tested.test}")
     if outcome.improvement is not None:
         lines.append(f"Difference (paired):       {outcome.improvement}")
     if outcome.verdict:
         lines.append(outcome.verdict)
+    if outcome.held_out is not None:
+        lines += [f"Why no gain: {seen}" for seen in outcome.held_out.causes.values()]
     if outcome.simulated_count:
         lines.append(
             f"A simulated judge had a part in {outcome.simulated_count} rewards: they say nothing"
@@ -274,6 +278,8 @@ def summary(snapshot: JobSnapshot, outcome: JobOutcome) -> list[str]:
 
 def outcome_code(snapshot: JobSnapshot, outcome: JobOutcome, *, gate: bool) -> int:
     """Returns the exit code for how a job ended."""
+    from burnish.verdicts import Verdict
+
     if snapshot.failure is not None and "BUDGET" in snapshot.failure[0]:
         return BUDGET_EXHAUSTED
     if snapshot.state != "succeeded":
@@ -285,6 +291,8 @@ def outcome_code(snapshot: JobSnapshot, outcome: JobOutcome, *, gate: bool) -> i
     }:
         return BUDGET_EXHAUSTED
     improved = outcome.improvement is not None and outcome.improvement.lower > 0
+    if outcome.held_out is not None:
+        improved = outcome.held_out.promoted and outcome.held_out.verdict == Verdict.BETTER
     return GATE_FAILED if gate and not improved else OK
 
 

@@ -70,7 +70,7 @@ class Rule:
     """When a prompt is promoted.
 
     Attributes:
-        min_probability: Least probability of improvement, in [0.5, 1).
+        min_probability: Least probability of improvement, in [0, 1); 0 takes whom the search chose.
         prior_deviation: Standard deviation of gains that are expected beforehand, in (0, 1].
     """
 
@@ -118,9 +118,9 @@ class Comparison:
 def rule_problems(min_probability: float, prior_deviation: float) -> list[str]:
     """Returns what is wrong with a rule, each fault with its fix."""
     problems = []
-    if not 0.5 <= min_probability < 1:
+    if not 0 <= min_probability < 1:
         problems.append(
-            f"`promotion.min_probability` is {min_probability:g}; use one from 0.5 to below 1"
+            f"`promotion.min_probability` is {min_probability:g}; use one from 0 to below 1"
         )
     if not 0 < prior_deviation <= 1:
         problems.append(

@@ -29,7 +29,8 @@ def detectable_gain(
         return 1.0
     own = rule if rule is not None else Rule()
     error = deviation / math.sqrt(rows)
-    sure = _NORMAL.inv_cdf(own.min_probability) * math.hypot(1.0, error / own.prior_deviation)
+    least = max(own.min_probability, 0.5)
+    sure = _NORMAL.inv_cdf(least) * math.hypot(1.0, error / own.prior_deviation)
     # The exact test holds one row against the challenger.
     return min(1.0, (sure + _NORMAL.inv_cdf(POWER)) * error + 1 / rows)
 

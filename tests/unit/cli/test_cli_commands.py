@@ -316,7 +316,7 @@ def test_every_command_has_help():
 
 
 def test_a_gate_fails_a_job_without_a_sure_gain():
-    from burnish.api.job.v1 import job_event_pb2, job_service_pb2
+    from burnish.api.job.v1 import job_event_pb2, job_result_pb2, job_service_pb2
     from burnish.cli.train import outcome_code
     from burnish.results import outcome, snapshot
     from burnish.testing.fake_story import scripted_result
@@ -328,3 +328,10 @@ def test_a_gate_fails_a_job_without_a_sure_gain():
     unsure.test_difference.lower = -0.01
     assert outcome_code(succeeded, outcome(unsure), gate=True) == GATE_FAILED
     assert outcome_code(succeeded, outcome(unsure), gate=False) == OK
+    unpromoted = scripted_result()
+    unpromoted.held_out.promoted = False
+    assert outcome_code(succeeded, outcome(unpromoted), gate=True) == GATE_FAILED
+    promoted = scripted_result()
+    promoted.held_out.promoted = True
+    promoted.held_out.verdict = job_result_pb2.VERDICT_BETTER
+    assert outcome_code(succeeded, outcome(promoted), gate=True) == OK

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from burnish.api.job.v1 import job_event_pb2, job_service_pb2, job_spec_pb2
+from burnish.api.job.v1 import job_event_pb2, job_result_pb2, job_service_pb2, job_spec_pb2
 from burnish.artefacts import write_artefacts
 from burnish.cli.train import summary
 from burnish.errors import InvalidArgument
@@ -143,6 +143,40 @@ def test_the_report_compares_baseline_and_winner_on_the_same_rows_with_interval_
     assert WINNER_TEXT in report
     assert "- small" in report
     assert "local-proposer, mined from 70 rows" in report
+
+
+def unpromoted():
+    """A result whose challenger was tested and not promoted."""
+    result = scripted_result()
+    result.held_out.verdict = job_result_pb2.VERDICT_CANNOT_TELL
+    result.held_out.challenger_candidate_id = result.best.candidate.candidate_id
+    result.held_out.method = "exact_mcnemar"
+    result.held_out.p_value, result.held_out.probability = 0.2, 0.85
+    result.held_out.min_probability, result.held_out.detectable_gain = 0.95, 0.12
+    result.held_out.gained_row_count, result.held_out.lost_row_count = 12, 6
+    result.held_out.raw.mean, result.held_out.raw.row_count = 0.7, 40
+    result.held_out.corrected.mean, result.held_out.corrected.row_count = 0.62, 40
+    result.held_out.no_gain_causes.add(cause="NO_HEADROOM", message="nothing differs")
+    result.best.CopyFrom(result.baseline)
+    return result
+
+
+def test_a_challenger_that_is_not_promoted_is_reported_as_such_and_why(tmp_path):
+    found = outcome(unpromoted())
+    report = render_report(SNAPSHOT, found)
+    assert "| challenger | 0.6400 |" in report
+    assert "Verdict: **cannot tell at this n**. P(improve) is 0.850" in report
+    assert "better on 12, worse on 6 (p = 0.2, exact mcnemar)" in report
+    assert "| less the luck of being the best of many | 0.6200 |" in report
+    assert "- `NO_HEADROOM`: nothing differs" in report
+    lines = summary(SNAPSHOT, found)
+    assert "Why no gain: nothing differs" in lines
+    assert any(line.startswith("Challenger on held-out rows: 0.6400") for line in lines)
+    written = write_artefacts(tmp_path, SNAPSHOT, found)
+    held_out = json.loads(written["job_metadata"].read_text())["held_out"]
+    assert held_out["verdict"] == "cannot tell at this n"
+    assert held_out["causes"] == {"NO_HEADROOM": "nothing differs"}
+    assert json.loads(written["best_prompt"].read_text())["is_baseline"]
 
 
 def test_a_report_without_held_out_rows_says_so():

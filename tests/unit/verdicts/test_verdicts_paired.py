@@ -176,7 +176,7 @@ def test_a_few_rows_with_the_same_small_gain_are_no_certainty():
 def test_a_rule_out_of_range_names_each_fault_and_its_fix():
     with pytest.raises(InvalidArgument) as caught:
         Rule(min_probability=1.0, prior_deviation=0.0)
-    assert "use one from 0.5 to below 1" in caught.value.message
+    assert "use one from 0 to below 1" in caught.value.message
     assert "use one above 0, at most 1" in caught.value.message
 
 

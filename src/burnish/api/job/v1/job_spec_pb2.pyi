@@ -139,7 +139,9 @@ class Promotion(_message.Message):
     MIN_PROBABILITY_FIELD_NUMBER: _builtins.int
     PRIOR_DEVIATION_FIELD_NUMBER: _builtins.int
     min_probability: _builtins.float
-    """Least probability that it is better, by the closing test, in [0.5, 1); absent means 0.95."""
+    """Least probability that it is better, by the closing test, in [0, 1); absent means 0.95, 0 takes
+    the search's choice whatever the test says.
+    """
     prior_deviation: _builtins.float
     """Standard deviation of the gains that are expected before the test, about 0, in (0, 1]; absent means
     0.1. A smaller one is more sceptical.
