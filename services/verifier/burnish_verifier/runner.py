@@ -18,6 +18,7 @@ from burnish_verifier.cache import ResultCache
 from burnish_verifier.fuse import Failed
 from burnish_verifier.graph import Node
 from burnish_verifier.guarded import Answers, GuardedRunner
+from burnish_verifier.judges.fingerprint import fingerprint
 from burnish_verifier.nodes.aggregate import aggregated
 from burnish_verifier.nodes.base import Evaluator, Evidence, JudgeOptions, NodeResult, NodeTask
 from burnish_verifier.plan import Plan
@@ -219,7 +220,8 @@ def task_key(task: NodeTask, content_hash: str, *, told: str) -> str:
         texts.append(task.evidence.session_trace)
     parts += [hashlib.sha256(text).hexdigest() for text in texts]
     if isinstance(task.node.step, RubricJudge):
-        parts.append(told)
+        # A release that asks judges otherwise may not answer from what an earlier one kept.
+        parts += [told, fingerprint()]
     if task.inputs:
         inputs = {name: asdict(found) for name, found in task.inputs.items()}
         for value in inputs.values():

@@ -248,6 +248,17 @@ async def test_equal_rollouts_are_judged_once_and_what_differs_again():
     assert len(scripted.asked) == 6
 
 
+async def test_a_judgement_is_not_taken_from_a_release_whose_prompts_were_others(monkeypatch):
+    scripted = Scripted()
+    whole = runner(scripted)
+    graph = plan(judge("a"), output="a")
+    await run(whole, graph, evidence())
+    monkeypatch.setattr("burnish_verifier.runner.fingerprint", lambda: "of the next release")
+    await run(whole, graph, evidence())
+    await run(whole, graph, evidence())
+    assert len(scripted.asked) == 2
+
+
 async def test_the_trace_counts_only_for_a_node_that_reads_it():
     scripted = Scripted()
     whole = runner(scripted)
