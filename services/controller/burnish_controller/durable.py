@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -38,6 +39,11 @@ class JobFailed(Internal):
     default_reason = "JOB_FAILED"
 
 
+# Workflows that were cut off when an engine closed. Nothing else holds them, and one that is
+# collected would try to write how it ended, though it has not.
+_CUT_OFF: set[asyncio.Task[Any] | None] = set()
+
+
 class JobRunner(Protocol):
     """What runs the steps of jobs."""
 
@@ -53,6 +59,7 @@ class DurableEngine:
 
     def __init__(self, runner: JobRunner) -> None:
         self._runner = runner
+        self._workflows: set[asyncio.Task[Any] | None] = set()
         self._start: Callable[..., Awaitable[Any]] | None = None
 
     async def launch(self, *, database_url: str, executor_id: str) -> None:
@@ -111,17 +118,28 @@ class DurableEngine:
         # Workflows cut off in mid-step complain, at length; that is what is meant to happen here.
         logging.getLogger("dbos").setLevel(logging.CRITICAL + 1)
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        _CUT_OFF.update(self._workflows)
         # The engine made its threads the loop's own, and took them with it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
     def _register(self) -> Callable[[str], Coroutine[Any, Any, None]]:
         runner = self._runner
 
+        @contextmanager
+        def held() -> Iterator[None]:
+            task = asyncio.current_task()
+            self._workflows.add(task)
+            try:
+                yield
+            finally:
+                self._workflows.discard(task)
+
         @DBOS.workflow(name="part")
         async def part(job_id: str, name: str, arguments: list[str | int]) -> str:
             flow = _Flow(runner, job_id, part)
             try:
-                return _kept(await CHILDREN[name](flow, *arguments))
+                with held():
+                    return _kept(await CHILDREN[name](flow, *arguments))
             except JobFailed as failure:
                 return _kept_failure(failure.reason, failure.message)
 
@@ -129,7 +147,8 @@ class DurableEngine:
         async def job(job_id: str) -> None:
             flow = _Flow(runner, job_id, part)
             try:
-                await offline_job(flow)
+                with held():
+                    await offline_job(flow)
             except JobFailed as failure:
                 fail = partial(runner.fail, job_id, failure.reason, failure.message)
                 await DBOS.run_step_async({"name": "fail"}, until_written, fail)
