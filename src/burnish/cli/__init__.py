@@ -12,10 +12,12 @@ from burnish.cli import (
     doctor,
     estimate,
     evaluate,
+    gate,
     init,
     job,
     local,
     policy,
+    study,
     task,
     traces,
     train,
@@ -31,10 +33,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (up, init, evaluate, train, estimate, doctor, traces):
+for module in (up, init, evaluate, gate, train, estimate, doctor, traces):
     app.registered_commands += module.app.registered_commands
 app.add_typer(job.app, name="job")
 app.add_typer(policy.app, name="policy")
+app.add_typer(study.app, name="study")
 app.add_typer(task.app, name="task")
 app.add_typer(configs.app, name="config")
 app.add_typer(local.app, name="local")
