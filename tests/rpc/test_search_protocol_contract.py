@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from burnish import errors
+from burnish import errors, rpc
 from burnish.testing.search_driver import World
 from burnish.testing.search_suite import SearchAlgorithmSuite
 from burnish_runtime.settings import ServiceSettings
@@ -32,4 +32,5 @@ class TestMiproProtocol(SearchAlgorithmSuite):
             await driver.run(most_asks=3)
             await driver.add([driver.world.instruction("main", 3)])
             with pytest.raises(errors.InvalidArgument, match="a space that is fixed"):
-                await driver.ask()
+                async with rpc.translated():
+                    await driver.ask()
