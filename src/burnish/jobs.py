@@ -17,10 +17,12 @@ from burnish.api.job.v1 import job_event_pb2, job_service_pb2, job_service_pb2_g
 from burnish.errors import DeadlineExceeded, Unavailable
 from burnish.job_requests import CreateOptions, JobPage
 from burnish.namespace import Namespace
+from burnish.optuna_export import ExportedStudy, export_study
 from burnish.resources import JobName
 from burnish.results import JobOutcome, JobSnapshot
 
 if TYPE_CHECKING:
+    from burnish.api.job.v1 import job_result_pb2
     from burnish.config import PromptLearningConfig
     from burnish.config.resolved import ResolvedJob
 
@@ -116,6 +118,10 @@ class AsyncJob:
     async def result(self) -> JobOutcome:
         """Gets what the job found, or knows so far."""
         return await self._jobs.result(self.name)
+
+    async def export_study(self, storage: str, *, study_name: str | None = None) -> ExportedStudy:
+        """Writes the job's trials as an Optuna study; see `AsyncJobs.export_study`."""
+        return await self._jobs.export_study(self.name, storage, study_name=study_name)
 
     async def pause(self) -> JobSnapshot:
         """Asks the job to pause at the end of the batch in hand."""
@@ -240,10 +246,25 @@ class AsyncJobs(Namespace):
 
     async def result(self, name: str) -> JobOutcome:
         """Gets what a job found, or knows so far."""
+        return results.outcome(await self._result(name))
+
+    async def export_study(
+        self, name: str, storage: str, *, study_name: str | None = None
+    ) -> ExportedStudy:
+        """Writes a job's trials, finished or so far, as an Optuna study of the job's id.
+
+        The storage is a URL as Optuna takes it, such as `sqlite:///study.db`.
+        """
+        result = await self._result(name)
+        return await asyncio.to_thread(
+            export_study, result, job=job_name(name), storage=storage, study_name=study_name
+        )
+
+    async def _result(self, name: str) -> job_result_pb2.JobResult:
         request = job_service_pb2.GetJobResultRequest(name=job_name(name))
         async with rpc.translated():
             response = await self._stub.GetJobResult(request, timeout=self._timeout)
-        return results.outcome(response.result)
+        return response.result
 
     async def events(
         self, name: str, *, after_sequence: int = 0

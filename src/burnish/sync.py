@@ -11,6 +11,7 @@ from burnish.api.job.v1 import job_event_pb2, job_spec_pb2
 from burnish.background import BackgroundLoop
 from burnish.client import DEFAULT_TIMEOUT_SECONDS, AsyncClient
 from burnish.jobs import AsyncJob, AsyncJobs, CreateOptions, JobPage
+from burnish.optuna_export import ExportedStudy
 from burnish.results import JobOutcome, JobSnapshot
 from burnish.sync_policies import Policies, Traces
 from burnish.sync_scoring import Graphs, Rollouts
@@ -70,6 +71,10 @@ class Job:
     def result(self) -> JobOutcome:
         """Gets what the job found, or knows so far."""
         return self._loop.run(self._job.result())
+
+    def export_study(self, storage: str, *, study_name: str | None = None) -> ExportedStudy:
+        """Writes the job's trials as an Optuna study in a storage, such as `sqlite:///study.db`."""
+        return self._loop.run(self._job.export_study(storage, study_name=study_name))
 
     def pause(self) -> JobSnapshot:
         """Asks the job to pause at the end of the batch in hand."""
