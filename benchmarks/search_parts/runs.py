@@ -15,6 +15,7 @@ from benchmarks.search_parts.engines import Engine, Outcome, Session
 from benchmarks.search_parts.matrices import Array
 from benchmarks.search_parts.peers import Peer, Runner
 from benchmarks.search_parts.worlds import Environment, World, build
+from burnish.errors import BurnishError
 
 _runners: list[Runner] = []
 
@@ -101,11 +102,15 @@ def tasks(environment: Environment, methods: Iterable[Method], *, repetitions: i
 
 def _run(task: Task) -> list[Result]:
     world = build(task.environment, task.place, task.repetition)
-    return [
-        _result(task.environment.name, world, method.name, outcome)
-        for method in task.methods
-        for outcome in _outcomes(method, world)
-    ]
+    try:
+        return [
+            _result(task.environment.name, world, method.name, outcome)
+            for method in task.methods
+            for outcome in _outcomes(method, world)
+        ]
+    except BurnishError as error:
+        # An error of the search may not survive the way to another process.
+        raise RuntimeError(f"{world.name}: {error}") from None
 
 
 def _outcomes(method: Method, world: World) -> list[Outcome]:

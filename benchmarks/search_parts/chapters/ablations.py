@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from benchmarks.search_parts.bounds import Report
 from benchmarks.search_parts.chapters import Bench
 from benchmarks.search_parts.engines import RACE
 from benchmarks.search_parts.runs import Method
+from burnish_search.algorithms.race.settings import RaceSettings
 
 _BUDGETS = (400, 1000)
-_INGREDIENTS = ("factors", "row_effects", "slopes", "informative")
+_INGREDIENTS = tuple(one.name for one in fields(RaceSettings) if one.default is True)
 
 
 def measure(bench: Bench, report: Report) -> None:
