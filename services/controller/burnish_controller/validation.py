@@ -9,11 +9,11 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
 from burnish.models import ModelRole, check_model
+from burnish.promotion import promotion_problems, rule_of
 from burnish.verdicts import size_warning
 from burnish_controller.context import LEARNT_STAGE, placeholders, pools_of, stages_of
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.pools import pool_problems
-from burnish_controller.promotion import promotion_problems, rule_of
 from burnish_controller.proposer_spec import protected_problems
 from burnish_controller.validation_budget import budget_problems
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.plain import enum_name
+from burnish.promotion import rule_of
 from burnish.verdicts import (
     UNSCORED,
     Comparison,
@@ -26,7 +27,6 @@ from burnish.verdicts import (
 from burnish_controller.context import DEFAULT_MIN_REWARD, pools_of
 from burnish_controller.outputs import output_text
 from burnish_controller.phases.base import message_of, scores
-from burnish_controller.promotion import rule_of
 from burnish_controller.store.rollouts import FinishedRollout
 
 _VERDICTS = {

@@ -73,7 +73,7 @@ _SECTIONS: Final = {
 }
 _TABLES: Final = (
     *("model", "proposer", "pools", "search", "budget", "stages", "verifier", "gepa"),
-    *("task_app_api_key_env", "proxy_models"),
+    *("task_app_api_key_env", "proxy_models", "promotion"),
 )
 
 
@@ -163,7 +163,7 @@ def _scalars(work: _Translation, job: Raw, env: Mapping[str, str], *, gepa: bool
             work.put("gepa.rollout.max_concurrent", value, key)
         elif key in JOB:
             work.put(JOB[key], value, key)
-        elif key == "proxy_models":
+        elif key in {"proxy_models", "promotion"}:
             work.put(key, value, key)
         elif key not in _TABLES:
             work.unknown(key, value, (*JOB, *_TABLES))

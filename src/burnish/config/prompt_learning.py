@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 from pydantic import Field, PrivateAttr, SecretStr
 
@@ -52,6 +52,20 @@ class TerminationConfig(ConfigModel):
     max_consecutive_errors: PosInt | None = None
 
 
+class PromotionConfig(ConfigModel):
+    """When the search's choice takes the baseline's place, by the closing test.
+
+    Attributes:
+        min_probability: Least probability in [0, 1) that it is better, 0.95 when absent; 0 takes
+            the search's choice whatever the test says.
+        prior_deviation: Standard deviation in (0, 1] of the gains expected before the test, 0.1
+            when absent; a smaller one is more sceptical.
+    """
+
+    min_probability: Annotated[float, Field(ge=0, lt=1)] | None = None
+    prior_deviation: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
 class PromptLearningConfig(ConfigModel):
     """A job as its file describes it.
 
@@ -73,6 +87,7 @@ class PromptLearningConfig(ConfigModel):
         edges: Pairs of their ids.
         judge: Verifier; `verifier` is read too.
         proxy_models: A cheap model that stands in for a dear one.
+        promotion: When the search's choice takes the baseline's place.
         termination_config: Caps; at the file's root too, where it wins.
         free_tier: Refuses the effort HIGH.
         use_byok: Read, without effect: keys belong to the services.
@@ -94,6 +109,7 @@ class PromptLearningConfig(ConfigModel):
     edges: list[Edge] = Field(default_factory=list)
     judge: PromptLearningJudgeConfig | None = None
     proxy_models: ProxyModelsConfig | None = None
+    promotion: PromotionConfig = Field(default_factory=PromotionConfig)
     termination_config: TerminationConfig = Field(default_factory=TerminationConfig)
     free_tier: bool = False
     use_byok: bool | None = None

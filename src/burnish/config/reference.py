@@ -37,7 +37,11 @@ from burnish.config.policy import (
     PromptLearningPolicyConfig,
     PromptPatternConfig,
 )
-from burnish.config.prompt_learning import PromptLearningConfig, TerminationConfig
+from burnish.config.prompt_learning import (
+    PromotionConfig,
+    PromptLearningConfig,
+    TerminationConfig,
+)
 from burnish.config.seeds import SeedRange
 from burnish.config.verifier import CheckConfig, PromptLearningJudgeConfig, ProxyModelsConfig
 
@@ -47,6 +51,7 @@ TABLES: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("[[prompt_learning.initial_prompt.messages]]", MessagePatternConfig),
     ("[prompt_learning.policy], and every policy table", PromptLearningPolicyConfig),
     ("[prompt_learning.termination_config]", TerminationConfig),
+    ("[prompt_learning.promotion]", PromotionConfig),
     ("[prompt_learning.judge]", PromptLearningJudgeConfig),
     ("[[prompt_learning.judge.checks]]", CheckConfig),
     ("[prompt_learning.proxy_models]", ProxyModelsConfig),

@@ -73,6 +73,7 @@ def resolve_job(
         max_concurrent=gepa.rollout.max_concurrent if gepa else _concurrency(mipro),
         adaptive_pool=_adaptive(section.adaptive_pool),
         proxy_models=(config.proxy_models.model_dump(mode="json") if config.proxy_models else None),
+        promotion=config.promotion.model_dump(exclude_none=True),
         random_seed=_seed(config, mipro, gepa),
         results_folder=config.results_folder,
         warnings=(*config.warnings, *findings.warnings),

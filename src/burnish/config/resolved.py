@@ -227,6 +227,7 @@ class ResolvedJob:
         max_concurrent: Most rollouts in flight; changes nothing but speed.
         adaptive_pool: Fitted to its pool once that is settled.
         proxy_models: As `ProxyModelsConfig` documents it.
+        promotion: As `PromotionConfig` documents it, what is absent left out.
         results_folder: Relative to the file.
         warnings: What a reader should know.
     """
@@ -249,6 +250,7 @@ class ResolvedJob:
     max_concurrent: int = 20
     adaptive_pool: dict[str, object] | None = None
     proxy_models: dict[str, object] | None = None
+    promotion: dict[str, float] = field(default_factory=dict)
     random_seed: int = 0
     results_folder: str | None = None
     warnings: tuple[str, ...] = ()

@@ -67,6 +67,9 @@ class Estimate:
         cost_usd: Over every role; None when a price is unknown.
         capped_usd: The money cap of the job; None without one.
         assumptions: What the figures rest on, a sentence each.
+        test_rows: Held-out rows of the closing test.
+        detectable_gain: Gain that the closing test promotes four times out of five.
+        warnings: What to change before spending, a sentence each.
     """
 
     rollouts: Mapping[str, Range]
@@ -76,6 +79,9 @@ class Estimate:
     cost_usd: Range | None
     capped_usd: float | None
     assumptions: tuple[str, ...]
+    test_rows: int = 0
+    detectable_gain: float = 1.0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

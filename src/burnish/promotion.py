@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from burnish.api.job import v1 as job_v1
+from burnish.api.job.v1 import job_spec_pb2
 from burnish.verdicts import Rule, rule_problems
 
 _DEFAULTS = Rule()
 
 
-def rule_of(spec: job_v1.JobSpec) -> Rule:
+def rule_of(spec: job_spec_pb2.JobSpec) -> Rule:
     """Returns when a job promotes.
 
     Raises:
@@ -18,12 +18,12 @@ def rule_of(spec: job_v1.JobSpec) -> Rule:
     return Rule(min_probability=min_probability, prior_deviation=prior_deviation)
 
 
-def promotion_problems(spec: job_v1.JobSpec) -> list[str]:
+def promotion_problems(spec: job_spec_pb2.JobSpec) -> list[str]:
     """Returns every fault of when a job promotes."""
     return rule_problems(*_values(spec))
 
 
-def _values(spec: job_v1.JobSpec) -> tuple[float, float]:
+def _values(spec: job_spec_pb2.JobSpec) -> tuple[float, float]:
     given = spec.promotion
     least, prior = given.HasField("min_probability"), given.HasField("prior_deviation")
     return (
