@@ -23,9 +23,11 @@ from burnish.estimates.figures import (
     RoleEstimate,
     role_of,
 )
-from burnish.estimates.rollouts import rollouts_of
+from burnish.estimates.rollouts import pool_size, rollouts_of
 from burnish.job_loading import load_job
 from burnish.prices import PriceTable, shared_table
+from burnish.promotion import rule_of
+from burnish.verdicts import detectable_gain, size_warning
 
 _TASK, _PROPOSER, _JUDGE = "task", "proposer", "judge"
 
@@ -90,6 +92,7 @@ def estimate_job(
         found[_JUDGE] = replace(found[_JUDGE], model="not known here", cost_usd=None)
     cost = _cost(found)
     capped = spec.budget.max_cost_usd if spec.budget.HasField("max_cost_usd") else None
+    rows, rule = pool_size(spec.offline.test_pool), rule_of(spec)
     tokens = sum((one.input_tokens + one.output_tokens for one in found.values()), NOTHING)
     return Estimate(
         rollouts=rollouts,
@@ -99,6 +102,9 @@ def estimate_job(
         cost_usd=None if cost is None else cost.at_most(capped),
         capped_usd=capped,
         assumptions=tuple(_assumptions(spec, found, chosen)),
+        test_rows=rows,
+        detectable_gain=detectable_gain(rows, rule=rule),
+        warnings=tuple(one for one in (size_warning(rows, rule=rule),) if one),
     )
 
 
