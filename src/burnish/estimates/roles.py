@@ -22,14 +22,8 @@ _DEFAULT_EFFORT, _DEFAULT_TIER = "LOW", "FAST"
 _OWN_PROPOSERS = ("", "builtin")
 JUDGE_TOKENS = ((50, 50_000), (5, 2_000))
 # A trace is judged part by part, or read piece by piece, in so many calls at the most.
-_PARTS = 40
-_IN_ONE_CALL = frozenset(
-    {
-        verifier_step_pb2.JUDGE_MODE_SINGLE,
-        verifier_step_pb2.JUDGE_MODE_FEW_SHOT,
-        verifier_step_pb2.JUDGE_MODE_CONTRASTIVE,
-    }
-)
+_PARTS = 50
+_LOCAL_JUDGE = model_pb2.ModelSpec(provider="local", model="local-judge")
 
 
 def policy_uses(spec: job_spec_pb2.JobSpec, rollouts: Range) -> Iterator[Use]:
@@ -88,8 +82,10 @@ def judge_uses(
             continue
         judge = node.rubric
         model = options.model if options.HasField("model") else judge.model
+        if not model.model and spec.policy_model.provider == "local":
+            model = _LOCAL_JUDGE
         votes = max(1, judge.votes)
-        calls = 1 if judge.mode in _IN_ONE_CALL else _PARTS
+        calls = _most_calls(judge, golds=len(judge.gold_examples) + len(options.gold_examples))
         (read_low, read_high), (written_low, written_high) = JUDGE_TOKENS
         if judge.token_budget:
             read_high = min(read_high, judge.token_budget)
@@ -100,6 +96,14 @@ def judge_uses(
             read=Range(low=min(read_low, read_high), high=read_high),
             written=Range(low=written_low, high=model.max_output_tokens or written_high),
         )
+
+
+def _most_calls(judge: verifier_step_pb2.RubricJudge, *, golds: int) -> int:
+    """Returns the most calls of one judgement: each may be asked for once more."""
+    if judge.mode == verifier_step_pb2.JUDGE_MODE_SINGLE:
+        return 2
+    compared = judge.mode == verifier_step_pb2.JUDGE_MODE_CONTRASTIVE
+    return _PARTS + (2 * 2 * golds if compared else 0)
 
 
 def own_proposer(spec: job_spec_pb2.JobSpec) -> bool:

@@ -241,6 +241,18 @@ def test_an_estimate_has_rollouts_and_money_by_role(config):
     assert document["cost_usd"] == {"low": 0.0, "high": 0.0}
 
 
+def test_judges_of_a_graph_that_is_only_named_are_unknown_without_a_suite(config):
+    named = ("--set", "job.verifier={rubric={criteria=[{id='a', description='b'}]}}")
+    ended = run("estimate", config, *named)
+    assert ended.exit_code == OK, ended.stderr
+    assert "not known here: calls, tokens and cost unknown" in ended.stdout
+    assert ended.stdout.count("without the judge") == 1
+    assert "burnish up" in ended.stderr
+    away = run("estimate", config, *named, "--backend", "127.0.0.1:9")
+    assert away.exit_code == OK
+    assert "does not answer" in away.stderr
+
+
 def test_an_estimate_over_the_limit_or_of_unknown_cost_exits_4(config):
     dear = ("--set", "job.model={provider='openai', model='gpt-4o'}")
     assert run("estimate", config, *dear, "--max-usd", "0.01").exit_code == BUDGET_EXHAUSTED

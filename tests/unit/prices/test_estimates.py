@@ -7,7 +7,7 @@ import pytest
 
 from burnish.api.job.v1 import job_spec_pb2
 from burnish.api.types.v1 import candidate_pb2, model_pb2
-from burnish.api.verifier.v1 import verifier_service_pb2, verifier_step_pb2
+from burnish.api.verifier.v1 import rubric_pb2, verifier_service_pb2, verifier_step_pb2
 from burnish.estimates import Range, estimate_config, estimate_job
 from burnish.price_files import parse_prices
 from burnish.prices import PriceTable
@@ -42,6 +42,18 @@ def job(**fields):
 
 def span(low, high):
     return Range(low=low, high=high)
+
+
+def test_the_gain_that_the_closing_test_finds_is_told_and_a_test_too_small_warned_of():
+    spec = job_spec_pb2.JobSpec()
+    spec.offline.test_pool.ranges.add(start=0, end=300)
+    found = estimate_job(spec)
+    assert (found.test_rows, found.warnings) == (300, ())
+    assert found.detectable_gain == pytest.approx(0.054, abs=0.005)
+    spec.offline.test_pool.ranges[0].end = 20
+    assert "has 20 rows" in estimate_job(spec).warnings[0]
+    spec.promotion.prior_deviation = 0.01
+    assert estimate_job(spec).detectable_gain > found.detectable_gain
 
 
 def test_rollouts_follow_from_the_pools_and_the_search():
@@ -116,11 +128,34 @@ def judged(**fields):
     return verifier_service_pb2.VerifierGraph(nodes=[node], output_node="judge")
 
 
+def test_gold_answers_are_compared_in_both_orders_and_each_may_be_asked_for_again():
+    mode = verifier_step_pb2.JUDGE_MODE_CONTRASTIVE
+    golds = [rubric_pb2.GoldExample(summary=text, gold_reward=1.0) for text in "ab"]
+    few, more = (
+        estimate_job(job(scoring=job_spec_pb2.ScoringSpec(
+            verifier_graph=judged(mode=mode, gold_examples=golds[:count])
+        ))).roles["judge"].calls.high
+        for count in (1, 2)
+    )  # fmt: skip
+    assert more - few == 4 * 136
+
+
+def test_a_judge_without_a_model_is_the_local_one_where_the_policy_is_local():
+    graph = judged(mode=verifier_step_pb2.JUDGE_MODE_SINGLE)
+    graph.nodes[0].rubric.ClearField("model")
+    spec = job(scoring=job_spec_pb2.ScoringSpec(verifier_graph=graph))
+    assert estimate_job(spec).cost_usd is None
+    spec.policy_model.CopyFrom(model_pb2.ModelSpec(provider="local", model="local-reader"))
+    judge = estimate_job(spec).roles["judge"]
+    assert (judge.model, judge.cost_usd) == ("local/local-judge", span(0, 0))
+
+
 def test_judges_judge_each_rollout_as_often_as_they_vote():
     graph = judged(votes=3, mode=verifier_step_pb2.JUDGE_MODE_SINGLE)
     spec = job(scoring=job_spec_pb2.ScoringSpec(verifier_graph=graph))
     judge = estimate_job(spec).roles["judge"]
-    assert judge.calls == span(0, 3 * 136)
+    # A reply in another form is asked for once more.
+    assert judge.calls == span(0, 3 * 2 * 136)
     assert judge.cost_usd is not None
     assert judge.cost_usd.high > 0
 
