@@ -272,9 +272,11 @@ async def _follow(job: AsyncJob, say: Callable[[str], None] | None) -> None:
 
 def held_out_lines(outcome: JobOutcome) -> list[str]:
     """Returns baseline, winner and their paired difference on the same held-out rows."""
+    chosen = outcome.challenger
+    name = "winner" if chosen is outcome.best else "challenger"
     rows = [
         ("baseline", outcome.baseline.test if outcome.baseline is not None else None, ".3f"),
-        ("winner", outcome.best.test if outcome.best is not None else None, ".3f"),
+        (name, chosen.test if chosen is not None else None, ".3f"),
         ("difference, row by row", outcome.improvement, "+.3f"),
     ]
     return [_estimate_line(name, found, form) for name, found, form in rows if found is not None]

@@ -130,7 +130,7 @@ def as_data(finished: Finished, files: dict[str, Path], *, seconds: float) -> di
     outcome = finished.outcome
     tested = {
         name: None if one is None or one.test is None else asdict(one.test)
-        for name, one in (("baseline", outcome.baseline), ("winner", outcome.best))
+        for name, one in (("baseline", outcome.baseline), ("winner", outcome.challenger))
     }
     return {
         "job_id": finished.snapshot.job_id,

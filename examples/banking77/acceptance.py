@@ -158,7 +158,8 @@ async def one(client: AsyncClient, url: str, plan: Plan, seed: int) -> Run:
     outcome = finished.outcome
     if finished.snapshot.state != "succeeded" or outcome.best is None or outcome.baseline is None:
         raise SystemExit(f"seed {seed}: the job ended {finished.snapshot.state}: {finished}")
-    baseline, winner = outcome.baseline.test, outcome.best.test
+    chosen = outcome.challenger or outcome.best
+    baseline, winner = outcome.baseline.test, chosen.test
     if baseline is None or winner is None:
         raise SystemExit(f"seed {seed}: there was no closing test")
     searched = sum(n for name, n in outcome.rollouts_by_phase.items() if name != "test")
@@ -169,10 +170,10 @@ async def one(client: AsyncClient, url: str, plan: Plan, seed: int) -> Run:
         rows=winner.row_count,
         baseline=baseline.mean,
         winner=winner.mean,
-        candidate_id=outcome.best.prompt.candidate_id,
+        candidate_id=chosen.prompt.candidate_id,
         proposed_by=outcome.proposed_by,
         seconds=time.monotonic() - began,
-        scores=outcome.best.test_scores,
+        scores=chosen.test_scores,
     )
 
 

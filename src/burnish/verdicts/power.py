@@ -11,6 +11,8 @@ from burnish.verdicts.paired import TYPICAL_DEVIATION, Rule
 POWER: Final = 0.8
 # Most gains that were ever reported for a change of prompt alone are below this.
 PLAUSIBLE_GAIN: Final = 0.10
+# A gain is shown with two digits: one that reads 0.10 is not above it.
+_WARNED: Final = PLAUSIBLE_GAIN + 0.005
 _MOST_ROWS: Final = 1_000_000
 _NORMAL: Final = NormalDist()
 
@@ -52,14 +54,14 @@ def size_warning(rows: int, *, rule: Rule | None = None) -> str:
     if rows < 1:
         return (
             "`test_pool` is empty: nothing will tell whether the winner is better; hold out"
-            f" {rows_for(PLAUSIBLE_GAIN, rule=rule)} rows or more"
+            f" {rows_for(_WARNED, rule=rule)} rows or more"
         )
     gain = detectable_gain(rows, rule=rule)
-    if gain <= PLAUSIBLE_GAIN:
+    if gain < _WARNED:
         return ""
     return (
         f"`test_pool` has {rows} rows, on which only a gain of {gain:.2f} or more is likely to be"
         f" found, and gains above {PLAUSIBLE_GAIN:.2f} are rare; hold out"
-        f" {rows_for(PLAUSIBLE_GAIN, rule=rule)} rows or more, else expect"
+        f" {rows_for(_WARNED, rule=rule)} rows or more, else expect"
         " `cannot tell at this n` and the baseline back"
     )

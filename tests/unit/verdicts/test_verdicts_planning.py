@@ -66,7 +66,8 @@ def test_a_test_that_finds_nothing_plausible_is_warned_of_with_the_size_it_needs
     assert size_warning(300) == ""
     said = size_warning(20)
     assert "has 20 rows" in said
-    assert f"hold out {rows_for(0.10)} rows or more" in said
+    assert f"hold out {rows_for(0.105)} rows or more" in said
+    assert size_warning(rows_for(0.105)) == "" != size_warning(rows_for(0.105) - 1)
     assert "empty" in size_warning(0)
     assert size_warning(120, rule=Rule(prior_deviation=0.01))
 
