@@ -13,11 +13,17 @@ class _OverTheWire(SearchAlgorithmSuite):
 
 class TestMipro(_OverTheWire):
     algorithm = "mipro"
+    settings = {"engine": "tpe", "batch_size": 5, "num_trials": 12}  # noqa: RUF012
 
 
 class TestMiproInParallel(_OverTheWire):
     algorithm = "mipro"
-    settings = {"batch_size": 5, "num_trials": 12, "max_parallel_trials": 4}  # noqa: RUF012
+    settings = {  # noqa: RUF012
+        "engine": "tpe",
+        "batch_size": 5,
+        "num_trials": 12,
+        "max_parallel_trials": 4,
+    }
 
 
 class TestRace(_OverTheWire):

@@ -223,9 +223,9 @@ async def test_closing_a_work_returns_its_trials_with_their_means(channel):
     await one.create()
     work = await one.ask()
     assert not work.evaluation.trials[0].HasField("mean_reward")
-    (closed,) = await one.do(work)
+    closed, *_ = await one.do(work)
     assert closed.state == search_v1.TRIAL_STATE_SUCCEEDED
-    assert closed.observed_count == 5
+    assert closed.observed_count == len(work.evaluation.trials[0].cells)
     assert 0.0 <= closed.mean_reward <= 1.0
 
 

@@ -69,9 +69,13 @@ def test_candidates_that_do_not_differ_end_the_race_early(rig):
     def same(candidate, cell):
         return float(random.Random(f"row/{cell.seed}").random() < 0.7)
 
-    found = rig(Race, settings=LONG, reward=same, online=range(200)).start().run()
+    found = (
+        rig(Race, settings={**LONG, "num_trials": 100}, reward=same, online=range(200))
+        .start()
+        .run()
+    )
     assert found.reason is FinishReason.NO_IMPROVEMENT
-    assert found.history.suggested_cell_count < 300
+    assert found.history.suggested_cell_count <= 450
 
 
 def test_a_missing_measurement_is_no_reward_of_zero(rig):

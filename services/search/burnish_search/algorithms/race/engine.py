@@ -47,6 +47,7 @@ _REGRET_DRAWS = 256
 _LEAST_ARMS = 10
 _LEAST_ROWS = 12
 _NO_DIFFERENCE = 0.1
+_LEAST_TRIED = 350
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
 _UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
@@ -183,7 +184,7 @@ class Race:
         if belief.regret(_REGRET_DRAWS, rng) < self.settings.stop_regret:
             return True
         # So much of the budget has shown no difference, and the best seems hardly any better.
-        tried = allowance.raced >= self.settings.null_share * allowance.total
+        tried = allowance.raced >= max(self.settings.null_share * allowance.total, _LEAST_TRIED)
         alike = belief.strength < _NO_DIFFERENCE
         return tried and alike and belief.gain(baseline) < self.settings.least_gain
 

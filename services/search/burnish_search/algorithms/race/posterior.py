@@ -28,11 +28,15 @@ class Posterior:
         self._spread = fit.root[:, None] * np.linalg.inv(fit.lower).T
         self.worth = model.offset + model.worth(fit.effects[:, None])[:, 0]
         # The share of a row that was never seen is averaged over what its ease may be.
-        seen = np.bincount(model.cells.rows, minlength=len(fit.ease)) > 0
+        counts = np.bincount(model.cells.rows, minlength=len(fit.ease))
+        seen = counts > 0
         self._shrink = np.where(seen, 1.0, 1.0 / math.sqrt(1.0 + _PROBIT * fit.variances.ease**2))
         grid = np.linspace(self.worth.min() - 4.0, self.worth.max() + 4.0, 200)
         self._grid = grid
-        self._shares = self._share(grid[:, None], fit.ease, self._shrink).mean(axis=1)
+        # Rows are drawn toward the usual one; over all rows together that is undone.
+        drawn = model.dispersion * fit.ease[seen] / (fit.variances.ease**2 * counts[seen])
+        shares = self._share(grid[:, None], fit.ease, self._shrink).mean(axis=1)
+        self._shares = np.clip(shares + drawn.mean() * seen.mean(), 0.0, 1.0)
         self.levels = self.reward(self.worth)
 
     def reward(self, worth: Floats) -> Floats:
