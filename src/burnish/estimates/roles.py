@@ -23,6 +23,16 @@ _OWN_PROPOSERS = ("", "builtin")
 JUDGE_TOKENS = ((50, 50_000), (5, 2_000))
 # A trace is judged part by part, or read piece by piece, in so many calls at the most.
 _PARTS = 50
+# A judge that chooses its way reads a trace up to this at once; half of it is left for the rest.
+_AT_ONCE_TOKENS = 25_000
+_BY_SIZE = frozenset(
+    {
+        verifier_step_pb2.JUDGE_MODE_UNSPECIFIED,
+        verifier_step_pb2.JUDGE_MODE_AUTO,
+        verifier_step_pb2.JUDGE_MODE_FEW_SHOT,
+        verifier_step_pb2.JUDGE_MODE_CONTRASTIVE,
+    }
+)
 _LOCAL_JUDGE = model_pb2.ModelSpec(provider="local", model="local-judge")
 
 
@@ -77,6 +87,7 @@ def judge_uses(
     if graph is None:
         return
     options = spec.scoring.judge_options
+    trace = sum(use.read.high + use.written.high for use in policy_uses(spec, rollouts))
     for node in graph.nodes:
         if not node.HasField("rubric"):
             continue
@@ -85,7 +96,8 @@ def judge_uses(
         if not model.model and spec.policy_model.provider == "local":
             model = _LOCAL_JUDGE
         votes = max(1, judge.votes)
-        calls = _most_calls(judge, golds=len(judge.gold_examples) + len(options.gold_examples))
+        golds = len(judge.gold_examples) + len(options.gold_examples)
+        calls = _most_calls(judge, golds=golds, trace_tokens=trace)
         (read_low, read_high), (written_low, written_high) = JUDGE_TOKENS
         if judge.token_budget:
             read_high = min(read_high, judge.token_budget)
@@ -98,12 +110,12 @@ def judge_uses(
         )
 
 
-def _most_calls(judge: verifier_step_pb2.RubricJudge, *, golds: int) -> int:
+def _most_calls(judge: verifier_step_pb2.RubricJudge, *, golds: int, trace_tokens: float) -> int:
     """Returns the most calls of one judgement: each may be asked for once more."""
-    if judge.mode == verifier_step_pb2.JUDGE_MODE_SINGLE:
-        return 2
+    short = judge.mode in _BY_SIZE and trace_tokens <= _AT_ONCE_TOKENS
+    calls = 2 if short or judge.mode == verifier_step_pb2.JUDGE_MODE_SINGLE else _PARTS
     compared = judge.mode == verifier_step_pb2.JUDGE_MODE_CONTRASTIVE
-    return _PARTS + (2 * 2 * golds if compared else 0)
+    return calls + (2 * 2 * golds if compared else 0)
 
 
 def own_proposer(spec: job_spec_pb2.JobSpec) -> bool:

@@ -140,6 +140,14 @@ def test_gold_answers_are_compared_in_both_orders_and_each_may_be_asked_for_agai
     assert more - few == 4 * 136
 
 
+def test_a_judge_that_chooses_its_way_reads_short_traces_at_once():
+    spec = job(scoring=job_spec_pb2.ScoringSpec(verifier_graph=judged()))
+    short = estimate_job(spec).roles["judge"].calls.high
+    assert short == 2 * 136
+    spec.stages[0].template.messages[0].pattern = "x" * 200_000
+    assert estimate_job(spec).roles["judge"].calls.high > 20 * short
+
+
 def test_a_judge_without_a_model_is_the_local_one_where_the_policy_is_local():
     graph = judged(mode=verifier_step_pb2.JUDGE_MODE_SINGLE)
     graph.nodes[0].rubric.ClearField("model")
