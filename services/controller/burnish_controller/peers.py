@@ -72,6 +72,12 @@ async def patiently(call: Callable[[], Awaitable[_Result]]) -> _Result:
     Raises:
         BurnishError: What the peer answered, or Unavailable after two minutes.
     """
+    try:
+        with rpc.translated():
+            return await call()
+    except BurnishError as error:
+        if not _is_away(error):
+            raise
     async for attempt in stamina.retry_context(
         on=_is_away, attempts=None, timeout=PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
     ):

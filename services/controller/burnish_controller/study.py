@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -26,49 +27,41 @@ class StudySession:
     async def add_components(self, key: str, found: Sequence[types_v1.Component]) -> None:
         """Adds components to the space."""
         slim = [_without_text(component) for component in found]
-        entry = await self._space.append_entry(
-            self._job_id,
+        await self._change(
             f"space/{key}",
             lambda revision: search_v1.StudyEntry(
                 revision=revision, components_added=search_v1.ComponentsAdded(components=slim)
             ),
         )
-        await self._push(entry)
 
     async def retire(self, key: str, component_ids: Sequence[str]) -> None:
         """Takes components out of the space; what was observed of them stays."""
-        entry = await self._space.append_entry(
-            self._job_id,
+        await self._change(
             f"retired/{key}",
             lambda revision: search_v1.StudyEntry(
                 revision=revision,
                 components_retired=search_v1.ComponentsRetired(component_ids=component_ids),
             ),
         )
-        await self._push(entry)
 
     async def tell(self, key: str, observations: Sequence[types_v1.Observation]) -> None:
         """Tells observations in canonical order."""
-        entry = await self._space.append_entry(
-            self._job_id,
+        await self._change(
             f"told/{key}",
             lambda revision: search_v1.StudyEntry(
                 revision=revision,
                 observations_told=search_v1.ObservationsTold(observations=observations),
             ),
         )
-        await self._push(entry)
 
     async def close(self, ask_index: int) -> None:
         """Closes a work."""
-        entry = await self._space.append_entry(
-            self._job_id,
+        await self._change(
             f"closed/{ask_index}",
             lambda revision: search_v1.StudyEntry(
                 revision=revision, work_closed=search_v1.WorkClosed(ask_index=ask_index)
             ),
         )
-        await self._push(entry)
 
     async def asked(self, ask_index: int) -> search_v1.Work | None:
         """Returns the work of an ask that was answered before, else None."""
@@ -111,6 +104,23 @@ class StudySession:
             lambda: self._search.RankCandidates(request, timeout=CALL_SECONDS)
         )
         return list(response.candidates)
+
+    async def _change(self, key: str, build: Callable[[int], search_v1.StudyEntry]) -> None:
+        """Makes a change, once however often it is called: in the ledger and in the service.
+
+        Both at once, for a commit takes as long as the call. When it comes to nothing, the service
+        is ahead of the ledger, finds the next change to be another one, and is refilled.
+        """
+        foreseen = await self._space.entry(self._job_id, key)
+        if foreseen is None:
+            foreseen = build(await self._space.revision(self._job_id) + 1)
+        append = asyncio.ensure_future(self._space.append_entry(self._job_id, key, build))
+        try:
+            await self._push(foreseen)
+        finally:
+            entry = await append
+        if entry.revision != foreseen.revision:
+            await self._push(entry)
 
     async def _push(self, entry: search_v1.StudyEntry) -> None:
         name, revision = self._study.name, entry.revision

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, insert, select
 
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.store.database import Database
-from burnish_controller.store.tables import candidates, components, study_entries
+from burnish_controller.store.study_log import StudyLog
+from burnish_controller.store.tables import candidates, components
 from burnish_controller.store.writer import Writer
 
 
@@ -21,6 +22,7 @@ class SpaceStore:
         self._engine = database.engine
         self._writer = writer
         self._tenant = tenant
+        self._log = StudyLog(database, writer, tenant=tenant)
 
     async def add_components(
         self, job_id: str, found: Sequence[types_v1.Component]
@@ -56,66 +58,21 @@ class SpaceStore:
 
     async def entries(self, job_id: str) -> list[search_v1.StudyEntry]:
         """Returns a study's entries by revision."""
-        query = (
-            select(study_entries.c.data)
-            .where(study_entries.c.tenant == self._tenant, study_entries.c.job_id == job_id)
-            .order_by(study_entries.c.revision)
-        )
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query)).scalars().all()
-        return [search_v1.StudyEntry.FromString(row) for row in rows]
+        return await self._log.entries(job_id)
 
     async def entry(self, job_id: str, key: str) -> search_v1.StudyEntry | None:
         """Returns the entry of a key, or None when it was not made yet."""
-        query = select(study_entries.c.data).where(
-            study_entries.c.tenant == self._tenant,
-            study_entries.c.job_id == job_id,
-            study_entries.c.entry_key == key,
-        )
-        async with self._engine.connect() as connection:
-            data = (await connection.execute(query)).scalar()
-        return None if data is None else search_v1.StudyEntry.FromString(data)
+        return await self._log.entry(job_id, key)
 
     async def revision(self, job_id: str) -> int:
         """Returns the revision of the last entry; 0 before the first."""
-        query = select(func.max(study_entries.c.revision)).where(
-            study_entries.c.tenant == self._tenant, study_entries.c.job_id == job_id
-        )
-        async with self._engine.connect() as connection:
-            return int((await connection.execute(query)).scalar() or 0)
+        return await self._log.revision(job_id)
 
     async def append_entry(
         self, job_id: str, key: str, build: Callable[[int], search_v1.StudyEntry]
     ) -> search_v1.StudyEntry:
-        """Appends the entry of a key, or returns the one that is there.
-
-        Args:
-            job_id: The job.
-            key: What the entry is, unique in the study: a step that runs again adds nothing.
-            build: Makes the entry for its revision.
-        """
-
-        def work(connection: Connection) -> search_v1.StudyEntry:
-            mine = (study_entries.c.tenant == self._tenant, study_entries.c.job_id == job_id)
-            known = connection.execute(
-                select(study_entries.c.data).where(*mine, study_entries.c.entry_key == key)
-            ).scalar()
-            if known is not None:
-                return search_v1.StudyEntry.FromString(known)
-            last = connection.execute(select(func.max(study_entries.c.revision)).where(*mine))
-            entry = build((last.scalar() or 0) + 1)
-            connection.execute(
-                insert(study_entries).values(
-                    tenant=self._tenant,
-                    job_id=job_id,
-                    revision=entry.revision,
-                    entry_key=key,
-                    data=entry.SerializeToString(deterministic=True),
-                )
-            )
-            return entry
-
-        return await self._writer.write(work)
+        """Appends the entry of a key, or returns the one that is there; see `StudyLog.append`."""
+        return await self._log.append(job_id, key, build)
 
     async def _add(
         self, table: Table, job_id: str, found: Sequence[tuple[str, Message]]

@@ -46,6 +46,7 @@ class _Good:
     """The density of good trials, ready to be drawn from.
 
     Attributes:
+        numbers: Numbers of the trials.
         estimator: Optuna's own.
         weights: Weight of every kernel.
         edges: The kernels' cumulated weights.
@@ -53,6 +54,7 @@ class _Good:
         cumulated: The same cumulated along the options, per parameter.
     """
 
+    numbers: Sequence[int]
     estimator: Any
     weights: Floats
     edges: Floats
@@ -127,7 +129,6 @@ class ParzenHistory:
         if value is None:
             self._alive[number] = False
         else:
-            self._good = None
             insort(self._best_first, (-value, number))
 
     def draws(self, seed: int, pending: Sequence[Choices]) -> Iterator[Choices]:
@@ -175,8 +176,9 @@ class ParzenHistory:
         return drawn
 
     def _good_density(self) -> _Good:
-        if self._good is None:
-            estimator = self._exact(self._choices[self._good_numbers()])
+        numbers = self._good_numbers()
+        if self._good is None or self._good.numbers != numbers:
+            estimator = self._exact(self._choices[numbers])
             mixture = estimator._mixture_distribution
             edges = mixture.weights.cumsum()
             edges /= edges[-1]
@@ -184,7 +186,7 @@ class ParzenHistory:
             cumulated = [np.cumsum(one, axis=-1) for one in kernels]
             for one in cumulated:
                 one[:, -1] = 1
-            self._good = _Good(estimator, mixture.weights, edges, kernels, cumulated)
+            self._good = _Good(numbers, estimator, mixture.weights, edges, kernels, cumulated)
         return self._good
 
     def _bad_choices(self) -> Ints:

@@ -1,0 +1,123 @@
+"""The entries of studies by revision: the truth of every search, appended to and never changed.
+
+What entries a study has is kept in memory, for a search asks for it before every step. One process
+writes a database, and all of its writes to these rows come through here, so memory cannot lag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, func, insert, select
+
+from burnish.api.search import v1 as search_v1
+from burnish_controller.store.database import Database
+from burnish_controller.store.tables import study_entries
+from burnish_controller.store.writer import Writer
+
+_MOST_HELD = 256
+
+# Built once: putting a statement together costs more than running it.
+_MINE = (
+    study_entries.c.tenant == bindparam("tenant"),
+    study_entries.c.job_id == bindparam("job_id"),
+)
+_OF_KEY = select(study_entries.c.data).where(*_MINE, study_entries.c.entry_key == bindparam("key"))
+_LAST = select(func.max(study_entries.c.revision)).where(*_MINE)
+_BEFORE = select(_OF_KEY.scalar_subquery(), _LAST.scalar_subquery())
+_KEYS = select(study_entries.c.revision, study_entries.c.entry_key).where(*_MINE)
+_ALL = select(study_entries.c.data).where(*_MINE).order_by(study_entries.c.revision)
+_INSERT = insert(study_entries)
+
+
+@dataclass(slots=True)
+class _Head:
+    """What entries a study has.
+
+    Attributes:
+        keys: Their keys.
+        revision: Revision of the last; 0 before the first.
+    """
+
+    keys: set[str]
+    revision: int
+
+
+class StudyLog:
+    """Reads and appends to one tenant's studies."""
+
+    def __init__(self, database: Database, writer: Writer, *, tenant: str) -> None:
+        self._engine = database.engine
+        self._writer = writer
+        self._tenant = tenant
+        self._heads: OrderedDict[str, _Head] = OrderedDict()
+        self._loading = asyncio.Lock()
+
+    async def entries(self, job_id: str) -> list[search_v1.StudyEntry]:
+        """Returns a study's entries by revision."""
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(_ALL, self._mine(job_id))).scalars().all()
+        return [search_v1.StudyEntry.FromString(row) for row in rows]
+
+    async def entry(self, job_id: str, key: str) -> search_v1.StudyEntry | None:
+        """Returns the entry of a key, or None when it was not made yet."""
+        if key not in (await self._head(job_id)).keys:
+            return None
+        async with self._engine.connect() as connection:
+            found = await connection.execute(_OF_KEY, {**self._mine(job_id), "key": key})
+            data = found.scalar()
+        return None if data is None else search_v1.StudyEntry.FromString(data)
+
+    async def revision(self, job_id: str) -> int:
+        """Returns the revision of the last entry; 0 before the first."""
+        return (await self._head(job_id)).revision
+
+    async def append(
+        self, job_id: str, key: str, build: Callable[[int], search_v1.StudyEntry]
+    ) -> search_v1.StudyEntry:
+        """Appends the entry of a key, or returns the one that is there.
+
+        Args:
+            job_id: The job.
+            key: What the entry is, unique in the study: a step that runs again adds nothing.
+            build: Makes the entry for its revision.
+        """
+        mine = self._mine(job_id)
+
+        def work(connection: Connection) -> search_v1.StudyEntry:
+            known, last = connection.execute(_BEFORE, {**mine, "key": key}).one()
+            if known is not None:
+                return search_v1.StudyEntry.FromString(known)
+            entry = build((last or 0) + 1)
+            data = entry.SerializeToString(deterministic=True)
+            row = {**mine, "revision": entry.revision, "entry_key": key, "data": data}
+            connection.execute(_INSERT, row)
+            return entry
+
+        head = await self._head(job_id)
+        entry = await self._writer.write(work)
+        head.keys.add(key)
+        head.revision = max(head.revision, entry.revision)
+        return entry
+
+    async def _head(self, job_id: str) -> _Head:
+        head = self._heads.get(job_id)
+        if head is None:
+            async with self._loading:
+                head = self._heads.get(job_id) or await self._load(job_id)
+                self._heads[job_id] = head
+        self._heads.move_to_end(job_id)
+        while len(self._heads) > _MOST_HELD:
+            self._heads.popitem(last=False)
+        return head
+
+    async def _load(self, job_id: str) -> _Head:
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(_KEYS, self._mine(job_id))).all()
+        return _Head(keys={key for _, key in rows}, revision=max((at for at, _ in rows), default=0))
+
+    def _mine(self, job_id: str) -> dict[str, str]:
+        return {"tenant": self._tenant, "job_id": job_id}
