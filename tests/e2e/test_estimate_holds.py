@@ -6,6 +6,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.estimates import estimate_job
 from examples.intents.app import INSTRUCTION
+from tests.e2e.fused import FEW_WORDS, HALF, judged_by
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PRICE = types_v1.Price(input_usd_per_million=2.0, output_usd_per_million=8.0)
@@ -20,6 +21,15 @@ def priced(harness, intents_app, provider, **settings):
     spec.proposer.meta_model.CopyFrom(
         provider.model(harness.PROPOSER, price=PRICE, max_output_tokens=1200)
     )
+    return spec
+
+
+def judged(spec, provider):
+    graph = judged_by(FEW_WORDS)
+    model = provider.model("local-judge", price=PRICE, max_output_tokens=500)
+    graph.nodes[0].rubric.model.CopyFrom(model)
+    spec.scoring.verifier_graph.CopyFrom(graph)
+    spec.scoring.weights.CopyFrom(HALF)
     return spec
 
 
@@ -39,8 +49,10 @@ def given(spec):
 @pytest.mark.parametrize("known", [False, True], ids=["learnt", "given"])
 async def test_a_local_run_lies_within_its_estimate(known, harness, suite, intents_app, provider):
     spec = priced(harness, intents_app, provider, num_iterations=4)
+    roles = ["task", "proposer"]
     if known:
-        given(spec)
+        judged(given(spec), provider)
+        roles.append("judge")
     found = estimate_job(spec)
     run = await harness.run_job(suite, spec)
     assert run.job.state == job_v1.JOB_STATE_SUCCEEDED, run.job.failure
@@ -49,9 +61,10 @@ async def test_a_local_run_lies_within_its_estimate(known, harness, suite, inten
     for phase, count in rollouts.items():
         span = found.rollouts[phase]
         assert span.low <= count <= span.high, (phase, count, span)
-    for role in ("task", "proposer"):
+    for role in roles:
         used, wanted = run.result.usage_by_role[role], found.roles[role]
         assert wanted.cost_usd is not None
+        assert used.call_count > 0
         for name, figure, ends in (
             ("calls", used.call_count, wanted.calls),
             ("read", used.input_tokens, wanted.input_tokens),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import structlog
 from aiohttp import web
 
 from burnish import rpc
@@ -36,6 +37,7 @@ _STATUSES = {
     Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
 }
+_log = structlog.get_logger("burnish.controller.http_api")
 TraceOf = Callable[[str], Awaitable[bytes]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -131,6 +133,10 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
         return _refusal(_STATUSES.get(error.code, 500), error.reason, error.message)
     except web.HTTPException as error:
         return _refusal(error.status, f"HTTP_{error.status}", error.reason)
+    except Exception:
+        # A boundary: what nobody foresaw has the same form, and its cause is in the log.
+        _log.exception("scoring_failed", path=request.path)
+        return _refusal(500, "INTERNAL", "internal error; the log of the controller has it")
 
 
 def _refusal(status: int, code: str, message: str) -> web.Response:
