@@ -23,13 +23,22 @@ from types import FrameType
 
 from benchmarks.search_parts import matrices, peers
 from benchmarks.search_parts.bounds import Report
-from benchmarks.search_parts.chapters import Bench, ablations, efficiency, faults, nulls, replay
+from benchmarks.search_parts.chapters import (
+    Bench,
+    ablations,
+    decisions,
+    efficiency,
+    faults,
+    nulls,
+    replay,
+)
 
 CHAPTERS: dict[str, Callable[[Bench, Report], None]] = {
     "efficiency": efficiency.measure,
     "nulls": nulls.measure,
     "faults": faults.measure,
     "replay": replay.measure,
+    "decisions": decisions.measure,
     "ablations": ablations.measure,
 }
 _GRID_SIZE = 72
@@ -82,6 +91,7 @@ def main() -> int:
         processes=given.processes,
         share=given.share,
     )
+    report.notes.append("cost against history: python -m benchmarks.search_cost")
     if not peers.installed():
         report.notes.append("MIPROv2 and GEPA as released: run scripts/peers_env.sh first")
 

@@ -18,6 +18,7 @@ from burnish_search.algorithms.race import Race
 from burnish_search.algorithms.random_search import RandomSearch
 from burnish_search.model import (
     Candidate,
+    Cell,
     Change,
     Component,
     ComponentsAdded,
@@ -26,6 +27,7 @@ from burnish_search.model import (
     Kind,
     Observation,
     ObservationsTold,
+    Pool,
     StudySpec,
     Trial,
     Work,
@@ -69,7 +71,7 @@ class Outcome:
         arm: What it recommends.
         reported: Mean that it claims for it, in [0, 1]; None when it claims none.
         stopped: Whether it ended by itself for want of anything to gain.
-        seconds: Slowest decision.
+        seconds: Slowest decision, in time of the processor.
     """
 
     budget: int
@@ -89,7 +91,16 @@ RANDOM = Engine(name="random", build=RandomSearch, settings=_OPEN_ENDED)
 
 
 class Session:
-    """One search in one world, and the log that it could be restored from."""
+    """One search in one world.
+
+    Attributes:
+        study: The study.
+        log: What it could be restored from.
+        spent: Evaluations spent.
+        decided: What the last decision took, in seconds of the processor.
+        slowest: What the slowest one took.
+        reason: Why the search ended; None while it has not.
+    """
 
     def __init__(
         self, engine: Engine, world: World, *, budget: int, fault_share: float = 0.0
@@ -110,6 +121,7 @@ class Session:
         self.log: list[Change] = []
         self.spent = 0
         self.slowest = 0.0
+        self.decided = 0.0
         self.reason: FinishReason | None = None
         self.study = self._fresh()
         added = ComponentsAdded(components=tuple(_components(world.shape)))
@@ -125,9 +137,10 @@ class Session:
     def works(self) -> Iterator[Work]:
         """Asks and observes, and yields every work once it is done."""
         while True:
-            start = time.perf_counter()
+            start = time.process_time()
             work = self.study.suggest(len(self.study.history.works), self.study.revision, None)
-            self.slowest = max(self.slowest, time.perf_counter() - start)
+            self.decided = time.process_time() - start
+            self.slowest = max(self.slowest, self.decided)
             trials = tuple(_open(trial) for trial in work.trials)
             self.log.append(
                 WorkSuggested(
@@ -165,6 +178,16 @@ class Session:
         if history.works and history.works[-1].plan is None and not history.works[-1].closed:
             session._resume(history.works[-1])
         return session
+
+    def record(self, work: WorkSuggested) -> None:
+        """Records a work as if it had been suggested, and observes it."""
+        self._record(work)
+        self._observe(self.study.history.works[-1])
+
+    @staticmethod
+    def cell(candidate: Candidate, pool: Pool, example: int) -> Cell:
+        """Returns a cell of a candidate."""
+        return Cell(candidate_id=candidate.candidate_id, pool=pool, seed=example)
 
     def _resume(self, work: Work) -> None:
         if isinstance(self.log[-1], WorkSuggested):
