@@ -77,10 +77,9 @@ class Mipro(MinibatchSearch):
         """Whether the space is still being covered: at first, and again when it has grown."""
         if place < self.settings.tpe.n_startup_trials:
             return True
-        counts = coverage.use_counts(history, ())
         untried = max(
             sum(count[option] == 0 for option in options)
-            for count, options in zip(counts, history.space.offered, strict=True)
+            for count, options in zip(history.uses, history.space.offered, strict=True)
         )
         since = place - history.grown_at
         return untried > 0 and since < (self.trial_count(history) - history.grown_at) // 2
