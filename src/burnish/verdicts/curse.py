@@ -27,7 +27,7 @@ class Corrected:
 
     Attributes:
         raw: As it was seen.
-        corrected: Less the luck.
+        corrected: Less the luck, of rows and of draws, on all the rows that anybody saw.
         spread: Standard deviation of the prompts beyond noise; None for too few to tell.
     """
 
@@ -51,7 +51,7 @@ def corrected(rewards: Rewards, chosen: str, *, prior_deviation: float) -> Corre
     raw = mean_interval(list(known.get(chosen, {}).values()))
     if raw is None:
         return None
-    effects, noise = _effects(known)
+    effects, ease, noise = _effects(known)
     errors = {name: noise / len(rows) for name, rows in known.items()}
     spread = None
     if len(known) >= _FEWEST:
@@ -59,7 +59,8 @@ def corrected(rewards: Rewards, chosen: str, *, prior_deviation: float) -> Corre
         spread = math.sqrt(max(0.0, variance(list(effects.values())) - mean_error))
     between = (spread if spread is not None else prior_deviation) ** 2
     real = between / (between + errors[chosen]) if between + errors[chosen] > 0 else 1.0
-    luck = (1 - real) * effects[chosen]
+    # On every row, not on those alone that the chosen one happened to see: they may be easy ones.
+    luck = raw.mean - (math.fsum(ease.values()) / len(ease) + real * effects[chosen])
     shifted = replace(
         raw,
         mean=_cut(raw.mean - luck),
@@ -69,8 +70,8 @@ def corrected(rewards: Rewards, chosen: str, *, prior_deviation: float) -> Corre
     return Corrected(raw=raw, corrected=shifted, spread=spread)
 
 
-def _effects(rewards: Rewards) -> tuple[dict[str, float], float]:
-    """Returns each prompt's effect, 0 in the mean, and the variance that is left."""
+def _effects(rewards: Rewards) -> tuple[dict[str, float], dict[int, float], float]:
+    """Returns each prompt's effect, 0 in the mean, each row's ease, and what variance is left."""
     effects = dict.fromkeys(rewards, 0.0)
     columns: dict[int, list[tuple[str, float]]] = {}
     for name, rows in rewards.items():
@@ -91,13 +92,13 @@ def _effects(rewards: Rewards) -> tuple[dict[str, float], float]:
     cells = sum(len(rows) for rows in rewards.values())
     freedom = cells - len(columns) - len(rewards) + 1
     if freedom < 1:
-        return effects, 0.25
+        return effects, ease, 0.25
     centred = [
         (reward - ease[seed] - effects[name]) ** 2
         for name, rows in rewards.items()
         for seed, reward in rows.items()
     ]
-    return effects, math.fsum(centred) / freedom
+    return effects, ease, math.fsum(centred) / freedom
 
 
 def _cut(value: float) -> float:
