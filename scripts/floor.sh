@@ -26,5 +26,5 @@ assert versions == ("1.76.0", "6.31.1"), versions
 print("floor: grpcio {}, protobuf {}".format(*versions))
 END
 # The destructor of a call of grpcio 1.76 complains, unheard, when its channel was closed before it.
-"$floor/bin/python" -m pytest -q -p no:cacheprovider -m 'not slow and not node' \
+"$floor/bin/python" -m pytest -q -o cache_dir="$floor/cache" -m 'not slow and not node' \
     -W ignore::pytest.PytestUnraisableExceptionWarning "$@"
