@@ -117,7 +117,7 @@ def test_no_cell_is_asked_beyond_the_budget_or_twice(rig, cells, arms, rows, top
     found = rig(Race, settings=given_settings, reward=flaky(0.1), max_cell_count=cells or None)
     found.start().run()
     asked = [(c.candidate_id, c.row) for t in found.history.trials for c in t.cells]
-    assert len(asked) == len(set(asked)) <= (cells or 80)
+    assert len(asked) == len(set(asked)) <= (cells or 60 + 10 * top_k)
 
 
 def test_no_trial_is_suggested_beyond_their_limit(rig):

@@ -33,19 +33,22 @@ class Belief:
     posterior: Posterior
     strength: float
 
-    def regret(self, count: int, rng: np.random.Generator) -> float:
-        """Returns the reward that is expected to be missed by stopping now."""
-        draws = self.posterior.draws(count, rng)
-        best = np.where(self.arms.offered[:, None], draws, -np.inf).max(axis=0)
-        chosen = draws[int(np.argmax(self.posterior.worth[: self.arms.measured_count]))]
-        reward = self.posterior.reward
-        return float((reward(np.maximum(best, chosen)) - reward(chosen)).mean())
+    def outlook(self, baseline: int, count: int, rng: np.random.Generator) -> tuple[float, float]:
+        """Returns how much the best arm is expected to be above the baseline, and above the choice.
 
-    def headroom(self, baseline: int, count: int, rng: np.random.Generator) -> float:
-        """Returns how much the best arm is expected to be above the baseline."""
+        Args:
+            baseline: The baseline.
+            count: How many draws to go by.
+            rng: Source of randomness.
+        """
         draws = self.posterior.draws(count, rng)
-        reward = self.posterior.reward
-        return float((reward(draws.max(axis=0)) - reward(draws[baseline])).mean())
+        chosen = draws[int(np.argmax(self.posterior.worth[: self.arms.measured_count]))]
+        offered = draws.max(axis=0)
+        if not self.arms.offered.all():
+            offered = draws[self.arms.offered].max(axis=0)
+        best = self.posterior.reward(np.maximum(offered, chosen))
+        headroom = float((best - self.posterior.reward(draws[baseline])).mean())
+        return headroom, float((best - self.posterior.reward(chosen)).mean())
 
     def gain(self, baseline: int) -> float:
         """Returns how much the arm believed best is expected to be above the baseline."""

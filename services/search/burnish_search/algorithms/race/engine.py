@@ -43,7 +43,7 @@ from burnish_search.model import (
 from burnish_search.problems import StudyInvalid
 
 _PARENTS = 5
-_REGRET_DRAWS = 256
+_REGRET_DRAWS = 128
 _LEAST_ARMS = 10
 _LEAST_ROWS = 12
 _NO_DIFFERENCE = 0.1
@@ -179,9 +179,8 @@ class Race:
             return False
         rng = numbers(self.spec, "regret", len(history.rows))
         baseline = self._baseline_arm(belief, history.space.baseline())
-        if belief.headroom(baseline, _REGRET_DRAWS, rng) < self.settings.headroom:
-            return True
-        if belief.regret(_REGRET_DRAWS, rng) < self.settings.stop_regret:
+        headroom, regret = belief.outlook(baseline, _REGRET_DRAWS, rng)
+        if headroom < self.settings.headroom or regret < self.settings.stop_regret:
             return True
         # So much of the budget has shown no difference, and the best seems hardly any better.
         tried = allowance.raced >= max(self.settings.null_share * allowance.total, _LEAST_TRIED)
