@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import optuna
 import pytest
@@ -95,7 +96,8 @@ def test_an_export_of_a_running_job_is_replaced_by_a_later_one(url):
     export_study(grown, job="jobs/mine", storage=url)
     study = optuna.load_study(study_name="mine", storage=url)
     assert len(study.trials) == 12
-    assert "ins_9" in study.trials[0].distributions["main/instruction"].choices
+    options: Any = study.trials[0].distributions["main/instruction"]
+    assert "ins_9" in options.choices
 
 
 def test_a_study_of_somebody_else_is_left_alone(url):

@@ -1,6 +1,7 @@
 """What is wrong with how a job says its instructions are to be written."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ class Proposer:
 
 async def problems(**fields):
     proposer = Proposer()
-    peers = SimpleNamespace(proposer=proposer, external_proposers={"mine": None})
+    peers: Any = SimpleNamespace(proposer=proposer, external_proposers={"mine": None})
     return await proposer_problems(job_v1.ProposerSpec(**fields), peers), proposer.asked
 
 

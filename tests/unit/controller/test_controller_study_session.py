@@ -1,5 +1,7 @@
 """A change of a study: one entry however often it is made, and no harm when its commit fails."""
 
+from typing import Any
+
 import pytest
 
 from burnish.api.search import v1 as search_v1
@@ -35,7 +37,8 @@ class Search:
 
 
 def session(stores, search):
-    peers = Peers(search=search, proposer=None, verifier=None, channels=())
+    nobody: Any = None
+    peers = Peers(search=search, proposer=nobody, verifier=nobody, channels=())
     return StudySession(peers, stores.space, STUDY)
 
 

@@ -95,8 +95,8 @@ def test_candidates_that_differ_are_told_from_those_that_do_not(rig):
 
 def test_cells_measured_again_count_again(rig):
     arms, cells = world(rig)
-    both = (np.concatenate([one, one]) for one in (cells.arms, cells.rows, cells.rewards))
-    twice = Cells(*both, ROWS)
+    places, rows = (np.concatenate([one, one]) for one in (cells.arms, cells.rows))
+    twice = Cells(places, rows, np.concatenate([cells.rewards, cells.rewards]), ROWS)
     fitted = Model(arms, twice, Structure())
     worth, _ = peak_written_out(fitted, arms, twice, USUAL)
     found = Posterior(fitted, fitted.fit(USUAL, None, steps=8))

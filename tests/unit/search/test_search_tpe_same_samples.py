@@ -10,6 +10,7 @@ from burnish_search.algorithms.parzen import ParzenHistory
 from burnish_search.algorithms.tpe import TpeMirror
 from burnish_search.history import History
 from burnish_search.model import (
+from optuna.distributions import BaseDistribution
     Cell,
     Component,
     Kind,
@@ -31,7 +32,7 @@ class Plain:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(direction="maximize")
         self.study.ask()  # The trial that draws are made for.
-        self.space = {
+        self.space: dict[str, BaseDistribution] = {
             f"p{place}": optuna.distributions.CategoricalDistribution(range(size))
             for place, size in enumerate(sizes)
         }
