@@ -5,12 +5,12 @@ import random
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution
 
 from burnish_search.algorithms.parzen import ParzenHistory
 from burnish_search.algorithms.tpe import TpeMirror
 from burnish_search.history import History
 from burnish_search.model import (
-from optuna.distributions import BaseDistribution
     Cell,
     Component,
     Kind,
