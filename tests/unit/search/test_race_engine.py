@@ -120,10 +120,10 @@ def test_no_cell_is_asked_beyond_the_budget_or_twice(rig, cells, arms, rows, top
     assert len(asked) == len(set(asked)) <= (cells or 60 + 10 * top_k)
 
 
-def test_no_trial_is_suggested_beyond_their_limit(rig):
-    found = rig(Race, settings={**LONG, "max_trials": 12}, online=range(200)).start().run()
-    assert len(found.history.trials) <= 12
-    assert TOP_K in found.kinds()
+@pytest.mark.parametrize("most", [1, 4, 12])
+def test_no_trial_is_suggested_beyond_their_limit(rig, most):
+    found = rig(Race, settings={**LONG, "max_trials": most}, online=range(200)).start().run()
+    assert 1 <= len(found.history.trials) <= most
 
 
 def test_a_new_instruction_is_looked_at_next_with_the_best_demos(rig, make):

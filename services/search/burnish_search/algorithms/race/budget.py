@@ -25,6 +25,7 @@ class Allowance:
         raced: Cells raced so far.
         rows_per_arm: Rows of one turn of an arm.
         arms_per_batch: Turns of one work.
+        turns: Trials that are left beside the final check; None is no limit.
         finalists: Candidates of the final check.
         final_cells: Cells that are left for it.
     """
@@ -34,6 +35,7 @@ class Allowance:
     raced: int
     rows_per_arm: int
     arms_per_batch: int
+    turns: int | None
     finalists: int
     final_cells: int
 
@@ -85,6 +87,7 @@ class Allowance:
             raced=raced,
             rows_per_arm=rows,
             arms_per_batch=arms,
+            turns=turns,
             finalists=finalists,
             final_cells=reserve if cell_count is None else min(reserve, cell_count),
         )

@@ -45,6 +45,7 @@ class Turns:
         count = max(FIRST_ROWS, allowance.rows_per_arm) if turns else allowance.rows_per_arm
         choice = self._choice(history, informative=not turns)
         turns = turns or self._thompson(history, allowance, rng)
+        turns = turns[: allowance.turns]
         left = allowance.cells
         chosen: dict[str, Candidate] = {}
         picked: dict[str, list[int]] = {}
