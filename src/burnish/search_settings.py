@@ -13,6 +13,8 @@ def algorithm_settings(job: ResolvedJob) -> dict[str, object]:
     """Returns the settings, without those that are not set."""
     if job.mipro is not None:
         settings = _mipro(job.mipro)
+        if job.algorithm == "mipro":
+            settings["engine"] = job.mipro.engine
     elif job.gepa is not None:
         settings = {key: value for key, value in asdict(job.gepa).items() if value is not None}
     else:

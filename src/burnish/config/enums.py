@@ -101,6 +101,13 @@ class JobMode(_Choice):
         return super()._missing_(value)
 
 
+class SearchEngine(_Choice):
+    """What chooses candidates and rows."""
+
+    RACE = "race"
+    TPE = "tpe"
+
+
 class SearchPreset(_Choice):
     """How much a MIPROv2-compatible search spends."""
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from burnish.config.enums import SearchEngine
 from burnish.config.gepa import GEPAConfig
 from burnish.config.mipro import MIPROConfig
 from burnish.config.resolved import ResolvedStage
@@ -92,6 +93,7 @@ def resolve_mipro(mipro: MIPROConfig, stages: Sequence[ResolvedStage]) -> Resolv
             alpha=mipro.tpe.alpha,
             prior_weight=mipro.tpe.prior_weight,
         ),
+        engine="race" if mipro.engine is SearchEngine.RACE else "tpe",
         preset=preset,
         meta_update=_meta_update(mipro),
     )

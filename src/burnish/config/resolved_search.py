@@ -84,6 +84,7 @@ class ResolvedMipro:
         top_k: Candidates that are scored again at the end.
         max_parallel_trials: Trials at a time.
         tpe: Of the sampler.
+        engine: What chooses candidates and rows: `race` or `tpe`.
         preset: None without one.
         meta_update: How later rounds of proposals go; None: as the first.
     """
@@ -109,6 +110,7 @@ class ResolvedMipro:
     top_k: int
     max_parallel_trials: int
     tpe: ResolvedTpe
+    engine: Literal["race", "tpe"] = "tpe"
     preset: ResolvedPreset | None = None
     meta_update: ResolvedMetaUpdate | None = None
 
