@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr
 
 from burnish.config.adaptive import AdaptivePool
 from burnish.config.base import (
@@ -42,8 +41,6 @@ from burnish.config.seeds import Seeds
 from burnish.config.simple import SimpleSettings, simple_mapping
 from burnish.config.verifier import PromptLearningJudgeConfig, ProxyModelsConfig
 
-DEFAULT_ENGINE: Final = SearchEngine.RACE
-
 
 class MIPROConfig(ConfigModel):
     """`[prompt_learning.mipro]`.
@@ -55,7 +52,7 @@ class MIPROConfig(ConfigModel):
         env_name: Beats the top level's.
         env_config: Merged over the top level's.
         mode: `offline` or `online`; `execution_mode` is read too.
-        engine: `race` or `tpe`; absent: `tpe` beside `auto` or a `tpe` table, else `race`.
+        engine: `tpe` is MIPROv2's own search, `race` ours.
         auto: MIPROv2's `light`, `medium` or `heavy`, which then decides the shape of the search.
         num_iterations: Iterations.
         num_evaluations_per_iteration: Trials in each.
@@ -132,7 +129,7 @@ class MIPROConfig(ConfigModel):
     env_name: str | None = None
     env_config: dict[str, object] | None = None
     mode: JobMode = JobMode.OFFLINE
-    engine: SearchEngine | None = None
+    engine: SearchEngine = SearchEngine.TPE
     auto: SearchPreset | None = None
 
     num_iterations: PosInt = 20
@@ -213,14 +210,6 @@ class MIPROConfig(ConfigModel):
     system_id: str | None = None
     system_name: str | None = None
     ontology: dict[str, object] | None = None
-
-    @model_validator(mode="after")
-    def _choose_engine(self) -> Self:
-        """Settings of MIPROv2 ask for MIPROv2's own engine; a choice is written down at once."""
-        if self.engine is None:
-            compatible = self.auto is not None or "tpe" in self.model_fields_set
-            self.engine = SearchEngine.TPE if compatible else DEFAULT_ENGINE
-        return self
 
     @classmethod
     def simple(

@@ -10,15 +10,14 @@ from burnish.config.resolve_search import resolve_mipro
 @pytest.mark.parametrize(
     ("table", "engine"),
     [
-        ({}, "race"),
+        ({}, "tpe"),
         ({"engine": "tpe"}, "tpe"),
-        ({"auto": "light"}, "tpe"),
-        ({"tpe": {"n_startup_trials": 10}}, "tpe"),
+        ({"engine": "race"}, "race"),
         ({"auto": "light", "engine": "race"}, "race"),
         ({"tpe": {"epsilon": 0.2}, "engine": "RACE"}, "race"),
     ],
 )
-def test_settings_of_miprov2_ask_for_its_own_engine_unless_one_is_named(table, engine):
+def test_the_engine_is_miprov2s_own_unless_another_is_named(table, engine):
     config = MIPROConfig.model_validate(table)
     assert config.engine is SearchEngine(engine)
     assert resolve_mipro(config, []).engine == engine
