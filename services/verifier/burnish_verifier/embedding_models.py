@@ -14,7 +14,6 @@ from typing import Any, TypeGuard
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.errors import BurnishError, FailedPrecondition, MissingExtra
 from burnish.identity import canonical_bytes
-from burnish_runtime.llm import sdk_http
 from burnish_runtime.llm.accounts import Account, CallDesk
 from burnish_runtime.llm.base import (
     ChatMessage,
@@ -25,7 +24,9 @@ from burnish_runtime.llm.base import (
     TokenUsage,
 )
 from burnish_runtime.llm.failures import malformed_error
+from burnish_runtime.llm.openai import OPENAI_URL
 from burnish_runtime.llm.registry import ProviderRegistry
+from burnish_runtime.llm.sdk_http import SdkClient
 from burnish_verifier.convert_judge import model_message
 from burnish_verifier.fuse import Failed
 from burnish_verifier.nodes.base import NodeFailed, NodeTask, Spending
@@ -33,7 +34,6 @@ from burnish_verifier.nodes.similarity import Vectors
 from burnish_verifier.steps import ModelRef
 
 PROVIDERS = ("openai", "openai_compatible")
-_OWN_URL = "https://api.openai.com/v1"
 
 
 class EmbeddingUnpaid(FailedPrecondition):
@@ -55,19 +55,8 @@ class EmbeddingProvider:
             import openai
         except ImportError as error:
             raise MissingExtra(package="openai", extra="llm") from error
-        self._openai = openai
         self._name = name
-        self._http_error = sdk_http.http_error(openai.DefaultAsyncHttpxClient)
-        self._client = openai.AsyncOpenAI(
-            api_key=access.api_key or "none",
-            base_url=access.base_url or _OWN_URL,
-            max_retries=0,
-            default_headers=sdk_http.IDENTITY,
-            http_client=openai.DefaultAsyncHttpxClient(
-                follow_redirects=False,
-                event_hooks={"response": [sdk_http.answer_hook(name)]},
-            ),
-        )
+        self._sdk = SdkClient(openai, openai.AsyncOpenAI, access, name=name, own_url=OPENAI_URL)
 
     @property
     def name(self) -> str:
@@ -84,17 +73,8 @@ class EmbeddingProvider:
         Raises:
             ProviderError: There is no usable reply; says whether a retry may help.
         """
-        seconds = request.timeout_seconds
-        limit = self._openai.Timeout(seconds, connect=sdk_http.connect_seconds(seconds))
-        asked = self._client.embeddings.with_streaming_response.create
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                asked(**_fields(request), timeout=limit) as reply,
-            ):
-                body = await sdk_http.bounded(self._name, reply.iter_bytes())
-        except (self._openai.APIError, self._http_error, TimeoutError) as error:
-            raise sdk_http.sending_error(self._name, seconds, error) from None
+        create = self._sdk.client.embeddings.with_streaming_response.create
+        body = await self._sdk.body(create, request.timeout_seconds, **_fields(request))
         return self.read(body)
 
     def read(self, body: bytes) -> Completion:
@@ -114,7 +94,7 @@ class EmbeddingProvider:
 
     async def close(self) -> None:
         """Closes connections."""
-        await self._client.close()
+        await self._sdk.close()
 
 
 class ModelEmbedder:

@@ -7,14 +7,12 @@ is counted in here, as it is everywhere else.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from burnish.errors import MissingExtra
 from burnish.identity import canonical_bytes
-from burnish_runtime.llm import sdk_http
 from burnish_runtime.llm.base import (
     ChatMessage,
     Completion,
@@ -31,6 +29,9 @@ from burnish_runtime.llm.reading import (
     text_or_arguments,
     usage_of,
 )
+from burnish_runtime.llm.sdk_http import SdkClient
+
+_OWN_URL = "https://api.anthropic.com"
 
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 _JSON_ALONE = "Reply with one JSON object and nothing else."
@@ -54,18 +55,10 @@ class AnthropicProvider:
             import anthropic
         except ImportError as error:
             raise MissingExtra(package="anthropic", extra="anthropic") from error
-        self._anthropic = anthropic
-        self._http_error = sdk_http.http_error(anthropic.DefaultAsyncHttpxClient)
-        self._client = anthropic.AsyncAnthropic(
-            api_key=access.api_key or "none",
-            base_url=access.base_url or "https://api.anthropic.com",
-            max_retries=0,
-            default_headers=sdk_http.IDENTITY,
-            http_client=anthropic.DefaultAsyncHttpxClient(
-                follow_redirects=False,
-                event_hooks={"response": [sdk_http.answer_hook(self.name)]},
-            ),
+        self._sdk = SdkClient(
+            anthropic, anthropic.AsyncAnthropic, access, name=self.name, own_url=_OWN_URL
         )
+        self._client = self._sdk.client
 
     def request_body(self, request: CompletionRequest) -> bytes:
         """Returns the canonical JSON of what would be sent."""
@@ -77,18 +70,8 @@ class AnthropicProvider:
         Raises:
             ProviderError: There is no usable reply; says whether a retry may help.
         """
-        seconds = request.timeout_seconds
-        limit = self._anthropic.Timeout(seconds, connect=sdk_http.connect_seconds(seconds))
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                self._client.messages.with_streaming_response.create(
-                    **_fields(request), timeout=limit
-                ) as reply,
-            ):
-                body = await sdk_http.bounded(self.name, reply.iter_bytes())
-        except (self._anthropic.APIError, self._http_error, TimeoutError) as error:
-            raise sdk_http.sending_error(self.name, seconds, error) from None
+        create = self._client.messages.with_streaming_response.create
+        body = await self._sdk.body(create, request.timeout_seconds, **_fields(request))
         require_whole(self.name, body)
         return self.read(body)
 
@@ -123,7 +106,7 @@ class AnthropicProvider:
 
     async def close(self) -> None:
         """Closes connections."""
-        await self._client.close()
+        await self._sdk.close()
 
 
 def _fields(request: CompletionRequest) -> dict[str, Any]:

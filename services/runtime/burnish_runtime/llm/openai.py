@@ -6,7 +6,6 @@ one that has only that.
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import json
 import re
@@ -14,11 +13,12 @@ from typing import Any
 
 from burnish.errors import MissingExtra
 from burnish.identity import canonical_bytes
-from burnish_runtime.llm import openai_shape, responses_shape, sdk_http
+from burnish_runtime.llm import openai_shape, responses_shape
 from burnish_runtime.llm.base import Completion, CompletionRequest, ProviderAccess
 from burnish_runtime.llm.reading import require_whole
+from burnish_runtime.llm.sdk_http import SdkClient
 
-_OWN_URL = "https://api.openai.com/v1"
+OPENAI_URL = "https://api.openai.com/v1"
 _SCHEMAS = ("response_format", "text", "tools")
 _RESPONSES_ONLY = re.compile(r"(?:openai/)?(?:.*codex|o\d-pro|gpt-5.*-pro|.*deep-research)")
 
@@ -51,25 +51,11 @@ class OpenAiProvider:
             import openai
         except ImportError as error:
             raise MissingExtra(package="openai", extra="llm") from error
-        self._openai = openai
         self._name = name
         self._api = api
         self._limit_field = "max_completion_tokens" if name == "openai" else "max_tokens"
-        self._http_error = sdk_http.http_error(openai.DefaultAsyncHttpxClient)
-        # A server of the user's own often wants no key, while the SDK insists on one.
-        self._client = openai.AsyncOpenAI(
-            api_key=access.api_key or "none",
-            base_url=access.base_url or _OWN_URL,
-            max_retries=0,
-            default_headers=sdk_http.IDENTITY,
-            # The suite's own models are on this machine or beside it, never behind a proxy. An API
-            # does not redirect; whoever does wants the key, or a look at what only we can reach.
-            http_client=openai.DefaultAsyncHttpxClient(
-                trust_env=name != "local",
-                follow_redirects=False,
-                event_hooks={"response": [sdk_http.answer_hook(name)]},
-            ),
-        )
+        self._sdk = SdkClient(openai, openai.AsyncOpenAI, access, name=name, own_url=OPENAI_URL)
+        self._client = self._sdk.client
 
     @property
     def name(self) -> str:
@@ -86,22 +72,14 @@ class OpenAiProvider:
         Raises:
             ProviderError: There is no usable reply; says whether a retry may help.
         """
-        seconds = request.timeout_seconds
-        limit = self._openai.Timeout(seconds, connect=sdk_http.connect_seconds(seconds))
         chat = self._client.chat.completions.with_streaming_response
         responses = self._client.responses.with_streaming_response
-        asked: Any = responses.create if self._by_responses(request) else chat.create
+        create: Any = responses.create if self._by_responses(request) else chat.create
         fields = self._fields(request)
         # The package walks through every leaf of what it is given; this it sends as it is.
         as_it_is = {name: fields.pop(name) for name in _SCHEMAS if name in fields}
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                asked(**fields, extra_body=as_it_is or None, timeout=limit) as reply,
-            ):
-                body = await sdk_http.bounded(self._name, reply.iter_bytes())
-        except (self._openai.APIError, self._http_error, TimeoutError) as error:
-            raise sdk_http.sending_error(self._name, seconds, error) from None
+        seconds = request.timeout_seconds
+        body = await self._sdk.body(create, seconds, **fields, extra_body=as_it_is or None)
         require_whole(self._name, body)
         if self._by_responses(request):
             responses_shape.require_unfailed(self._name, body)
@@ -119,7 +97,7 @@ class OpenAiProvider:
 
     async def close(self) -> None:
         """Closes connections."""
-        await self._client.close()
+        await self._sdk.close()
 
     def _by_responses(self, request: CompletionRequest) -> bool:
         if self._api is OpenAiApi.AUTO:

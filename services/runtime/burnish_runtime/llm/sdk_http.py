@@ -7,12 +7,14 @@ nothing compressed or endless is unpacked, and no text of the provider's gets in
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol, cast
+from types import ModuleType
+from typing import Any, Protocol, cast
 
-from burnish_runtime.llm.base import MAX_REPLY_BYTES, ProviderError
+from burnish_runtime.llm.base import MAX_REPLY_BYTES, ProviderAccess, ProviderError
 from burnish_runtime.llm.failures import (
     connection_error,
     malformed_error,
@@ -43,6 +45,72 @@ class _Head(Protocol):
 
 
 Hook = Callable[[_Head], Awaitable[None]]
+
+
+class SdkClient:
+    """A package's client for one provider: it tries once, follows nobody, and keeps to deadlines.
+
+    Attributes:
+        client: The package's own.
+    """
+
+    def __init__(
+        self,
+        package: ModuleType,
+        opened: Callable[..., Any],
+        access: ProviderAccess,
+        *,
+        name: str,
+        own_url: str,
+    ) -> None:
+        """Opens the client.
+
+        Args:
+            package: The package.
+            opened: Its class of clients.
+            access: Key and base URL.
+            name: Provider name that errors carry; `local` is never asked through a proxy.
+            own_url: Base URL where `access` has none.
+        """
+        self._package = package
+        self._name = name
+        self._http_error = http_error(package.DefaultAsyncHttpxClient)
+        # A server of the user's own often wants no key, while the packages insist on one. The
+        # suite's own models are on this machine or beside it, never behind a proxy. An API does
+        # not redirect; whoever does wants the key, or a look at what only we can reach.
+        self.client = opened(
+            api_key=access.api_key or "none",
+            base_url=access.base_url or own_url,
+            max_retries=0,
+            default_headers=IDENTITY,
+            http_client=package.DefaultAsyncHttpxClient(
+                trust_env=name != "local",
+                follow_redirects=False,
+                event_hooks={"response": [answer_hook(name)]},
+            ),
+        )
+
+    async def body(self, create: Callable[..., Any], seconds: float, **fields: Any) -> bytes:  # noqa: ANN401
+        """Asks once, and returns the body of the answer.
+
+        Args:
+            create: The package's call, of those with a streaming response.
+            seconds: Longest wait for the whole answer.
+            fields: What is asked.
+
+        Raises:
+            ProviderError: There is no whole answer; says whether a retry may help.
+        """
+        limit = self._package.Timeout(seconds, connect=connect_seconds(seconds))
+        try:
+            async with asyncio.timeout(seconds), create(**fields, timeout=limit) as reply:
+                return await bounded(self._name, reply.iter_bytes())
+        except (self._package.APIError, self._http_error, TimeoutError) as error:
+            raise sending_error(self._name, seconds, error) from None
+
+    async def close(self) -> None:
+        """Closes connections."""
+        await self.client.close()
 
 
 def answer_hook(provider: str) -> Hook:
