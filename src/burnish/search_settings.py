@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from burnish.config import TPEConfig
@@ -15,8 +16,13 @@ def algorithm_settings(job: ResolvedJob) -> dict[str, object]:
         settings = _mipro(job.mipro)
         if job.algorithm == "mipro":
             settings["engine"] = job.mipro.engine
+            if job.mipro.protocol != "burnish":
+                settings["protocol"] = job.mipro.protocol
+        own = job.mipro.engine == "tpe" and job.mipro.protocol == "burnish"
+        if own and job.adaptive_pool is not None:
+            settings["adaptive_pool"] = _set_only(job.adaptive_pool)
     elif job.gepa is not None:
-        settings = {key: value for key, value in asdict(job.gepa).items() if value is not None}
+        settings = _set_only(asdict(job.gepa))
     else:
         settings = {}
     caps: dict[str, object] = {
@@ -24,7 +30,11 @@ def algorithm_settings(job: ResolvedJob) -> dict[str, object]:
         "max_trials_without_improvement": job.budget.max_trials_without_improvement,
         "target_reward": job.budget.target_score,
     }
-    return {**settings, **{key: value for key, value in caps.items() if value is not None}}
+    return {**settings, **_set_only(caps)}
+
+
+def _set_only(settings: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _mipro(mipro: ResolvedMipro) -> dict[str, object]:

@@ -134,7 +134,7 @@ class JobContext:
 
     def study(self) -> search_v1.Study:
         """Returns the job's study as the search service is told it."""
-        return search_v1.Study(
+        study = search_v1.Study(
             name=f"studies/{self.job_id}",
             algorithm=self.spec.algorithm,
             settings=self.spec.algorithm_settings,
@@ -144,6 +144,10 @@ class JobContext:
             validation_pool=types_v1.SeedPool(seeds=self.pools.validation),
             max_cell_count=self.search_cells(),
         )
+        # The cap on trials holds between works; only the search itself plans by it.
+        if self.spec.budget.max_trials and "max_trials" not in study.settings:
+            study.settings["max_trials"] = self.spec.budget.max_trials
+        return study
 
     @property
     def learns(self) -> bool:

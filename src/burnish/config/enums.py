@@ -108,6 +108,13 @@ class SearchEngine(_Choice):
     TPE = "tpe"
 
 
+class SearchProtocol(_Choice):
+    """How the `tpe` engine spends its trials."""
+
+    BURNISH = "burnish"
+    MIPROV2 = "miprov2"
+
+
 class SearchPreset(_Choice):
     """How much a MIPROv2-compatible search spends."""
 

@@ -23,6 +23,7 @@ from burnish.config.enums import (
     ProposerOutputTokens,
     SearchEngine,
     SearchPreset,
+    SearchProtocol,
 )
 from burnish.config.mipro_blocks import (
     DemoConfig,
@@ -53,6 +54,7 @@ class MIPROConfig(ConfigModel):
         env_config: Merged over the top level's.
         mode: `offline` or `online`; `execution_mode` is read too.
         engine: `tpe` is MIPROv2's own search, `race` ours.
+        protocol: Of `tpe`: `burnish` pools what trials tell; `miprov2` is DSPy's, trial by trial.
         auto: MIPROv2's `light`, `medium` or `heavy`, which then decides the shape of the search.
         num_iterations: Iterations.
         num_evaluations_per_iteration: Trials in each.
@@ -130,6 +132,7 @@ class MIPROConfig(ConfigModel):
     env_config: dict[str, object] | None = None
     mode: JobMode = JobMode.OFFLINE
     engine: SearchEngine = SearchEngine.TPE
+    protocol: SearchProtocol = SearchProtocol.BURNISH
     auto: SearchPreset | None = None
 
     num_iterations: PosInt = 20

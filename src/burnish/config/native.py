@@ -45,8 +45,8 @@ GEPA_POOLS: Final = _names(
     "online=evaluation.seeds validation=evaluation.validation_seeds test=evaluation.test_pool"
 )
 SEARCH: Final = _names(
-    "engine preset=auto num_iterations num_evaluations_per_iteration batch_size full_eval_every_k"
-    " top_k"
+    "engine protocol preset=auto num_iterations num_evaluations_per_iteration batch_size"
+    " full_eval_every_k top_k"
     " few_shot_score_threshold min_bootstrap_demos strict_bootstrap max_demo_set_size"
     " max_demo_sets max_instruction_sets max_instructions max_parallel_trials"
     " bootstrap_rounds=num_bootstrap_seeds optimize_instructions optimize_demos tpe demo"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from burnish.config.enums import SearchEngine
+from burnish.config.enums import SearchEngine, SearchProtocol
 from burnish.config.gepa import GEPAConfig
 from burnish.config.mipro import MIPROConfig
 from burnish.config.resolved import ResolvedStage
@@ -47,6 +47,7 @@ def resolve_preset(name: str, stages: Sequence[ResolvedStage]) -> ResolvedPreset
 def resolve_mipro(mipro: MIPROConfig, stages: Sequence[ResolvedStage]) -> ResolvedMipro:
     """Returns the settings of a search over the stages given."""
     preset = resolve_preset(mipro.auto.value, stages) if mipro.auto is not None else None
+    own = mipro.protocol is SearchProtocol.MIPROV2
     size = max((stage.max_demo_slots for stage in stages if stage.optimize_demos), default=0)
     if preset is None:
         size = min(size, mipro.max_demo_sets) if size else 0
@@ -66,7 +67,7 @@ def resolve_mipro(mipro: MIPROConfig, stages: Sequence[ResolvedStage]) -> Resolv
             1 if preset is not None else mipro.num_evaluations_per_iteration
         ),
         batch_size=preset.minibatch_size if preset is not None else mipro.batch_size,
-        minibatch_pool="online" if preset is None else "validation",
+        minibatch_pool="online" if preset is None and not own else "validation",
         few_shot_score_threshold=mipro.few_shot_score_threshold,
         min_bootstrap_demos=mipro.min_bootstrap_demos,
         strict_bootstrap=mipro.strict_bootstrap,
@@ -94,6 +95,7 @@ def resolve_mipro(mipro: MIPROConfig, stages: Sequence[ResolvedStage]) -> Resolv
             prior_weight=mipro.tpe.prior_weight,
         ),
         engine="race" if mipro.engine is SearchEngine.RACE else "tpe",
+        protocol="miprov2" if own else "burnish",
         preset=preset,
         meta_update=_meta_update(mipro),
     )

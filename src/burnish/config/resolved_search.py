@@ -85,6 +85,7 @@ class ResolvedMipro:
         max_parallel_trials: Trials at a time.
         tpe: Of the sampler.
         engine: What chooses candidates and rows: `race` or `tpe`.
+        protocol: Of `tpe`: our own, or MIPROv2's trial by trial.
         preset: None without one.
         meta_update: How later rounds of proposals go; None: as the first.
     """
@@ -111,6 +112,7 @@ class ResolvedMipro:
     max_parallel_trials: int
     tpe: ResolvedTpe
     engine: Literal["race", "tpe"] = "tpe"
+    protocol: Literal["burnish", "miprov2"] = "burnish"
     preset: ResolvedPreset | None = None
     meta_update: ResolvedMetaUpdate | None = None
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from burnish.config.base import join
-from burnish.config.enums import GepaProposerType
+from burnish.config.enums import GepaProposerType, SearchEngine, SearchProtocol
 from burnish.config.gepa import GEPAConfig
 from burnish.config.mipro import MIPROConfig
 from burnish.config.mipro_blocks import (
@@ -73,6 +73,25 @@ def check_mipro(mipro: MIPROConfig, findings: Findings) -> None:
     for other in ("online_pool", "val_seeds"):
         check_disjoint(named["bootstrap_train_seeds"], named[other], findings, refuse=False)
     _check_sizes(mipro, findings)
+    if mipro.protocol is SearchProtocol.MIPROV2:
+        _check_protocol(mipro, findings)
+
+
+def _check_protocol(mipro: MIPROConfig, findings: Findings) -> None:
+    """Checks that nothing else asks for what MIPROv2's protocol does not have."""
+    path, value = "mipro.protocol", mipro.protocol.value
+    if mipro.engine is SearchEngine.RACE:
+        findings.problem(
+            path, value, "is of the engine `tpe`", "remove it, or `engine`, which is `race`"
+        )
+    later = [iteration for iteration in mipro.generate_at_iterations if iteration]
+    if later or (mipro.meta_update is not None and mipro.meta_update.enabled):
+        findings.problem(
+            path,
+            value,
+            "searches what was proposed before it began, but later iterations propose, too",
+            "remove it, or `generate_at_iterations` and `meta_update`",
+        )
 
 
 def _check_sizes(mipro: MIPROConfig, findings: Findings) -> None:

@@ -42,6 +42,16 @@ async def reached(scene) -> str | None:
 # Caps at the ends of batches.
 
 
+async def test_the_search_is_told_of_the_cap_on_trials_to_plan_by_it(make_scene):
+    capped = await make_scene(budget=job_v1.Budget(max_trials=9))
+    assert capped.job.study().settings["max_trials"] == 9
+    assert "max_trials" not in capped.job.spec.algorithm_settings
+
+    capped.job.spec.algorithm_settings["max_trials"] = 4
+    assert capped.job.study().settings["max_trials"] == 4
+    assert "max_trials" not in (await make_scene()).job.study().settings
+
+
 async def test_without_caps_the_search_goes_on(make_scene):
     scene = await make_scene()
     await run(scene, online(range(50)))
