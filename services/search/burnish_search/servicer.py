@@ -33,7 +33,7 @@ class ArgumentInvalid(InvalidArgument):
 
 
 class SearchServicer(search_v1.SearchServiceServicer):
-    """Serves studies. Engines run in threads: a decision takes milliseconds."""
+    """Serves studies. Engines run in threads: most decisions take milliseconds."""
 
     def __init__(self, studies: Studies[search_v1.Study]) -> None:
         self._studies = studies
@@ -71,7 +71,11 @@ class SearchServicer(search_v1.SearchServiceServicer):
                 message = request.study
                 study = await asyncio.to_thread(self._build, message)
             elif request.WhichOneof("item") == "entry" and study is not None:
-                await asyncio.to_thread(_replay, study, request.entry)
+                told = len(request.entry.observations_told.observations)
+                if told > _MOST_TOLD_AT_ONCE:
+                    await asyncio.to_thread(_replay, study, request.entry)
+                else:
+                    _replay(study, request.entry)
             else:
                 raise ArgumentInvalid("the stream must be the study once, then its entries")
         if study is None or message is None:
@@ -112,9 +116,11 @@ class SearchServicer(search_v1.SearchServiceServicer):
             )
         name = str(StudyName.parse(request.study))
         async with self._studies.advance(name, wanted=request.as_of_revision) as study:
-            work = await asyncio.to_thread(
-                study.suggest, request.ask_index, request.as_of_revision, remaining
-            )
+            given = (request.ask_index, request.as_of_revision, remaining)
+            if study.is_quick(request.ask_index):
+                work = study.suggest(*given)
+            else:
+                work = await asyncio.to_thread(study.suggest, *given)
             return search_v1.SuggestWorkResponse(work=convert.work(work), revision=work.revision)
 
     async def TellObservations(

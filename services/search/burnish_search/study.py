@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from burnish_search import checks
-from burnish_search.algorithms.base import Algorithm, Ask
+from burnish_search.algorithms.base import Algorithm, Ask, QuickAlgorithm
 from burnish_search.history import History
 from burnish_search.model import (
     Cell,
@@ -44,6 +44,7 @@ class Study:
         self.history = History(spec)
         self.state = StudyState.ACTIVE
         self._algorithm = algorithm
+        self._quick = algorithm if isinstance(algorithm, QuickAlgorithm) else None
         self._fingerprints: list[int] = []
 
     @property
@@ -103,6 +104,12 @@ class Study:
         ask = Ask(index=ask_index, cell_count=self._cells_left(remaining))
         self._record(self._recorded(ask_index, self._plan(ask)))
         return self.history.works[-1]
+
+    def is_quick(self, ask_index: int) -> bool:
+        """Whether the answer to an ask takes about as little time as to hand it to a thread."""
+        if self.state is StudyState.COMPLETED or ask_index < len(self.history.works):
+            return True
+        return self._quick is not None and self._quick.is_quick(self.history)
 
     def rank(self, as_of_revision: int, count: int) -> Sequence[Ranked]:
         """Returns the best candidates."""

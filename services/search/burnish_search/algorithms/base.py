@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from burnish_search.history import History
 from burnish_search.model import Plan, Ranked, StudySpec
@@ -75,6 +75,14 @@ class Algorithm(Protocol):
         Raises:
             SpaceIncomplete: There is no candidate yet.
         """
+
+
+@runtime_checkable
+class QuickAlgorithm(Protocol):
+    """What an algorithm may tell besides, that decides in well under a millisecond at times."""
+
+    def is_quick(self, history: History) -> bool:
+        """Whether the next plan takes about as little time as to hand it to a thread."""
 
 
 def generator(spec: StudySpec, purpose: str, position: int) -> random.Random:

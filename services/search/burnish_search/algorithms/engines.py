@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from burnish_search.algorithms.base import Algorithm, Ask
+from burnish_search.algorithms.base import Algorithm, Ask, QuickAlgorithm
 from burnish_search.algorithms.mipro import tpe_engine
 from burnish_search.algorithms.race import Race
 from burnish_search.history import History
@@ -46,6 +46,11 @@ class MiproEngines:
     def suggest(self, history: History, ask: Ask) -> Plan:
         """Returns the next plan."""
         return self._engine.suggest(history, ask)
+
+    def is_quick(self, history: History) -> bool:
+        """Whether the next plan takes about as little time as to hand it to a thread."""
+        engine = self._engine
+        return isinstance(engine, QuickAlgorithm) and engine.is_quick(history)
 
     def rank(self, history: History, count: int) -> Sequence[Ranked]:
         """Returns the best candidates, best first."""

@@ -9,13 +9,16 @@ from typing import ClassVar
 from burnish_search.algorithms import coverage
 from burnish_search.algorithms.base import Algorithm, Ask, generator
 from burnish_search.algorithms.minibatch_search import MinibatchSearch
+from burnish_search.algorithms.minibatches import Minibatches
 from burnish_search.algorithms.mipro_parity import MiproParity
 from burnish_search.algorithms.tpe import TpeMirror
 from burnish_search.history import History
-from burnish_search.model import Candidate, Sampler, StudySpec
+from burnish_search.model import Candidate, Sampler, StudySpec, TrialKind
 from burnish_search.problems import StudyInvalid
 
 _PROTOCOLS = ("burnish", "miprov2")
+_MOST_QUICK = 4  # Draws of one ask, each a fifth of a millisecond.
+_MOST_QUICK_TRIALS = 10_000
 
 
 def tpe_engine(spec: StudySpec) -> Algorithm:
@@ -64,6 +67,21 @@ class Mipro(MinibatchSearch):
         if candidate is None:
             candidate = coverage.uniform(history, randomness, fits)
         return candidate
+
+    def is_quick(self, history: History) -> bool:
+        """Whether the next plan is no more than a few draws: no candidates are ranked for it."""
+        done, given = history.minibatch_count, self.settings
+        ranks = done % given.full_eval_every_k == 0 and done > 0
+        ranks = ranks and history.trials[-1].kind is not TrialKind.FULL
+        return (
+            not ranks
+            and isinstance(self._minibatches, Minibatches)
+            and given.target_reward is None
+            and given.max_trials_without_improvement is None
+            and given.max_parallel_trials <= _MOST_QUICK
+            and len(history.trials) <= _MOST_QUICK_TRIALS
+            and done < self.trial_count(history)
+        )
 
     def sampler(self, history: History) -> Sampler | None:
         """Returns how TPE splits the trials; None while the space is still being covered."""

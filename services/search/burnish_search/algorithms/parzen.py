@@ -28,6 +28,7 @@ Ints = npt.NDArray[np.int64]
 _GOOD_SHARE = 0.1
 _MOST_GOOD = 25
 _FIRST_CAPACITY = 64
+_MOST_WEIGHTS = 64
 _MOST_TABLED = 1 << 14  # Combinations of options up to which their weights fit a table.
 # Rounding moves a log density by less than 1e-11; what lies closer than this is settled exactly.
 _TIE = 1e-9
@@ -103,6 +104,7 @@ class ParzenHistory:
         self._good: _Good | None = None
         self._bad: Ints | None = None
         self._random = np.random.RandomState(0)
+        self._weights: dict[int, Floats] = {}
 
     def append(self, choices: Choices) -> int:
         """Adds a running trial and returns its number."""
@@ -200,6 +202,16 @@ class ParzenHistory:
         best = self._best_first[: good_count(len(self._best_first))]
         return sorted(number for _, number in best)
 
+    def _weights_of(self, count: int) -> Floats:
+        """Returns Optuna's weights of so many trials; those of a batch come again and again."""
+        found = self._weights.get(count)
+        if found is None:
+            if len(self._weights) >= _MOST_WEIGHTS:
+                self._weights.clear()
+            found = np.asarray(self._parameters.weights(count), dtype=np.float64)[:count]
+            self._weights[count] = found
+        return found
+
     def _exact(self, choices: Ints) -> Any:  # noqa: ANN401 - Optuna's own type
         columns = {name: choices[:, place] for place, name in enumerate(self._distributions)}
         return self._estimator(columns, self._distributions, self._parameters)
@@ -213,7 +225,7 @@ class _Estimated:
         self._bad = bad
         kernel_count = len(bad) + 1
         self._smoothing = 1.0 / kernel_count
-        self._weights: Floats = np.asarray(history._parameters.weights(len(bad)))[: len(bad)]
+        self._weights = history._weights_of(len(bad))
         # What is divided by here is what Optuna normalises every kernel by.
         self._scale = math.prod(1.0 / (1.0 + size * self._smoothing) for size in self._sizes)
         self._prior = math.prod(1.0 / size for size in self._sizes)
