@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from burnish import adaptive_levels
 from burnish.config.base import (
     ConfigModel,
     Fraction,
@@ -37,8 +38,6 @@ from burnish.config.seeds import Seeds
 
 LevelT = TypeVar("LevelT", AdaptiveCurriculumLevel, AdaptiveBatchLevel)
 HolderT = TypeVar("HolderT", bound=ConfigModel)
-
-_NEVER = 999_999
 
 
 class AdaptivePoolConfig(ConfigModel):
@@ -115,58 +114,11 @@ class GEPAAdaptiveBatchConfig(ConfigModel):
         return self.level is not AdaptiveBatchLevel.NONE
 
 
-def _pool_row(*values: object) -> Mapping[str, object]:
-    names = (
-        "anchor_size",
-        "pool_init_size",
-        "pool_min_size",
-        "warmup_iters",
-        "anneal_stop_iter",
-        "pool_update_period",
-        "min_evals_per_example",
-        "k_info_prompts",
-        "info_buffer_factor",
-    )
-    return MappingProxyType(dict(zip(names, values, strict=True)))
-
-
 POOL_LEVELS: Final[Mapping[AdaptiveCurriculumLevel, Mapping[str, object]]] = MappingProxyType(
-    {
-        AdaptiveCurriculumLevel.NONE: MappingProxyType(
-            dict(_pool_row(0, None, None, _NEVER, _NEVER, _NEVER, 1, 0, 1.0))
-            | {"anchor_selection_method": "random", "exploration_strategy": "random"}
-        ),
-        AdaptiveCurriculumLevel.LOW: _pool_row(50, 150, 100, 10, 30, 2, 5, 15, 0.95),
-        AdaptiveCurriculumLevel.MODERATE: _pool_row(30, 100, 50, 5, 20, 3, 3, 10, 0.9),
-        AdaptiveCurriculumLevel.HIGH: _pool_row(20, 60, 30, 3, 10, 5, 2, 5, 0.8),
-    }
+    {AdaptiveCurriculumLevel(name): row for name, row in adaptive_levels.POOL_LEVELS.items()}
 )
-
-
-def _batch_row(
-    minibatch: int, mode: ValEvaluationMode, subsample: int, selection: CandidateSelectionStrategy
-) -> Mapping[str, object]:
-    return MappingProxyType(
-        {
-            "reflection_minibatch_size": minibatch,
-            "min_local_improvement": 0.0,
-            "val_evaluation_mode": mode,
-            "val_subsample_size": subsample,
-            "candidate_selection_strategy": selection,
-        }
-    )
-
-
-_SUB, _COVER = ValEvaluationMode.SUBSAMPLE, CandidateSelectionStrategy.COVERAGE
 BATCH_LEVELS: Final[Mapping[AdaptiveBatchLevel, Mapping[str, object]]] = MappingProxyType(
-    {
-        AdaptiveBatchLevel.NONE: _batch_row(
-            8, ValEvaluationMode.FULL, 64, CandidateSelectionStrategy.RANDOM
-        ),
-        AdaptiveBatchLevel.LOW: _batch_row(5, _SUB, 80, _COVER),
-        AdaptiveBatchLevel.MODERATE: _batch_row(3, _SUB, 64, _COVER),
-        AdaptiveBatchLevel.HIGH: _batch_row(2, _SUB, 48, _COVER),
-    }
+    {AdaptiveBatchLevel(name): row for name, row in adaptive_levels.BATCH_LEVELS.items()}
 )
 
 

@@ -27,7 +27,6 @@ _MIPRO: Final = {
     "ontology": "there is no ontology",
     "parallel_risk": "max_parallel_trials decides",
     "token_counting_model": "providers count tokens",
-    "adaptive_pool": "candidates are looked at on the pools as they are given",
     "tpe.gamma": "the sampler splits trials by its own rule",
     "tpe.alpha": "the sampler smooths by its own rule",
     "tpe.prior_weight": "the sampler weighs its prior by its own rule",
@@ -35,7 +34,11 @@ _MIPRO: Final = {
 _GEPA: Final = {
     "token.counting_model": "providers count tokens",
     "adaptive_pool": "candidates are looked at on the pools as they are given",
-    "adaptive_batch": "minibatches keep their size",
+    "adaptive_batch": "its schedule waits for an engine of GEPA, which this release does not have",
+}
+# What only the `tpe` engine does, and only by our own protocol.
+_TPE: Final = {
+    "adaptive_pool": "the race chooses rows by itself, and MIPROv2's protocol draws them evenly",
 }
 
 
@@ -52,6 +55,8 @@ def report_idle(raw: Raw, findings: Findings, *, algorithm: str) -> None:
     _warn_of(_EVERYWHERE.items(), raw, findings)
     settings = _GEPA if gepa else _MIPRO
     _warn_of(((f"{own}.{key}", why) for key, why in settings.items()), raw, findings)
+    if not gepa and _other_engine(raw):
+        _warn_of(((f"mipro.{key}", why) for key, why in _TPE.items()), raw, findings)
     if raw.get(other):
         findings.warn(other, f'has no effect here: algorithm = "{algorithm}" does not read it')
     if not gepa and str(_value(raw, "mipro.proposer_mode") or "synth").lower() != "synth":
@@ -61,6 +66,12 @@ def report_idle(raw: Raw, findings: Findings, *, algorithm: str) -> None:
         )
     if not gepa and _value(raw, "mipro.demo.include_empty") is False:
         findings.warn("mipro.demo.include_empty", "has no effect here: no demos are always offered")
+
+
+def _other_engine(raw: Raw) -> bool:
+    """Whether rows are chosen by another engine or protocol than `tpe` has by itself."""
+    engine, protocol = _value(raw, "mipro.engine"), _value(raw, "mipro.protocol")
+    return str(engine).lower() == "race" or str(protocol).lower() == "miprov2"
 
 
 def _warn_of(settings: Iterable[tuple[str, str]], raw: Raw, findings: Findings) -> None:

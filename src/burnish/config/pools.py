@@ -119,7 +119,8 @@ def fit_to_pools(job: ResolvedJob) -> ResolvedJob:
     """Clamps what depends on the sizes of settled pools.
 
     Raises:
-        ConfigError: The training seeds cannot hold GEPA's Pareto set.
+        ConfigError: The training seeds cannot hold GEPA's Pareto set, or the adaptive pool's
+            reserve holds test seeds.
     """
     if job.mipro is not None:
         job = _fit_mipro(job, job.mipro)
@@ -128,8 +129,22 @@ def fit_to_pools(job: ResolvedJob) -> ResolvedJob:
     online = job.pools.online
     if job.adaptive_pool is not None and online is not None:
         fitted = fit_pool(AdaptivePoolConfig.model_validate(job.adaptive_pool), len(online))
+        _check_reserve(job, fitted)
         job = replace(job, adaptive_pool=fitted.model_dump(mode="json"))
     return job
+
+
+def _check_reserve(job: ResolvedJob, pool: AdaptivePoolConfig) -> None:
+    """Refuses seeds of the adaptive pool's reserve that are held out."""
+    held = sorted(set(pool.heatup_reserve_pool or ()) & set(job.pools.test or ()))
+    if held:
+        problem = Problem(
+            path="adaptive_pool.heatup_reserve_pool",
+            value=", ".join(map(str, held[:5])),
+            message="are seeds of the `test` pool, which no search may look at",
+            fix="leave them out of the reserve",
+        )
+        raise ConfigError([problem])
 
 
 def _fit_mipro(job: ResolvedJob, mipro: ResolvedMipro) -> ResolvedJob:

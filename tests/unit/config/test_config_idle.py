@@ -50,8 +50,11 @@ PROXY = {
     [
         ({"proxy_models": PROXY}, ["proxy_models"]),
         ({"mipro": {"proxy_models": PROXY}}, ["mipro.proxy_models"]),
-        ({"mipro": {"adaptive_pool": "LOW"}}, ["mipro.adaptive_pool"]),
-        ({"mipro": {"adaptive_pool": {"level": "HIGH"}}}, ["mipro.adaptive_pool"]),
+        ({"mipro": {"adaptive_pool": "LOW", "engine": "race"}}, ["mipro.adaptive_pool"]),
+        (
+            {"mipro": {"adaptive_pool": {"level": "HIGH"}, "protocol": "miprov2"}},
+            ["mipro.adaptive_pool"],
+        ),
         ({"mipro": {"tpe": {"gamma": 0.2}}}, ["mipro.tpe.gamma"]),
         ({"mipro": {"tpe_gamma": 0.2}}, ["mipro.tpe_gamma"]),
         ({"mipro": {"proposer_mode": "dspy"}}, ["mipro.proposer_mode"]),
@@ -68,6 +71,8 @@ def test_each_setting_that_changes_nothing_is_told_of_by_its_path(tables, told):
     "tables",
     [
         {"mipro": {"adaptive_pool": "NONE"}},
+        {"mipro": {"adaptive_pool": "NONE", "engine": "race"}},
+        {"mipro": {"adaptive_pool": {"level": "HIGH"}}},
         {"mipro": {"meta_update": {"every_iterations": 4, "keep_k": 3, "topk_success": 2}}},
         {"mipro": {"demo": {"include_empty": True}}},
         {"mipro": {"tpe": {"n_candidates": 30, "epsilon": 0.1, "n_startup_trials": 4}}},

@@ -146,3 +146,11 @@ def test_gepa_pools_are_derived_too():
     assert not pools["test"] & (pools["online"] | pools["validation"])
     with pytest.raises(ConfigError, match="Pareto"):
         derive_pools(gepa(), 12)
+
+
+def test_a_reserve_of_the_adaptive_pool_may_not_hold_test_seeds():
+    pools = {"online_pool": [1, 2, 3], "test_pool": [7, 8], "bootstrap_train_seeds": [5]}
+
+    with pytest.raises(ConfigError, match="heatup_reserve_pool"):
+        job_of({**pools, "adaptive_pool": {"heatup_reserve_pool": [3, 8]}})
+    assert job_of({**pools, "adaptive_pool": {"heatup_reserve_pool": [3, 9]}}).adaptive_pool

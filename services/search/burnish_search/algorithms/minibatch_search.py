@@ -5,6 +5,7 @@ Which candidate a minibatch trial looks at is the algorithm's own; everything el
 * minibatch trials, so many per iteration, until the planned number, the budget, the target, the
   patience or the space is used up;
 * every k trials a full evaluation of the incumbent, when the budget still covers what is planned;
+* with an adaptive pool, minibatches of the rows that are worth a look (`adaptive`);
 * in some iterations a brief for the proposer first;
 * at the end the top k by pooled estimate are re-scored on the same validation rows. Their cells are
   reserved before anything else is spent.
@@ -13,9 +14,11 @@ Which candidate a minibatch trial looks at is the algorithm's own; everything el
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from burnish_search.algorithms import ranking, settings
+from burnish_search.algorithms.adaptive import AdaptiveMinibatches, AdaptivePool
+from burnish_search.algorithms.adaptive import settings as adaptive_settings
 from burnish_search.algorithms.base import Ask, generator
 from burnish_search.algorithms.budget import Allowance
 from burnish_search.algorithms.minibatches import Minibatches, RowKey
@@ -49,18 +52,27 @@ class MinibatchSearch(ABC):
         Raises:
             StudyInvalid: Settings or pools cannot be used; lists every problem.
         """
-        self.settings, problems = settings.parse(spec.settings)
+        rest = {key: value for key, value in spec.settings.items() if key != "adaptive_pool"}
+        self.settings, problems = settings.parse(rest)
         pool = self.settings.minibatch_pool
         seeds = spec.online if pool is Pool.ONLINE else spec.validation
         if not spec.validation:
             problems.append("`validation_pool` is empty; give the seeds of full evaluations")
         if not seeds and pool is Pool.ONLINE:
             problems.append("`online_pool` is empty; give the seeds of minibatches")
+        adaptive, wrong = adaptive_settings.parse(spec.settings.get("adaptive_pool"))
+        problems += wrong
         if problems:
             raise StudyInvalid(spec.name, problems)
         self.spec = spec
         self.warnings: Sequence[str] = self.settings.warnings
-        self._minibatches = Minibatches(spec, pool, seeds)
+        self._minibatches: Minibatches | AdaptiveMinibatches = Minibatches(spec, pool, seeds)
+        if adaptive is not None:
+            self._minibatches = AdaptiveMinibatches(
+                AdaptivePool(spec, pool, seeds, adaptive),
+                spec,
+                trials_per_iteration=self.settings.num_evaluations_per_iteration,
+            )
         self._validation = self._validation_rows()
         self._ranking = Ranking()
 
@@ -204,12 +216,19 @@ class MinibatchSearch(ABC):
             candidate = self.choose(history, ask, pending, fits)
             if candidate is None:
                 break
-            rows = self._minibatches.draw(done + place, size, asked=asked(candidate))
+            rows = self._draw(history, done + place, size, asked(candidate))
             planned.setdefault(candidate.candidate_id, set()).update(rows)
             plans.append(self._trial(history, candidate, TrialKind.MINIBATCH, rows, place=place))
         if not plans:
             return None
         return EvaluationPlan(trials=tuple(plans), sampler=self.sampler(history))
+
+    def _draw(
+        self, history: History, number: int, size: int, asked: Set[RowKey]
+    ) -> tuple[RowKey, ...]:
+        if isinstance(self._minibatches, AdaptiveMinibatches):
+            return self._minibatches.draw(history, number, size, asked=asked)
+        return self._minibatches.draw(number, size, asked=asked)
 
     def _top_k(self, history: History, allowance: Allowance) -> Plan:
         """Plans the re-score of the top k, or the end when nothing is left to observe."""

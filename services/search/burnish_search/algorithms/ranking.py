@@ -75,6 +75,15 @@ class Ranking:
             unchanged += 1
         return unchanged
 
+    def leaders(self, history: History, *, row_count: int, count: int) -> list[str]:
+        """Returns the ids of the best candidates by the first `row_count` rows, best first."""
+        if not history.rows or not row_count or not count:
+            return []
+        pooled = self._pooling.fit(history, row_count=row_count)
+        means = _means(pooled, pooled.candidates)
+        order = sorted(range(len(means)), key=lambda place: -means[place])
+        return [pooled.candidates[place].candidate_id for place in order[:count]]
+
     def finalists(self, history: History, *, count: int) -> list[Candidate]:
         """Returns the best candidates for the final re-score, the baseline apart.
 

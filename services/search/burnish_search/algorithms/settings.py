@@ -216,6 +216,29 @@ class Reader:
             return None
         return number
 
+    def natural(self, key: str) -> int | None:
+        """Reads a whole number of at least 0; None when absent."""
+        value = self._get(key)
+        if value is None:
+            return None
+        number = _whole(value)
+        if number is None or not 0 <= number <= _MOST:
+            self._reject(key, value, f"a whole number in [0, {_MOST}]")
+            return None
+        return number
+
+    def number(self, key: str) -> float | None:
+        """Reads a number of at least 0; None when absent."""
+        value = self._get(key)
+        if value is None:
+            return None
+        plain = None if isinstance(value, bool) else value
+        number = float(plain) if isinstance(plain, int | float) else math.nan
+        if math.isfinite(number) and number >= 0:
+            return number
+        self._reject(key, value, "a number of at least 0")
+        return None
+
     def wholes(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """Reads a list of whole numbers of at least 0."""
         value = self._get(key)
