@@ -7,11 +7,14 @@ writes a database, and all of its writes to these rows come through here, so mem
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from burnish.api.search import v1 as search_v1
 from burnish_controller.store.database import Database
@@ -40,10 +43,15 @@ class _Head:
     Attributes:
         keys: Their keys.
         revision: Revision of the last; 0 before the first.
+        appending: How many are being written, or looked for.
     """
 
     keys: set[str]
     revision: int
+    appending: int = 0
+
+
+_Work: TypeAlias = Callable[[Connection], search_v1.StudyEntry]
 
 
 class StudyLog:
@@ -85,23 +93,50 @@ class StudyLog:
             key: What the entry is, unique in the study: a step that runs again adds nothing.
             build: Makes the entry for its revision.
         """
-        mine = self._mine(job_id)
+        head = await self._head(job_id)
+        if head.appending == 0 and key not in head.keys:
+            # Memory is exact while nothing is under way, so there is nothing to be read first.
+            entry = build(head.revision + 1)
+            with contextlib.suppress(IntegrityError):
+                return await self._written(head, key, self._insertion(job_id, key, entry))
+        return await self._written(head, key, self._addition(job_id, key, build))
+
+    async def _written(self, head: _Head, key: str, work: _Work) -> search_v1.StudyEntry:
+        """Writes an entry; memory follows the commit even when nobody waits for it any more."""
+        head.appending += 1
+        done = self._writer.submit(work)
+
+        def follow(_: object) -> None:
+            head.appending -= 1
+            if not done.cancelled() and done.exception() is None:
+                head.keys.add(key)
+                head.revision = max(head.revision, done.result().revision)
+
+        done.add_done_callback(follow)
+        return await asyncio.shield(done)
+
+    def _insertion(self, job_id: str, key: str, entry: search_v1.StudyEntry) -> _Work:
+        row = self._row(job_id, key, entry)
 
         def work(connection: Connection) -> search_v1.StudyEntry:
-            known, last = connection.execute(_BEFORE, {**mine, "key": key}).one()
-            if known is not None:
-                return search_v1.StudyEntry.FromString(known)
-            entry = build((last or 0) + 1)
-            data = entry.SerializeToString(deterministic=True)
-            row = {**mine, "revision": entry.revision, "entry_key": key, "data": data}
             connection.execute(_INSERT, row)
             return entry
 
-        head = await self._head(job_id)
-        entry = await self._writer.write(work)
-        head.keys.add(key)
-        head.revision = max(head.revision, entry.revision)
-        return entry
+        return work
+
+    def _addition(
+        self, job_id: str, key: str, build: Callable[[int], search_v1.StudyEntry]
+    ) -> _Work:
+        def work(connection: Connection) -> search_v1.StudyEntry:
+            wanted = {**self._mine(job_id), "key": key}
+            known, last = connection.execute(_BEFORE, wanted).one()
+            if known is not None:
+                return search_v1.StudyEntry.FromString(known)
+            entry = build((last or 0) + 1)
+            connection.execute(_INSERT, self._row(job_id, key, entry))
+            return entry
+
+        return work
 
     async def _head(self, job_id: str) -> _Head:
         head = self._heads.get(job_id)
@@ -118,6 +153,15 @@ class StudyLog:
         async with self._engine.connect() as connection:
             rows = (await connection.execute(_KEYS, self._mine(job_id))).all()
         return _Head(keys={key for _, key in rows}, revision=max((at for at, _ in rows), default=0))
+
+    def _row(self, job_id: str, key: str, entry: search_v1.StudyEntry) -> dict[str, object]:
+        data = entry.SerializeToString(deterministic=True)
+        return {
+            **self._mine(job_id),
+            "revision": entry.revision,
+            "entry_key": key,
+            "data": data,
+        }
 
     def _mine(self, job_id: str) -> dict[str, str]:
         return {"tenant": self._tenant, "job_id": job_id}
