@@ -33,14 +33,17 @@ class Ledger:
     """A ledger that answers by a script.
 
     Attributes:
-        sessions: Requests received, by session.
+        sessions: Requests received, by session, those of a batch each for itself.
+        messages: How many messages they came in.
         dies_after: How many requests each session, in order, reads before it dies unanswered.
         silent: Whether begins are left unanswered.
         gate: Answers wait for it.
     """
 
-    def __init__(self, *, dies_after: tuple[int, ...] = ()) -> None:
+    def __init__(self, *, dies_after: tuple[int, ...] = (), batches: bool = False) -> None:
         self.sessions: list[list[Request]] = []
+        self.messages = 0
+        self._batches = batches
         self.dies_after = dies_after
         self.silent = False
         self.gate = asyncio.Event()
@@ -54,14 +57,21 @@ class Ledger:
         self.sessions.append(seen)
         index = len(self.sessions) - 1
         lives = self.dies_after[index] if index < len(self.dies_after) else None
-        async for request in requests:
-            seen.append(request)
-            if lives is not None and len(seen) > lives:
-                raise RuntimeError("scripted death")
-            await self.gate.wait()
-            answer = self._answer(seen[0].open.client_id, request)
-            if answer is not None:
-                yield answer
+        async for message in requests:
+            self.messages += 1
+            answers = []
+            for request in message.batch.requests or (message,):
+                seen.append(request)
+                if lives is not None and len(seen) > lives:
+                    raise RuntimeError("scripted death")
+                await self.gate.wait()
+                answer = self._answer(seen[0].open.client_id, request)
+                if answer is not None:
+                    answers.append(answer)
+            if len(answers) > 1:
+                yield Response(batch=ledger_v1.ResponseBatch(responses=answers))
+            elif answers:
+                yield answers[0]
 
     def finished(self) -> list[ledger_v1.FinishCall]:
         return [one.finish for seen in self.sessions for one in seen if one.HasField("finish")]
@@ -69,7 +79,8 @@ class Ledger:
     def _answer(self, client: str, request: Request) -> Response | None:
         action = request.WhichOneof("action")
         if action == "open":
-            return Response(sequence=request.sequence, opened=ledger_v1.SessionOpened())
+            opened = ledger_v1.SessionOpened(takes_batches=self._batches)
+            return Response(sequence=request.sequence, opened=opened)
         if action == "finish":
             return Response(sequence=request.sequence, finished=ledger_v1.CallFinished())
         if self.silent:
@@ -288,8 +299,9 @@ async def test_close_fails_what_stays_unanswered():
             await client.finish(ledger_v1.FinishCall(call_id="a"))
 
 
-async def test_a_thousand_calls_at_once_survive_a_ledger_that_keeps_dying():
-    ledger = Ledger(dies_after=(700, 300, 900, 1, 1200))
+@pytest.mark.parametrize("batches", [False, True])
+async def test_a_thousand_calls_at_once_survive_a_ledger_that_keeps_dying(batches):
+    ledger = Ledger(dies_after=(700, 300, 900, 1, 1200), batches=batches)
     async with serving(ledger) as channel, client_of(channel) as client:
 
         async def pay(number: int) -> str:
@@ -300,3 +312,20 @@ async def test_a_thousand_calls_at_once_survive_a_ledger_that_keeps_dying():
         paid = await asyncio.gather(*(pay(number) for number in range(1000)))
     assert len(set(paid)) == 1000
     assert {one.call_id for one in ledger.finished()} == set(paid)
+
+
+async def test_calls_made_at_once_share_messages_with_a_ledger_that_takes_them():
+    ledger = Ledger(batches=True)
+    async with serving(ledger) as channel, client_of(channel) as client:
+        await client.begin(a_call("first"), timeout=10)
+        before = ledger.messages
+        await together(*(client.begin(a_call(str(n)), timeout=10) for n in range(100)))
+        assert ledger.messages - before < 10
+    assert [one.begin.scope for one in ledger.sessions[0][2:]] == [str(n) for n in range(100)]
+
+
+async def test_a_ledger_that_takes_no_batches_is_sent_each_request_for_itself():
+    ledger = Ledger()
+    async with serving(ledger) as channel, client_of(channel) as client:
+        await together(*(client.begin(a_call(str(n)), timeout=10) for n in range(20)))
+    assert ledger.messages == 21

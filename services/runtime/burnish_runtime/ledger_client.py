@@ -1,8 +1,9 @@
 """Client of the call ledger: one open stream, and nothing unanswered is ever forgotten.
 
-Each request has a sequence number and a future. When the stream breaks, the client comes back under
-its id, introduces itself again, and repeats what was not answered under the same numbers, so that
-the ledger can tell a repetition from a new call. A controller that is away means waiting.
+Each request has a sequence number and a future; those made close together share a message. When the
+stream breaks, the client comes back under its id, introduces itself again, and repeats what was not
+answered under the same numbers, so that the ledger can tell a repetition from a new call. A
+controller that is away means waiting.
 """
 
 from __future__ import annotations
@@ -16,37 +17,19 @@ from grpc import aio
 
 from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
 from burnish.api.ledger.v1.call_ledger_service_pb2_grpc import CallLedgerServiceStub
-from burnish.api.types.v1 import rollout_pb2
-from burnish.errors import BurnishError, FailedPrecondition, InvalidArgument, Unavailable
+from burnish.errors import BurnishError
 from burnish.statuses import error_from_rpc
+from burnish_runtime import ledger_errors as errors
+from burnish_runtime import ledger_messages as messages
 from burnish_runtime.backoff import Backoff
+from burnish_runtime.ledger_errors import LedgerClientClosed as LedgerClientClosed
+from burnish_runtime.ledger_errors import LedgerMessageTooLarge as LedgerMessageTooLarge
+from burnish_runtime.ledger_errors import LedgerRefused as LedgerRefused
+from burnish_runtime.ledger_errors import LedgerUnreachable as LedgerUnreachable
+from burnish_runtime.outbox import MOST_BYTES, MOST_ITEMS, Outbox
 
 _log = structlog.get_logger("burnish.ledger_client")
 _ENVELOPE_BYTES = 64
-
-
-class LedgerUnreachable(Unavailable):
-    """The ledger did not answer in time. The call was not made; the same request may be retried."""
-
-    default_reason = "LEDGER_UNREACHABLE"
-
-
-class LedgerRefused(InvalidArgument):
-    """The ledger found a request malformed; nothing was changed."""
-
-    default_reason = "LEDGER_REFUSED"
-
-
-class LedgerMessageTooLarge(InvalidArgument):
-    """A request above the message limit, which the stream could never carry."""
-
-    default_reason = "LEDGER_MESSAGE_TOO_LARGE"
-
-
-class LedgerClientClosed(FailedPrecondition):
-    """The client is not started, or closed."""
-
-    default_reason = "LEDGER_CLIENT_CLOSED"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +59,7 @@ class LedgerClient:
         client_id: str,
         reconnect: Backoff | None = None,
         max_message_bytes: int = 16 * 1024 * 1024,
+        pause: float = 0.0,
     ) -> None:
         """Prepares a client; `start` opens the stream.
 
@@ -84,6 +68,8 @@ class LedgerClient:
             client_id: Unique for the life of this process.
             reconnect: How to come back.
             max_message_bytes: Largest message that the channel carries.
+            pause: Least seconds between two messages, for a process whose calls take much longer:
+                what a request may wait is saved in messages and commits.
         """
         self._stub = CallLedgerServiceStub(channel)
         self._client_id = client_id
@@ -91,7 +77,9 @@ class LedgerClient:
         self._max_message_bytes = max_message_bytes
         self._sequence = 0
         self._pending: dict[int, _Pending] = {}
-        self._outbox: asyncio.Queue[_Pending] | None = None
+        self._pause = pause
+        self._outbox: Outbox[_Pending] | None = None
+        self._batches = False
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._answered = False
@@ -132,7 +120,7 @@ class LedgerClient:
                 response = await asyncio.shield(pending.answer)
         except TimeoutError:
             self._abandon(pending)
-            raise self._unreachable(call, timeout) from None
+            raise errors.unreachable(call, timeout, self._problem) from None
         except asyncio.CancelledError:
             self._abandon(pending)
             raise
@@ -176,40 +164,22 @@ class LedgerClient:
         await asyncio.wait([self._task])
         self._task = None
         for pending in list(self._pending.values()):
-            self._settle(pending, error=_closed())
-
-    def _unreachable(self, call: ledger_v1.BeginCall, seconds: float) -> LedgerUnreachable:
-        problem = self._problem or "it is silent"
-        return LedgerUnreachable(
-            f"the call ledger gave no decision within {seconds:g} s ({problem}); see to the "
-            "controller",
-            metadata={
-                "job": call.job,
-                "scope": call.scope,
-                "seconds": f"{seconds:g}",
-                "problem": problem,
-            },
-        )
+            self._settle(pending, error=errors.closed())
 
     def _require_running(self) -> None:
         if self._task is None or self._closing:
-            raise _closed()
+            raise errors.closed()
 
     def _submit(self, request: ledger_v1.StreamCallsRequest) -> _Pending:
         size = request.ByteSize()
         if size > self._max_message_bytes - _ENVELOPE_BYTES:
-            raise LedgerMessageTooLarge(
-                f"a ledger request of {size} bytes is above the limit of "
-                f"{self._max_message_bytes}; leave out its trace, or raise "
-                "BURNISH_MAX_MESSAGE_BYTES on both sides",
-                metadata={"bytes": str(size), "max_bytes": str(self._max_message_bytes)},
-            )
+            raise errors.too_large(size, limit=self._max_message_bytes)
         request.sequence = self._next_sequence()
         pending = _Pending(request=request, answer=asyncio.get_running_loop().create_future())
         self._pending[request.sequence] = pending
         self._idle.clear()
         if self._outbox is not None:
-            self._outbox.put_nowait(pending)
+            self._outbox.put(pending)
         return pending
 
     def _next_sequence(self) -> int:
@@ -244,35 +214,43 @@ class LedgerClient:
 
     async def _session(self) -> None:
         """Runs one stream to its end."""
-        outbox: asyncio.Queue[_Pending] = asyncio.Queue()
+        # Half of the largest message leaves room for what is put around each request.
+        most_bytes = min(MOST_BYTES, self._max_message_bytes // 2)
+        outbox: Outbox[_Pending] = Outbox(_size, most_bytes=most_bytes, pause=self._pause)
         for pending in self._pending.values():
-            outbox.put_nowait(pending)
-        introduction = ledger_v1.StreamCallsRequest(
-            sequence=self._next_sequence(),
-            open=ledger_v1.OpenSession(client_id=self._client_id),
+            outbox.put(pending)
+        introduction = messages.introduction(
+            self._client_id, sequence=self._next_sequence(), most_bytes=most_bytes
         )
+        self._batches = False
         call = self._stub.StreamCalls(self._requests(introduction, outbox))
         self._outbox = outbox
         try:
             async for response in call:
                 if response.sequence == introduction.sequence:
                     _require_opened(response)
+                    self._batches = response.opened.takes_batches
                 self._answered = True
                 self._problem = ""
-                self._take(response)
+                for each in response.batch.responses or (response,):
+                    self._take(each)
         finally:
             self._outbox = None
             call.cancel()
 
     async def _requests(
-        self, introduction: ledger_v1.StreamCallsRequest, outbox: asyncio.Queue[_Pending]
+        self, introduction: ledger_v1.StreamCallsRequest, outbox: Outbox[_Pending]
     ) -> AsyncIterator[ledger_v1.StreamCallsRequest]:
         yield introduction
         while True:
-            pending = await outbox.get()
-            if pending.request.sequence in self._pending:
-                pending.sent = True
-                yield pending.request
+            group = await outbox.group(most=MOST_ITEMS if self._batches else 1)
+            requests = []
+            for pending in group:
+                if pending.request.sequence in self._pending:
+                    pending.sent = True
+                    requests.append(pending.request)
+            if requests:
+                yield messages.message_of(requests)
 
     def _take(self, response: ledger_v1.StreamCallsResponse) -> None:
         pending = self._pending.get(response.sequence)
@@ -280,7 +258,7 @@ class LedgerClient:
             return
         error = None
         if response.WhichOneof("answer") == "failure":
-            error = _refused(response.failure)
+            error = errors.refused(response.failure)
         self._settle(pending, response=response, error=error)
 
     def _settle(
@@ -318,28 +296,14 @@ class LedgerClient:
         """Releases the reservation of a call that nobody will make."""
         if response.decision.WhichOneof("decision") != "proceed":
             return
-        finish = ledger_v1.FinishCall(
-            call_id=response.decision.call_id,
-            not_sent=True,
-            failure=rollout_pb2.Failure(
-                reason="CALLER_GONE", message="nobody waited for the decision", retryable=True
-            ),
-        )
+        finish = messages.handed_back(response.decision.call_id)
         self._submit(ledger_v1.StreamCallsRequest(finish=finish)).abandoned = True
+
+
+def _size(pending: _Pending) -> int:
+    return pending.request.ByteSize()
 
 
 def _require_opened(response: ledger_v1.StreamCallsResponse) -> None:
     if response.WhichOneof("answer") == "failure":
-        raise _refused(response.failure)
-
-
-def _refused(failure: rollout_pb2.Failure) -> LedgerRefused:
-    return LedgerRefused(
-        failure.message or "the call ledger refused the request",
-        reason=failure.reason or None,
-        metadata=dict(failure.metadata),
-    )
-
-
-def _closed() -> LedgerClientClosed:
-    return LedgerClientClosed("the ledger client is not running; start it, and use it before close")
+        raise errors.refused(response.failure)

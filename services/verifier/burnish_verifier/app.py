@@ -49,6 +49,8 @@ _GRAPHS = "verifier-graphs.sqlite3"
 _RESULTS = "verifier-results.sqlite3"
 _SANDBOX = "sandbox"
 _SERVICE = "burnish.api.verifier.v1.VerifierService"
+# A judge takes a hundred times as long; what is asked of the ledger meanwhile shares its commits.
+_LEDGER_PAUSE = 0.005
 
 
 class VerifierApp:
@@ -156,6 +158,7 @@ class VerifierApp:
             self._channel,
             client_id=f"{self._settings.node_id}/verifier/{uuid.uuid4().hex}",
             max_message_bytes=self._settings.max_message_bytes,
+            pause=_LEDGER_PAUSE,
         )
         await self._ledger.start()
         self._desk = CallDesk(self._ledger)

@@ -11,7 +11,9 @@ from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import BurnishError, InvalidArgument
 from burnish_controller.ledger.engine import CallLedger
+from burnish_runtime.outbox import MOST_BYTES, MOST_ITEMS, Outbox
 
+_Answers = Outbox[ledger_v1.StreamCallsResponse]
 _Context = aio.ServicerContext[
     AsyncIterator[ledger_v1.StreamCallsRequest], AsyncIterator[ledger_v1.StreamCallsResponse]
 ]
@@ -33,18 +35,27 @@ class CallLedgerServicer(ledger_v1.CallLedgerServiceServicer):
         if not first.open.client_id:
             raise InvalidArgument("a session must begin with `open` and a `client_id`")
         client_id = first.open.client_id
-        answers: asyncio.Queue[ledger_v1.StreamCallsResponse | None] = asyncio.Queue()
+        most_bytes = first.open.max_batch_bytes
+        answers: _Answers = Outbox(
+            ledger_v1.StreamCallsResponse.ByteSize, most_bytes=min(MOST_BYTES, most_bytes)
+        )
         self._ledger.session_opened(client_id)
         reader = asyncio.create_task(self._read(client_id, request_iterator, answers))
         # Not at the end of this call, which gRPC may cut short: a send to a client that was killed
         # fails, and then the call is cancelled besides.
         reader.add_done_callback(lambda _: self._ledger.session_closed(client_id))
+        most = MOST_ITEMS if most_bytes > 0 else 1
         try:
             yield ledger_v1.StreamCallsResponse(
-                sequence=first.sequence, opened=ledger_v1.SessionOpened()
+                sequence=first.sequence, opened=ledger_v1.SessionOpened(takes_batches=True)
             )
-            while (answer := await answers.get()) is not None:
-                yield answer
+            while group := await answers.group(most=most):
+                if len(group) == 1:
+                    yield group[0]
+                else:
+                    yield ledger_v1.StreamCallsResponse(
+                        batch=ledger_v1.ResponseBatch(responses=group)
+                    )
             # Tells of a reader that broke; one that was read to its end has nothing to tell.
             await reader
         finally:
@@ -55,20 +66,18 @@ class CallLedgerServicer(ledger_v1.CallLedgerServiceServicer):
         self,
         client_id: str,
         requests: AsyncIterator[ledger_v1.StreamCallsRequest],
-        answers: asyncio.Queue[ledger_v1.StreamCallsResponse | None],
+        answers: _Answers,
     ) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                async for request in requests:
-                    group.create_task(self._answer(client_id, request, answers))
+                async for message in requests:
+                    for request in message.batch.requests or (message,):
+                        group.create_task(self._answer(client_id, request, answers))
         finally:
-            answers.put_nowait(None)
+            answers.close()
 
     async def _answer(
-        self,
-        client_id: str,
-        request: ledger_v1.StreamCallsRequest,
-        answers: asyncio.Queue[ledger_v1.StreamCallsResponse | None],
+        self, client_id: str, request: ledger_v1.StreamCallsRequest, answers: _Answers
     ) -> None:
         response = ledger_v1.StreamCallsResponse(sequence=request.sequence)
         asker = (client_id, request.sequence)
@@ -88,4 +97,4 @@ class CallLedgerServicer(ledger_v1.CallLedgerServiceServicer):
                     reason=error.reason, message=error.message, retryable=error.retryable
                 )
             )
-        answers.put_nowait(response)
+        answers.put(response)

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/burnish/api/ledger/v1/call_ledger_service.proto\x12\x15\x62urnish.api.ledger.v1\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x12StreamCallsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x32\n\x04open\x18\x02 \x01(\x0b\x32\".burnish.api.ledger.v1.OpenSessionH\x00\x12\x31\n\x05\x62\x65gin\x18\x03 \x01(\x0b\x32 .burnish.api.ledger.v1.BeginCallH\x00\x12\x33\n\x06\x66inish\x18\x04 \x01(\x0b\x32!.burnish.api.ledger.v1.FinishCallH\x00\x42\x08\n\x06\x61\x63tion\"\x8d\x02\n\x13StreamCallsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x36\n\x06opened\x18\x02 \x01(\x0b\x32$.burnish.api.ledger.v1.SessionOpenedH\x00\x12\x37\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32#.burnish.api.ledger.v1.CallDecisionH\x00\x12\x37\n\x08\x66inished\x18\x04 \x01(\x0b\x32#.burnish.api.ledger.v1.CallFinishedH\x00\x12\x30\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x42\x08\n\x06\x61nswer\" \n\x0bOpenSession\x12\x11\n\tclient_id\x18\x01 \x01(\t\"\x0f\n\rSessionOpened\"\xaf\x02\n\tBeginCall\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x14\n\x0crequest_hash\x18\x04 \x01(\t\x12\x14\n\x0c\x63lient_retry\x18\x05 \x01(\x08\x12-\n\x04role\x18\x06 \x01(\x0e\x32\x1f.burnish.api.ledger.v1.CallRole\x12.\n\x05model\x18\x07 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\x34\n\nworst_case\x18\x08 \x01(\x0b\x32 .burnish.api.ledger.v1.WorstCase\x12\x14\n\x07ordinal\x18\t \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nclient_key\x18\n \x01(\tB\n\n\x08_ordinal\"8\n\tWorstCase\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\"\xc4\x01\n\x0c\x43\x61llDecision\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x31\n\x07proceed\x18\x02 \x01(\x0b\x32\x1e.burnish.api.ledger.v1.ProceedH\x00\x12\x32\n\x06replay\x18\x03 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReplyH\x00\x12\x30\n\x07refused\x18\x04 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x42\n\n\x08\x64\x65\x63ision\"\t\n\x07Proceed\"?\n\tCallReply\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\xed\x01\n\nFinishCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12/\n\x05reply\x18\x02 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReply\x12*\n\x05usage\x18\x03 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12.\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x10\n\x08not_sent\x18\x05 \x01(\x08\x12/\n\x05trace\x18\x06 \x01(\x0b\x32 .burnish.api.ledger.v1.CallTrace\"\x0e\n\x0c\x43\x61llFinished\"\xde\x03\n\tCallTrace\x12\x10\n\x08stage_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ndidate_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61pp_request\x18\x03 \x01(\x0c\x12\x18\n\x10provider_request\x18\x04 \x01(\x0c\x12@\n\x08\x62indings\x18\x05 \x03(\x0b\x32..burnish.api.ledger.v1.CallTrace.BindingsEntry\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x66irst_byte_latency\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08trace_id\x18\t \x01(\t\x12\x18\n\x0bmatch_ratio\x18\n \x01(\x01H\x00\x88\x01\x01\x12+\n\x08overhead\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03\x61pi\x18\x0c \x01(\t\x1a/\n\rBindingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_match_ratio*f\n\x08\x43\x61llRole\x12\x19\n\x15\x43\x41LL_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41LL_ROLE_TASK\x10\x01\x12\x16\n\x12\x43\x41LL_ROLE_PROPOSER\x10\x02\x12\x13\n\x0f\x43\x41LL_ROLE_JUDGE\x10\x03\x32}\n\x11\x43\x61llLedgerService\x12h\n\x0bStreamCalls\x12).burnish.api.ledger.v1.StreamCallsRequest\x1a*.burnish.api.ledger.v1.StreamCallsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/burnish/api/ledger/v1/call_ledger_service.proto\x12\x15\x62urnish.api.ledger.v1\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x02\n\x12StreamCallsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x32\n\x04open\x18\x02 \x01(\x0b\x32\".burnish.api.ledger.v1.OpenSessionH\x00\x12\x31\n\x05\x62\x65gin\x18\x03 \x01(\x0b\x32 .burnish.api.ledger.v1.BeginCallH\x00\x12\x33\n\x06\x66inish\x18\x04 \x01(\x0b\x32!.burnish.api.ledger.v1.FinishCallH\x00\x12\x34\n\x05\x62\x61tch\x18\x05 \x01(\x0b\x32#.burnish.api.ledger.v1.RequestBatchH\x00\x42\x08\n\x06\x61\x63tion\"K\n\x0cRequestBatch\x12;\n\x08requests\x18\x01 \x03(\x0b\x32).burnish.api.ledger.v1.StreamCallsRequest\"\xc4\x02\n\x13StreamCallsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x36\n\x06opened\x18\x02 \x01(\x0b\x32$.burnish.api.ledger.v1.SessionOpenedH\x00\x12\x37\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32#.burnish.api.ledger.v1.CallDecisionH\x00\x12\x37\n\x08\x66inished\x18\x04 \x01(\x0b\x32#.burnish.api.ledger.v1.CallFinishedH\x00\x12\x30\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x12\x35\n\x05\x62\x61tch\x18\x06 \x01(\x0b\x32$.burnish.api.ledger.v1.ResponseBatchH\x00\x42\x08\n\x06\x61nswer\"N\n\rResponseBatch\x12=\n\tresponses\x18\x01 \x03(\x0b\x32*.burnish.api.ledger.v1.StreamCallsResponse\"9\n\x0bOpenSession\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\x05\"&\n\rSessionOpened\x12\x15\n\rtakes_batches\x18\x01 \x01(\x08\"\xaf\x02\n\tBeginCall\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x14\n\x0crequest_hash\x18\x04 \x01(\t\x12\x14\n\x0c\x63lient_retry\x18\x05 \x01(\x08\x12-\n\x04role\x18\x06 \x01(\x0e\x32\x1f.burnish.api.ledger.v1.CallRole\x12.\n\x05model\x18\x07 \x01(\x0b\x32\x1f.burnish.api.types.v1.ModelSpec\x12\x34\n\nworst_case\x18\x08 \x01(\x0b\x32 .burnish.api.ledger.v1.WorstCase\x12\x14\n\x07ordinal\x18\t \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nclient_key\x18\n \x01(\tB\n\n\x08_ordinal\"8\n\tWorstCase\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\"\xc4\x01\n\x0c\x43\x61llDecision\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x31\n\x07proceed\x18\x02 \x01(\x0b\x32\x1e.burnish.api.ledger.v1.ProceedH\x00\x12\x32\n\x06replay\x18\x03 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReplyH\x00\x12\x30\n\x07refused\x18\x04 \x01(\x0b\x32\x1d.burnish.api.types.v1.FailureH\x00\x42\n\n\x08\x64\x65\x63ision\"\t\n\x07Proceed\"?\n\tCallReply\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\xed\x01\n\nFinishCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12/\n\x05reply\x18\x02 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReply\x12*\n\x05usage\x18\x03 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12.\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x10\n\x08not_sent\x18\x05 \x01(\x08\x12/\n\x05trace\x18\x06 \x01(\x0b\x32 .burnish.api.ledger.v1.CallTrace\"\x0e\n\x0c\x43\x61llFinished\"\xde\x03\n\tCallTrace\x12\x10\n\x08stage_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ndidate_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61pp_request\x18\x03 \x01(\x0c\x12\x18\n\x10provider_request\x18\x04 \x01(\x0c\x12@\n\x08\x62indings\x18\x05 \x03(\x0b\x32..burnish.api.ledger.v1.CallTrace.BindingsEntry\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x66irst_byte_latency\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08trace_id\x18\t \x01(\t\x12\x18\n\x0bmatch_ratio\x18\n \x01(\x01H\x00\x88\x01\x01\x12+\n\x08overhead\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03\x61pi\x18\x0c \x01(\t\x1a/\n\rBindingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_match_ratio*f\n\x08\x43\x61llRole\x12\x19\n\x15\x43\x41LL_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41LL_ROLE_TASK\x10\x01\x12\x16\n\x12\x43\x41LL_ROLE_PROPOSER\x10\x02\x12\x13\n\x0f\x43\x41LL_ROLE_JUDGE\x10\x03\x32}\n\x11\x43\x61llLedgerService\x12h\n\x0bStreamCalls\x12).burnish.api.ledger.v1.StreamCallsRequest\x1a*.burnish.api.ledger.v1.StreamCallsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,34 +37,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALLTRACE_BINDINGSENTRY']._loaded_options = None
   _globals['_CALLTRACE_BINDINGSENTRY']._serialized_options = b'8\001'
-  _globals['_CALLROLE']._serialized_start=2115
-  _globals['_CALLROLE']._serialized_end=2217
+  _globals['_CALLROLE']._serialized_start=2429
+  _globals['_CALLROLE']._serialized_end=2531
   _globals['_STREAMCALLSREQUEST']._serialized_start=210
-  _globals['_STREAMCALLSREQUEST']._serialized_end=414
-  _globals['_STREAMCALLSRESPONSE']._serialized_start=417
-  _globals['_STREAMCALLSRESPONSE']._serialized_end=686
-  _globals['_OPENSESSION']._serialized_start=688
-  _globals['_OPENSESSION']._serialized_end=720
-  _globals['_SESSIONOPENED']._serialized_start=722
-  _globals['_SESSIONOPENED']._serialized_end=737
-  _globals['_BEGINCALL']._serialized_start=740
-  _globals['_BEGINCALL']._serialized_end=1043
-  _globals['_WORSTCASE']._serialized_start=1045
-  _globals['_WORSTCASE']._serialized_end=1101
-  _globals['_CALLDECISION']._serialized_start=1104
-  _globals['_CALLDECISION']._serialized_end=1300
-  _globals['_PROCEED']._serialized_start=1302
-  _globals['_PROCEED']._serialized_end=1311
-  _globals['_CALLREPLY']._serialized_start=1313
-  _globals['_CALLREPLY']._serialized_end=1376
-  _globals['_FINISHCALL']._serialized_start=1379
-  _globals['_FINISHCALL']._serialized_end=1616
-  _globals['_CALLFINISHED']._serialized_start=1618
-  _globals['_CALLFINISHED']._serialized_end=1632
-  _globals['_CALLTRACE']._serialized_start=1635
-  _globals['_CALLTRACE']._serialized_end=2113
-  _globals['_CALLTRACE_BINDINGSENTRY']._serialized_start=2050
-  _globals['_CALLTRACE_BINDINGSENTRY']._serialized_end=2097
-  _globals['_CALLLEDGERSERVICE']._serialized_start=2219
-  _globals['_CALLLEDGERSERVICE']._serialized_end=2344
+  _globals['_STREAMCALLSREQUEST']._serialized_end=468
+  _globals['_REQUESTBATCH']._serialized_start=470
+  _globals['_REQUESTBATCH']._serialized_end=545
+  _globals['_STREAMCALLSRESPONSE']._serialized_start=548
+  _globals['_STREAMCALLSRESPONSE']._serialized_end=872
+  _globals['_RESPONSEBATCH']._serialized_start=874
+  _globals['_RESPONSEBATCH']._serialized_end=952
+  _globals['_OPENSESSION']._serialized_start=954
+  _globals['_OPENSESSION']._serialized_end=1011
+  _globals['_SESSIONOPENED']._serialized_start=1013
+  _globals['_SESSIONOPENED']._serialized_end=1051
+  _globals['_BEGINCALL']._serialized_start=1054
+  _globals['_BEGINCALL']._serialized_end=1357
+  _globals['_WORSTCASE']._serialized_start=1359
+  _globals['_WORSTCASE']._serialized_end=1415
+  _globals['_CALLDECISION']._serialized_start=1418
+  _globals['_CALLDECISION']._serialized_end=1614
+  _globals['_PROCEED']._serialized_start=1616
+  _globals['_PROCEED']._serialized_end=1625
+  _globals['_CALLREPLY']._serialized_start=1627
+  _globals['_CALLREPLY']._serialized_end=1690
+  _globals['_FINISHCALL']._serialized_start=1693
+  _globals['_FINISHCALL']._serialized_end=1930
+  _globals['_CALLFINISHED']._serialized_start=1932
+  _globals['_CALLFINISHED']._serialized_end=1946
+  _globals['_CALLTRACE']._serialized_start=1949
+  _globals['_CALLTRACE']._serialized_end=2427
+  _globals['_CALLTRACE_BINDINGSENTRY']._serialized_start=2364
+  _globals['_CALLTRACE_BINDINGSENTRY']._serialized_end=2411
+  _globals['_CALLLEDGERSERVICE']._serialized_start=2533
+  _globals['_CALLLEDGERSERVICE']._serialized_end=2658
 # @@protoc_insertion_point(module_scope)

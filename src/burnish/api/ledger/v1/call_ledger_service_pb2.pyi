@@ -61,8 +61,9 @@ class StreamCallsRequest(_message.Message):
     OPEN_FIELD_NUMBER: _builtins.int
     BEGIN_FIELD_NUMBER: _builtins.int
     FINISH_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Chosen by the client, unique among its unanswered requests."""
+    """Chosen by the client, unique among its unanswered requests; 0 for a batch."""
     @_builtins.property
     def open(self) -> Global___OpenSession:
         """First message of a stream."""
@@ -75,6 +76,12 @@ class StreamCallsRequest(_message.Message):
     def finish(self) -> Global___FinishCall:
         """After a call."""
 
+    @_builtins.property
+    def batch(self) -> Global___RequestBatch:
+        """Several of the two above, each with its own sequence and its own answer; only where the server
+        said that it takes batches.
+        """
+
     def __init__(
         self,
         *,
@@ -82,16 +89,41 @@ class StreamCallsRequest(_message.Message):
         open: Global___OpenSession | None = ...,
         begin: Global___BeginCall | None = ...,
         finish: Global___FinishCall | None = ...,
+        batch: Global___RequestBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "begin", b"begin", "finish", b"finish", "open", b"open"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "batch", b"batch", "begin", b"begin", "finish", b"finish", "open", b"open"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "begin", b"begin", "finish", b"finish", "open", b"open", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "batch", b"batch", "begin", b"begin", "finish", b"finish", "open", b"open", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["open", "begin", "finish"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["open", "begin", "finish", "batch"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
 Global___StreamCallsRequest: _TypeAlias = StreamCallsRequest  # noqa: Y015
+
+@_typing.final
+class RequestBatch(_message.Message):
+    """Requests that go in one message, because they were made at about the same time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamCallsRequest]:
+        """In the order they were made."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___StreamCallsRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestBatch: _TypeAlias = RequestBatch  # noqa: Y015
 
 @_typing.final
 class StreamCallsResponse(_message.Message):
@@ -104,8 +136,9 @@ class StreamCallsResponse(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Sequence of the request that is answered."""
+    """Sequence of the request that is answered; 0 for a batch."""
     @_builtins.property
     def opened(self) -> Global___SessionOpened:
         """Answer to `open`."""
@@ -122,6 +155,10 @@ class StreamCallsResponse(_message.Message):
     def failure(self) -> _rollout_pb2.Failure:
         """The request was malformed; nothing was changed."""
 
+    @_builtins.property
+    def batch(self) -> Global___ResponseBatch:
+        """Several answers, each with its sequence; only to a client that takes batches."""
+
     def __init__(
         self,
         *,
@@ -130,16 +167,41 @@ class StreamCallsResponse(_message.Message):
         decision: Global___CallDecision | None = ...,
         finished: Global___CallFinished | None = ...,
         failure: _rollout_pb2.Failure | None = ...,
+        batch: Global___ResponseBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decision", b"decision", "failure", b"failure", "finished", b"finished", "opened", b"opened"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "batch", b"batch", "decision", b"decision", "failure", b"failure", "finished", b"finished", "opened", b"opened"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decision", b"decision", "failure", b"failure", "finished", b"finished", "opened", b"opened", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "batch", b"batch", "decision", b"decision", "failure", b"failure", "finished", b"finished", "opened", b"opened", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "decision", "finished", "failure"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "decision", "finished", "failure", "batch"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
 Global___StreamCallsResponse: _TypeAlias = StreamCallsResponse  # noqa: Y015
+
+@_typing.final
+class ResponseBatch(_message.Message):
+    """Answers that go in one message, because they were ready together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamCallsResponse]:
+        """In the order they were ready."""
+
+    def __init__(
+        self,
+        *,
+        responses: _abc.Iterable[Global___StreamCallsResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["responses", b"responses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseBatch: _TypeAlias = ResponseBatch  # noqa: Y015
 
 @_typing.final
 class OpenSession(_message.Message):
@@ -148,16 +210,20 @@ class OpenSession(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CLIENT_ID_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_BYTES_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """Unique for the life of one client process, such as `interceptor-0/7f3a...`."""
+    max_batch_bytes: _builtins.int
+    """Most bytes of a batch of answers; 0 when the client takes no batches."""
     def __init__(
         self,
         *,
         client_id: _builtins.str = ...,
+        max_batch_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "max_batch_bytes", b"max_batch_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -169,12 +235,17 @@ class SessionOpened(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    TAKES_BATCHES_FIELD_NUMBER: _builtins.int
+    takes_batches: _builtins.bool
+    """Whether the server takes requests in batches."""
     def __init__(
         self,
+        *,
+        takes_batches: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["takes_batches", b"takes_batches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
