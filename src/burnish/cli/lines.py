@@ -63,6 +63,7 @@ class EventLines:
             "proposal_completed": _proposals,
             "proposal_refused": _refusal,
             "proposal_settled": _settled,
+            "proxy_changed": _proxy,
             "iteration_started": self._iteration_started,
             "iteration_completed": lambda _: self._iteration_completed(),
             "new_incumbent": self._incumbent,
@@ -206,6 +207,15 @@ def _settled(settled: job_event_pb2.ProposalSettled) -> list[str]:
     if settled.retired_component_ids:
         parts.append(f"{len(settled.retired_component_ids)} retired")
     return [f"  New instructions: {', '.join(parts)}"]
+
+
+def _proxy(summary: job_event_pb2.ProxySummary) -> list[str]:
+    fit = f" (R2 {summary.r2:.2f})" if summary.HasField("r2") else ""
+    if summary.state == job_event_pb2.PROXY_STATE_ON:
+        return [f"  Cheap model stands in{fit}"]
+    if summary.state == job_event_pb2.PROXY_STATE_STOPPED:
+        return [f"  Cheap model given up: {summary.reason}"]
+    return []
 
 
 def _full_evaluation(done: job_event_pb2.FullEvaluationCompleted) -> list[str]:

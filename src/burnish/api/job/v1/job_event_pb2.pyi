@@ -320,6 +320,34 @@ MUTATION_TYPE_TPE_SELECTED: MutationType.ValueType  # 8
 """The sampler put it together from known components."""
 Global___MutationType: _TypeAlias = MutationType  # noqa: Y015
 
+class _ProxyState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProxyStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProxyState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROXY_STATE_UNSPECIFIED: _ProxyState.ValueType  # 0
+    """Unused."""
+    PROXY_STATE_CALIBRATING: _ProxyState.ValueType  # 1
+    """Both models run."""
+    PROXY_STATE_ON: _ProxyState.ValueType  # 2
+    """It stands in."""
+    PROXY_STATE_STOPPED: _ProxyState.ValueType  # 3
+    """It was given up."""
+
+class ProxyState(_ProxyState, metaclass=_ProxyStateEnumTypeWrapper):
+    """Where a cheap model stands."""
+
+PROXY_STATE_UNSPECIFIED: ProxyState.ValueType  # 0
+"""Unused."""
+PROXY_STATE_CALIBRATING: ProxyState.ValueType  # 1
+"""Both models run."""
+PROXY_STATE_ON: ProxyState.ValueType  # 2
+"""It stands in."""
+PROXY_STATE_STOPPED: ProxyState.ValueType  # 3
+"""It was given up."""
+Global___ProxyState: _TypeAlias = ProxyState  # noqa: Y015
+
 @_typing.final
 class JobEvent(_message.Message):
     """One entry of a job's log. Entries carry summaries, never transcripts."""
@@ -373,6 +401,7 @@ class JobEvent(_message.Message):
     STREAM_CONNECTED_FIELD_NUMBER: _builtins.int
     BUDGET_WARNING_FIELD_NUMBER: _builtins.int
     PROPOSAL_SETTLED_FIELD_NUMBER: _builtins.int
+    PROXY_CHANGED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the job's log, from 1, without gaps."""
     level: Global___EventLevel.ValueType
@@ -555,6 +584,10 @@ class JobEvent(_message.Message):
     def proposal_settled(self) -> Global___ProposalSettled:
         """A later round of proposals has joined the search."""
 
+    @_builtins.property
+    def proxy_changed(self) -> Global___ProxySummary:
+        """The cheap model began to stand in for the dear one, or was given up."""
+
     def __init__(
         self,
         *,
@@ -605,12 +638,13 @@ class JobEvent(_message.Message):
         stream_connected: Global___StreamConnected | None = ...,
         budget_warning: Global___BudgetWarning | None = ...,
         proposal_settled: Global___ProposalSettled | None = ...,
+        proxy_changed: Global___ProxySummary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "proposal_settled", b"proposal_settled", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "proposal_settled", b"proposal_settled", "proxy_changed", b"proxy_changed", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "proposal_settled", b"proposal_settled", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "sequence", b"sequence", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_evaluated", b"baseline_evaluated", "baseline_learned", b"baseline_learned", "batch_scored", b"batch_scored", "billing_ended", b"billing_ended", "billing_started", b"billing_started", "bootstrap_completed", b"bootstrap_completed", "budget_updated", b"budget_updated", "budget_warning", b"budget_warning", "candidate_evaluated", b"candidate_evaluated", "candidate_evaluation_started", b"candidate_evaluation_started", "component_added", b"component_added", "event_time", b"event_time", "final_results", b"final_results", "frontier_updated", b"frontier_updated", "full_evaluation_completed", b"full_evaluation_completed", "generation_completed", b"generation_completed", "generation_started", b"generation_started", "iteration_completed", b"iteration_completed", "iteration_started", b"iteration_started", "job_concluded", b"job_concluded", "kind", b"kind", "level", b"level", "message", b"message", "new_incumbent", b"new_incumbent", "phase_changed", b"phase_changed", "progress", b"progress", "proposal_completed", b"proposal_completed", "proposal_refused", b"proposal_refused", "proposal_settled", b"proposal_settled", "proxy_changed", b"proxy_changed", "reward_received", b"reward_received", "rollouts_started", b"rollouts_started", "rollouts_unscored", b"rollouts_unscored", "sampler_updated", b"sampler_updated", "search_completed", b"search_completed", "search_ended", b"search_ended", "search_started", b"search_started", "sequence", b"sequence", "state_changed", b"state_changed", "stream_connected", b"stream_connected", "test_evaluated", b"test_evaluated", "top_k_evaluated", b"top_k_evaluated", "top_prompt", b"top_prompt", "transformation_proposed", b"transformation_proposed", "trial_completed", b"trial_completed", "trial_started", b"trial_started", "validation_scored", b"validation_scored", "validation_summarized", b"validation_summarized", "winner_chosen", b"winner_chosen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed", "billing_started", "billing_ended", "rollouts_started", "batch_scored", "search_started", "sampler_updated", "candidate_evaluation_started", "candidate_evaluated", "validation_scored", "validation_summarized", "top_prompt", "final_results", "search_completed", "job_concluded", "generation_started", "generation_completed", "frontier_updated", "transformation_proposed", "reward_received", "stream_connected", "budget_warning", "proposal_settled"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state_changed", "phase_changed", "progress", "baseline_learned", "baseline_evaluated", "bootstrap_completed", "component_added", "proposal_refused", "iteration_started", "iteration_completed", "trial_started", "trial_completed", "new_incumbent", "full_evaluation_completed", "top_k_evaluated", "budget_updated", "search_ended", "test_evaluated", "rollouts_unscored", "winner_chosen", "proposal_completed", "billing_started", "billing_ended", "rollouts_started", "batch_scored", "search_started", "sampler_updated", "candidate_evaluation_started", "candidate_evaluated", "validation_scored", "validation_summarized", "top_prompt", "final_results", "search_completed", "job_concluded", "generation_started", "generation_completed", "frontier_updated", "transformation_proposed", "reward_received", "stream_connected", "budget_warning", "proposal_settled", "proxy_changed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1126,6 +1160,7 @@ class TrialCompleted(_message.Message):
     REWARD_FIELD_NUMBER: _builtins.int
     SEED_COUNT_FIELD_NUMBER: _builtins.int
     UNSCORED_COUNT_FIELD_NUMBER: _builtins.int
+    PREDICTED_FIELD_NUMBER: _builtins.int
     trial_index: _builtins.int
     """From 0."""
     iteration: _builtins.int
@@ -1136,6 +1171,8 @@ class TrialCompleted(_message.Message):
     """Seeds in it."""
     unscored_count: _builtins.int
     """Seeds without a reward."""
+    predicted: _builtins.bool
+    """Whether `reward` was predicted from what a cheaper model earned."""
     @_builtins.property
     def reward(self) -> _rollout_pb2.Estimate:
         """Mean reward of the minibatch, absent when nothing was observed."""
@@ -1149,10 +1186,11 @@ class TrialCompleted(_message.Message):
         reward: _rollout_pb2.Estimate | None = ...,
         seed_count: _builtins.int = ...,
         unscored_count: _builtins.int = ...,
+        predicted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reward", b"reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "iteration", b"iteration", "reward", b"reward", "seed_count", b"seed_count", "trial_index", b"trial_index", "unscored_count", b"unscored_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "iteration", b"iteration", "predicted", b"predicted", "reward", b"reward", "seed_count", b"seed_count", "trial_index", b"trial_index", "unscored_count", b"unscored_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2378,3 +2416,78 @@ class StreamConnected(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamConnected: _TypeAlias = StreamConnected  # noqa: Y015
+
+@_typing.final
+class ProxySummary(_message.Message):
+    """How a cheap model does in the place of a dear one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PAIR_COUNT_FIELD_NUMBER: _builtins.int
+    PREDICTED_TRIAL_COUNT_FIELD_NUMBER: _builtins.int
+    R2_FIELD_NUMBER: _builtins.int
+    RESIDUAL_VARIANCE_FIELD_NUMBER: _builtins.int
+    INTERCEPT_FIELD_NUMBER: _builtins.int
+    SLOPE_FIELD_NUMBER: _builtins.int
+    NET_GAIN_USD_FIELD_NUMBER: _builtins.int
+    state: Global___ProxyState.ValueType
+    """Where it stands."""
+    reason: _builtins.str
+    """Why it was given up, in words; empty while it was not."""
+    pair_count: _builtins.int
+    """Trials by both models."""
+    predicted_trial_count: _builtins.int
+    """Trials by the cheap model alone."""
+    r2: _builtins.float
+    """Explained variance of the dear model's means, each predicted from the others; absent before there
+    are enough.
+    """
+    residual_variance: _builtins.float
+    """Variance that is left; absent before there are enough."""
+    intercept: _builtins.float
+    """Intercept of the regression; absent before there are enough."""
+    slope: _builtins.float
+    """Slope of the regression; absent before there are enough."""
+    net_gain_usd: _builtins.float
+    """US dollars saved less US dollars spent on calibration; absent when a price is unknown."""
+    def __init__(
+        self,
+        *,
+        state: Global___ProxyState.ValueType = ...,
+        reason: _builtins.str = ...,
+        pair_count: _builtins.int = ...,
+        predicted_trial_count: _builtins.int = ...,
+        r2: _builtins.float | None = ...,
+        residual_variance: _builtins.float | None = ...,
+        intercept: _builtins.float | None = ...,
+        slope: _builtins.float | None = ...,
+        net_gain_usd: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_intercept", b"_intercept", "_net_gain_usd", b"_net_gain_usd", "_r2", b"_r2", "_residual_variance", b"_residual_variance", "_slope", b"_slope", "intercept", b"intercept", "net_gain_usd", b"net_gain_usd", "r2", b"r2", "residual_variance", b"residual_variance", "slope", b"slope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_intercept", b"_intercept", "_net_gain_usd", b"_net_gain_usd", "_r2", b"_r2", "_residual_variance", b"_residual_variance", "_slope", b"_slope", "intercept", b"intercept", "net_gain_usd", b"net_gain_usd", "pair_count", b"pair_count", "predicted_trial_count", b"predicted_trial_count", "r2", b"r2", "reason", b"reason", "residual_variance", b"residual_variance", "slope", b"slope", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__intercept: _TypeAlias = _typing.Literal["intercept"]  # noqa: Y015
+    _WhichOneofArgType__intercept: _TypeAlias = _typing.Literal["_intercept", b"_intercept"]  # noqa: Y015
+    _WhichOneofReturnType__net_gain_usd: _TypeAlias = _typing.Literal["net_gain_usd"]  # noqa: Y015
+    _WhichOneofArgType__net_gain_usd: _TypeAlias = _typing.Literal["_net_gain_usd", b"_net_gain_usd"]  # noqa: Y015
+    _WhichOneofReturnType__r2: _TypeAlias = _typing.Literal["r2"]  # noqa: Y015
+    _WhichOneofArgType__r2: _TypeAlias = _typing.Literal["_r2", b"_r2"]  # noqa: Y015
+    _WhichOneofReturnType__residual_variance: _TypeAlias = _typing.Literal["residual_variance"]  # noqa: Y015
+    _WhichOneofArgType__residual_variance: _TypeAlias = _typing.Literal["_residual_variance", b"_residual_variance"]  # noqa: Y015
+    _WhichOneofReturnType__slope: _TypeAlias = _typing.Literal["slope"]  # noqa: Y015
+    _WhichOneofArgType__slope: _TypeAlias = _typing.Literal["_slope", b"_slope"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__intercept) -> _WhichOneofReturnType__intercept | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__net_gain_usd) -> _WhichOneofReturnType__net_gain_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__r2) -> _WhichOneofReturnType__r2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__residual_variance) -> _WhichOneofReturnType__residual_variance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slope) -> _WhichOneofReturnType__slope | None: ...
+
+Global___ProxySummary: _TypeAlias = ProxySummary  # noqa: Y015

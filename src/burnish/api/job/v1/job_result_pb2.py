@@ -26,7 +26,7 @@ from burnish.api.types.v1 import candidate_pb2 as burnish_dot_api_dot_types_dot_
 from burnish.api.types.v1 import rollout_pb2 as burnish_dot_api_dot_types_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#burnish/api/job/v1/job_result.proto\x12\x12\x62urnish.api.job.v1\x1a$burnish/api/types/v1/candidate.proto\x1a\"burnish/api/types/v1/rollout.proto\"\x82\x08\n\tJobResult\x12\x31\n\x04\x62\x65st\x18\x01 \x01(\x0b\x32#.burnish.api.job.v1.CandidateResult\x12\x35\n\x08\x62\x61seline\x18\x02 \x01(\x0b\x32#.burnish.api.job.v1.CandidateResult\x12\x37\n\x0ftest_difference\x18\x03 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x0f\n\x07verdict\x18\x04 \x01(\t\x12\x37\n\ncandidates\x18\x05 \x03(\x0b\x32#.burnish.api.job.v1.CandidateResult\x12\x33\n\ncomponents\x18\x06 \x03(\x0b\x32\x1f.burnish.api.types.v1.Component\x12/\n\x07history\x18\x07 \x03(\x0b\x32\x1e.burnish.api.job.v1.TrialScore\x12\x45\n\rusage_by_role\x18\x08 \x03(\x0b\x32..burnish.api.job.v1.JobResult.UsageByRoleEntry\x12M\n\x11rollouts_by_phase\x18\t \x03(\x0b\x32\x32.burnish.api.job.v1.JobResult.RolloutsByPhaseEntry\x12O\n\x12unscored_by_reason\x18\n \x03(\x0b\x32\x33.burnish.api.job.v1.JobResult.UnscoredByReasonEntry\x12\x1c\n\x14proposer_description\x18\x0b \x01(\t\x12\x37\n\ttemplates\x18\x0c \x03(\x0b\x32$.burnish.api.types.v1.PromptTemplate\x12;\n\x0ereward_weights\x18\r \x01(\x0b\x32#.burnish.api.types.v1.RewardWeights\x12\x16\n\x0everifier_graph\x18\x0e \x01(\t\x12\x17\n\x0fsimulated_count\x18\x0f \x01(\x03\x12\x34\n\x08held_out\x18\x10 \x01(\x0b\x32\".burnish.api.job.v1.HeldOutVerdict\x1aO\n\x10UsageByRoleEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage:\x02\x38\x01\x1a\x36\n\x14RolloutsByPhaseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x37\n\x15UnscoredByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xfe\x03\n\x0eHeldOutVerdict\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.burnish.api.job.v1.Verdict\x12\x1f\n\x17\x63hallenger_candidate_id\x18\x02 \x01(\t\x12\x10\n\x08promoted\x18\x03 \x01(\x08\x12\x32\n\ndifference\x18\x04 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x14\n\x07p_value\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bprobability\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\x0fmin_probability\x18\x08 \x01(\x01\x12\x18\n\x10gained_row_count\x18\t \x01(\x03\x12\x16\n\x0elost_row_count\x18\n \x01(\x03\x12\x17\n\x0f\x64\x65tectable_gain\x18\x0b \x01(\x01\x12+\n\x03raw\x18\x0c \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x31\n\tcorrected\x18\r \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x37\n\x0eno_gain_causes\x18\x0e \x03(\x0b\x32\x1f.burnish.api.job.v1.NoGainCauseB\n\n\x08_p_valueB\x0e\n\x0c_probability\"-\n\x0bNoGainCause\x12\r\n\x05\x63\x61use\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xb8\x03\n\x0f\x43\x61ndidateResult\x12\x32\n\tcandidate\x18\x01 \x01(\x0b\x32\x1f.burnish.api.types.v1.Candidate\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x10\n\x08\x62\x61seline\x18\x03 \x01(\x08\x12.\n\x06search\x18\x04 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x32\n\nvalidation\x18\x05 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12,\n\x04test\x18\x06 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x32\n\x0btest_scores\x18\x07 \x03(\x0b\x32\x1d.burnish.api.job.v1.SeedScore\x12=\n\x05parts\x18\x08 \x03(\x0b\x32..burnish.api.job.v1.CandidateResult.PartsEntry\x1aL\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate:\x02\x38\x01\"9\n\tSeedScore\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x13\n\x06reward\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_reward\"\xb2\x01\n\nTrialScore\x12\x13\n\x0btrial_index\x18\x01 \x01(\x03\x12\x11\n\titeration\x18\x02 \x01(\x05\x12\x14\n\x0c\x63\x61ndidate_id\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12.\n\x06reward\x18\x05 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x18\n\x0b\x62\x65st_so_far\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_best_so_far*g\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERDICT_BETTER\x10\x01\x12\x16\n\x12VERDICT_NOT_BETTER\x10\x02\x12\x17\n\x13VERDICT_CANNOT_TELL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#burnish/api/job/v1/job_result.proto\x12\x12\x62urnish.api.job.v1\x1a$burnish/api/types/v1/candidate.proto\x1a\"burnish/api/types/v1/rollout.proto\"\xac\x08\n\tJobResult\x12\x31\n\x04\x62\x65st\x18\x01 \x01(\x0b\x32#.burnish.api.job.v1.CandidateResult\x12\x35\n\x08\x62\x61seline\x18\x02 \x01(\x0b\x32#.burnish.api.job.v1.CandidateResult\x12\x37\n\x0ftest_difference\x18\x03 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x0f\n\x07verdict\x18\x04 \x01(\t\x12\x37\n\ncandidates\x18\x05 \x03(\x0b\x32#.burnish.api.job.v1.CandidateResult\x12\x33\n\ncomponents\x18\x06 \x03(\x0b\x32\x1f.burnish.api.types.v1.Component\x12/\n\x07history\x18\x07 \x03(\x0b\x32\x1e.burnish.api.job.v1.TrialScore\x12\x45\n\rusage_by_role\x18\x08 \x03(\x0b\x32..burnish.api.job.v1.JobResult.UsageByRoleEntry\x12M\n\x11rollouts_by_phase\x18\t \x03(\x0b\x32\x32.burnish.api.job.v1.JobResult.RolloutsByPhaseEntry\x12O\n\x12unscored_by_reason\x18\n \x03(\x0b\x32\x33.burnish.api.job.v1.JobResult.UnscoredByReasonEntry\x12\x1c\n\x14proposer_description\x18\x0b \x01(\t\x12\x37\n\ttemplates\x18\x0c \x03(\x0b\x32$.burnish.api.types.v1.PromptTemplate\x12;\n\x0ereward_weights\x18\r \x01(\x0b\x32#.burnish.api.types.v1.RewardWeights\x12\x16\n\x0everifier_graph\x18\x0e \x01(\t\x12\x17\n\x0fsimulated_count\x18\x0f \x01(\x03\x12\x34\n\x08held_out\x18\x10 \x01(\x0b\x32\".burnish.api.job.v1.HeldOutVerdict\x12\x18\n\x10second_objective\x18\x11 \x01(\t\x12\x0e\n\x06\x63hoice\x18\x12 \x01(\t\x1aO\n\x10UsageByRoleEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage:\x02\x38\x01\x1a\x36\n\x14RolloutsByPhaseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x37\n\x15UnscoredByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xfe\x03\n\x0eHeldOutVerdict\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.burnish.api.job.v1.Verdict\x12\x1f\n\x17\x63hallenger_candidate_id\x18\x02 \x01(\t\x12\x10\n\x08promoted\x18\x03 \x01(\x08\x12\x32\n\ndifference\x18\x04 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x14\n\x07p_value\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bprobability\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\x0fmin_probability\x18\x08 \x01(\x01\x12\x18\n\x10gained_row_count\x18\t \x01(\x03\x12\x16\n\x0elost_row_count\x18\n \x01(\x03\x12\x17\n\x0f\x64\x65tectable_gain\x18\x0b \x01(\x01\x12+\n\x03raw\x18\x0c \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x31\n\tcorrected\x18\r \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x37\n\x0eno_gain_causes\x18\x0e \x03(\x0b\x32\x1f.burnish.api.job.v1.NoGainCauseB\n\n\x08_p_valueB\x0e\n\x0c_probability\"-\n\x0bNoGainCause\x12\r\n\x05\x63\x61use\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x86\x05\n\x0f\x43\x61ndidateResult\x12\x32\n\tcandidate\x18\x01 \x01(\x0b\x32\x1f.burnish.api.types.v1.Candidate\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x10\n\x08\x62\x61seline\x18\x03 \x01(\x08\x12.\n\x06search\x18\x04 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x32\n\nvalidation\x18\x05 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12,\n\x04test\x18\x06 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x32\n\x0btest_scores\x18\x07 \x03(\x0b\x32\x1d.burnish.api.job.v1.SeedScore\x12=\n\x05parts\x18\x08 \x03(\x0b\x32..burnish.api.job.v1.CandidateResult.PartsEntry\x12G\n\nobjectives\x18\t \x03(\x0b\x32\x33.burnish.api.job.v1.CandidateResult.ObjectivesEntry\x12\x30\n\x08standing\x18\n \x01(\x0e\x32\x1e.burnish.api.types.v1.Standing\x1aL\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate:\x02\x38\x01\x1aQ\n\x0fObjectivesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate:\x02\x38\x01\"9\n\tSeedScore\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x13\n\x06reward\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_reward\"\xb2\x01\n\nTrialScore\x12\x13\n\x0btrial_index\x18\x01 \x01(\x03\x12\x11\n\titeration\x18\x02 \x01(\x05\x12\x14\n\x0c\x63\x61ndidate_id\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12.\n\x06reward\x18\x05 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x18\n\x0b\x62\x65st_so_far\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_best_so_far*g\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERDICT_BETTER\x10\x01\x12\x16\n\x12VERDICT_NOT_BETTER\x10\x02\x12\x17\n\x13VERDICT_CANNOT_TELL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,26 +41,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBRESULT_UNSCOREDBYREASONENTRY']._serialized_options = b'8\001'
   _globals['_CANDIDATERESULT_PARTSENTRY']._loaded_options = None
   _globals['_CANDIDATERESULT_PARTSENTRY']._serialized_options = b'8\001'
-  _globals['_VERDICT']._serialized_start=2405
-  _globals['_VERDICT']._serialized_end=2508
+  _globals['_CANDIDATERESULT_OBJECTIVESENTRY']._loaded_options = None
+  _globals['_CANDIDATERESULT_OBJECTIVESENTRY']._serialized_options = b'8\001'
+  _globals['_VERDICT']._serialized_start=2653
+  _globals['_VERDICT']._serialized_end=2756
   _globals['_JOBRESULT']._serialized_start=134
-  _globals['_JOBRESULT']._serialized_end=1160
-  _globals['_JOBRESULT_USAGEBYROLEENTRY']._serialized_start=968
-  _globals['_JOBRESULT_USAGEBYROLEENTRY']._serialized_end=1047
-  _globals['_JOBRESULT_ROLLOUTSBYPHASEENTRY']._serialized_start=1049
-  _globals['_JOBRESULT_ROLLOUTSBYPHASEENTRY']._serialized_end=1103
-  _globals['_JOBRESULT_UNSCOREDBYREASONENTRY']._serialized_start=1105
-  _globals['_JOBRESULT_UNSCOREDBYREASONENTRY']._serialized_end=1160
-  _globals['_HELDOUTVERDICT']._serialized_start=1163
-  _globals['_HELDOUTVERDICT']._serialized_end=1673
-  _globals['_NOGAINCAUSE']._serialized_start=1675
-  _globals['_NOGAINCAUSE']._serialized_end=1720
-  _globals['_CANDIDATERESULT']._serialized_start=1723
-  _globals['_CANDIDATERESULT']._serialized_end=2163
-  _globals['_CANDIDATERESULT_PARTSENTRY']._serialized_start=2087
-  _globals['_CANDIDATERESULT_PARTSENTRY']._serialized_end=2163
-  _globals['_SEEDSCORE']._serialized_start=2165
-  _globals['_SEEDSCORE']._serialized_end=2222
-  _globals['_TRIALSCORE']._serialized_start=2225
-  _globals['_TRIALSCORE']._serialized_end=2403
+  _globals['_JOBRESULT']._serialized_end=1202
+  _globals['_JOBRESULT_USAGEBYROLEENTRY']._serialized_start=1010
+  _globals['_JOBRESULT_USAGEBYROLEENTRY']._serialized_end=1089
+  _globals['_JOBRESULT_ROLLOUTSBYPHASEENTRY']._serialized_start=1091
+  _globals['_JOBRESULT_ROLLOUTSBYPHASEENTRY']._serialized_end=1145
+  _globals['_JOBRESULT_UNSCOREDBYREASONENTRY']._serialized_start=1147
+  _globals['_JOBRESULT_UNSCOREDBYREASONENTRY']._serialized_end=1202
+  _globals['_HELDOUTVERDICT']._serialized_start=1205
+  _globals['_HELDOUTVERDICT']._serialized_end=1715
+  _globals['_NOGAINCAUSE']._serialized_start=1717
+  _globals['_NOGAINCAUSE']._serialized_end=1762
+  _globals['_CANDIDATERESULT']._serialized_start=1765
+  _globals['_CANDIDATERESULT']._serialized_end=2411
+  _globals['_CANDIDATERESULT_PARTSENTRY']._serialized_start=2252
+  _globals['_CANDIDATERESULT_PARTSENTRY']._serialized_end=2328
+  _globals['_CANDIDATERESULT_OBJECTIVESENTRY']._serialized_start=2330
+  _globals['_CANDIDATERESULT_OBJECTIVESENTRY']._serialized_end=2411
+  _globals['_SEEDSCORE']._serialized_start=2413
+  _globals['_SEEDSCORE']._serialized_end=2470
+  _globals['_TRIALSCORE']._serialized_start=2473
+  _globals['_TRIALSCORE']._serialized_end=2651
 # @@protoc_insertion_point(module_scope)

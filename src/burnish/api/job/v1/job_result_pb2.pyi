@@ -132,6 +132,8 @@ class JobResult(_message.Message):
     VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     SIMULATED_COUNT_FIELD_NUMBER: _builtins.int
     HELD_OUT_FIELD_NUMBER: _builtins.int
+    SECOND_OBJECTIVE_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
     verdict: _builtins.str
     """One sentence on whether the prompt got better, for a person to read."""
     proposer_description: _builtins.str
@@ -142,6 +144,14 @@ class JobResult(_message.Message):
     """
     simulated_count: _builtins.int
     """Rollouts whose reward a simulated judge had a part in: they say nothing of a real judge."""
+    second_objective: _builtins.str
+    """What candidates are weighed against reward by: `cost_usd`, `tokens` or `prompt_length`. Without one
+    in the job's settings it is `prompt_length`, and only shown.
+    """
+    choice: _builtins.str
+    """What the challenger was chosen by when a second objective was set, for a person to read; empty
+    otherwise, and before it is chosen.
+    """
     @_builtins.property
     def best(self) -> Global___CandidateResult:
         """The winner, once chosen; the best so far before."""
@@ -211,10 +221,12 @@ class JobResult(_message.Message):
         verifier_graph: _builtins.str = ...,
         simulated_count: _builtins.int = ...,
         held_out: Global___HeldOutVerdict | None = ...,
+        second_objective: _builtins.str = ...,
+        choice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "held_out", b"held_out", "reward_weights", b"reward_weights", "test_difference", b"test_difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "candidates", b"candidates", "components", b"components", "held_out", b"held_out", "history", b"history", "proposer_description", b"proposer_description", "reward_weights", b"reward_weights", "rollouts_by_phase", b"rollouts_by_phase", "simulated_count", b"simulated_count", "templates", b"templates", "test_difference", b"test_difference", "unscored_by_reason", b"unscored_by_reason", "usage_by_role", b"usage_by_role", "verdict", b"verdict", "verifier_graph", b"verifier_graph"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "candidates", b"candidates", "choice", b"choice", "components", b"components", "held_out", b"held_out", "history", b"history", "proposer_description", b"proposer_description", "reward_weights", b"reward_weights", "rollouts_by_phase", b"rollouts_by_phase", "second_objective", b"second_objective", "simulated_count", b"simulated_count", "templates", b"templates", "test_difference", b"test_difference", "unscored_by_reason", b"unscored_by_reason", "usage_by_role", b"usage_by_role", "verdict", b"verdict", "verifier_graph", b"verifier_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,6 +382,27 @@ class CandidateResult(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ObjectivesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _rollout_pb2.Estimate: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _rollout_pb2.Estimate | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CANDIDATE_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
@@ -378,10 +411,14 @@ class CandidateResult(_message.Message):
     TEST_FIELD_NUMBER: _builtins.int
     TEST_SCORES_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    OBJECTIVES_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """From 1, best first."""
     baseline: _builtins.bool
     """Whether it is the baseline."""
+    standing: _candidate_pb2.Standing.ValueType
+    """Where it stands by reward and `JobResult.second_objective`."""
     @_builtins.property
     def candidate(self) -> _candidate_pb2.Candidate:
         """The candidate."""
@@ -408,6 +445,12 @@ class CandidateResult(_message.Message):
         `test`, or else of `validation`; a part that no row has is left out.
         """
 
+    @_builtins.property
+    def objectives(self) -> _containers.MessageMap[_builtins.str, _rollout_pb2.Estimate]:
+        """Mean per scored rollout of what else it is judged by: `cost_usd`, `tokens`, and `prompt_length` in
+        characters of instructions and demos. One that is not known is absent: an unknown cost is never 0.
+        """
+
     def __init__(
         self,
         *,
@@ -419,10 +462,12 @@ class CandidateResult(_message.Message):
         test: _rollout_pb2.Estimate | None = ...,
         test_scores: _abc.Iterable[Global___SeedScore] | None = ...,
         parts: _abc.Mapping[_builtins.str, _rollout_pb2.Estimate] | None = ...,
+        objectives: _abc.Mapping[_builtins.str, _rollout_pb2.Estimate] | None = ...,
+        standing: _candidate_pb2.Standing.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "search", b"search", "test", b"test", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "parts", b"parts", "rank", b"rank", "search", b"search", "test", b"test", "test_scores", b"test_scores", "validation", b"validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "objectives", b"objectives", "parts", b"parts", "rank", b"rank", "search", b"search", "standing", b"standing", "test", b"test", "test_scores", b"test_scores", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

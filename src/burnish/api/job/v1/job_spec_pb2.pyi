@@ -47,6 +47,7 @@ class JobSpec(_message.Message):
     MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
     DRAFTS_FIELD_NUMBER: _builtins.int
     PROMOTION_FIELD_NUMBER: _builtins.int
+    PROXY_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """Label for people; not unique."""
     algorithm: _builtins.str
@@ -101,6 +102,10 @@ class JobSpec(_message.Message):
     def promotion(self) -> Global___Promotion:
         """When the candidate that the search chose takes the baseline's place; absent means the defaults."""
 
+    @_builtins.property
+    def proxy(self) -> Global___ProxySpec:
+        """A cheap model that may stand in for a dear one in the search; absent means none."""
+
     def __init__(
         self,
         *,
@@ -119,16 +124,102 @@ class JobSpec(_message.Message):
         max_concurrency: _builtins.int = ...,
         drafts: _abc.Iterable[Global___InstructionDraft] | None = ...,
         promotion: Global___Promotion | None = ...,
+        proxy: Global___ProxySpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm_settings", b"algorithm_settings", "budget", b"budget", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "promotion", b"promotion", "proposer", b"proposer", "scoring", b"scoring", "task_app", b"task_app"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["algorithm_settings", b"algorithm_settings", "budget", b"budget", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "promotion", b"promotion", "proposer", b"proposer", "proxy", b"proxy", "scoring", b"scoring", "task_app", b"task_app"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "algorithm_settings", b"algorithm_settings", "budget", b"budget", "display_name", b"display_name", "drafts", b"drafts", "max_concurrency", b"max_concurrency", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "promotion", b"promotion", "proposer", b"proposer", "random_seed", b"random_seed", "scoring", b"scoring", "stages", b"stages", "task_app", b"task_app"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "algorithm_settings", b"algorithm_settings", "budget", b"budget", "display_name", b"display_name", "drafts", b"drafts", "max_concurrency", b"max_concurrency", "mode", b"mode", "offline", b"offline", "online", b"online", "policy_model", b"policy_model", "promotion", b"promotion", "proposer", b"proposer", "proxy", b"proxy", "random_seed", b"random_seed", "scoring", b"scoring", "stages", b"stages", "task_app", b"task_app"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_mode: _TypeAlias = _typing.Literal["offline", "online"]  # noqa: Y015
     _WhichOneofArgType_mode: _TypeAlias = _typing.Literal["mode", b"mode"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_mode) -> _WhichOneofReturnType_mode | None: ...
 
 Global___JobSpec: _TypeAlias = JobSpec  # noqa: Y015
+
+@_typing.final
+class ProxySpec(_message.Message):
+    """A cheap model that stands in for a dear one once it predicts it well enough. It never has a part in
+    full evaluations, in the final choice or in the closing test.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HIGH_MODEL_FIELD_NUMBER: _builtins.int
+    LOW_MODEL_FIELD_NUMBER: _builtins.int
+    MIN_PAIR_COUNT_FIELD_NUMBER: _builtins.int
+    MIN_R2_FIELD_NUMBER: _builtins.int
+    STOP_R2_FIELD_NUMBER: _builtins.int
+    MAX_VARIANCE_FIELD_NUMBER: _builtins.int
+    STOP_VARIANCE_FIELD_NUMBER: _builtins.int
+    VERIFY_EVERY_FIELD_NUMBER: _builtins.int
+    MIN_NET_GAIN_USD_FIELD_NUMBER: _builtins.int
+    min_pair_count: _builtins.int
+    """Trials by both models before the cheap one may stand in, at least 0; absent means 5. Fewer than 3
+    tell nothing, and are taken for 3.
+    """
+    min_r2: _builtins.float
+    """Explained variance, in [0, 1], from which the cheap model stands in; absent means 0.5."""
+    stop_r2: _builtins.float
+    """Explained variance, in [0, 1], below which it is given up; absent means 0.2."""
+    max_variance: _builtins.float
+    """Largest residual variance to stand in with, at least 0; absent means 1e6."""
+    stop_variance: _builtins.float
+    """Residual variance at which it is given up, at least 0; absent means 1e9."""
+    verify_every: _builtins.int
+    """Every so many trials by the cheap model alone both run; 0 means never."""
+    min_net_gain_usd: _builtins.float
+    """Net gain in US dollars below which it is given up; absent means -100."""
+    @_builtins.property
+    def high_model(self) -> _model_pb2.ModelSpec:
+        """The dear model: that of at least one stage. Required."""
+
+    @_builtins.property
+    def low_model(self) -> _model_pb2.ModelSpec:
+        """The cheap model. Required. Temperature and output limit are those of the stage."""
+
+    def __init__(
+        self,
+        *,
+        high_model: _model_pb2.ModelSpec | None = ...,
+        low_model: _model_pb2.ModelSpec | None = ...,
+        min_pair_count: _builtins.int | None = ...,
+        min_r2: _builtins.float | None = ...,
+        stop_r2: _builtins.float | None = ...,
+        max_variance: _builtins.float | None = ...,
+        stop_variance: _builtins.float | None = ...,
+        verify_every: _builtins.int = ...,
+        min_net_gain_usd: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_variance", b"_max_variance", "_min_net_gain_usd", b"_min_net_gain_usd", "_min_pair_count", b"_min_pair_count", "_min_r2", b"_min_r2", "_stop_r2", b"_stop_r2", "_stop_variance", b"_stop_variance", "high_model", b"high_model", "low_model", b"low_model", "max_variance", b"max_variance", "min_net_gain_usd", b"min_net_gain_usd", "min_pair_count", b"min_pair_count", "min_r2", b"min_r2", "stop_r2", b"stop_r2", "stop_variance", b"stop_variance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_variance", b"_max_variance", "_min_net_gain_usd", b"_min_net_gain_usd", "_min_pair_count", b"_min_pair_count", "_min_r2", b"_min_r2", "_stop_r2", b"_stop_r2", "_stop_variance", b"_stop_variance", "high_model", b"high_model", "low_model", b"low_model", "max_variance", b"max_variance", "min_net_gain_usd", b"min_net_gain_usd", "min_pair_count", b"min_pair_count", "min_r2", b"min_r2", "stop_r2", b"stop_r2", "stop_variance", b"stop_variance", "verify_every", b"verify_every"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_variance: _TypeAlias = _typing.Literal["max_variance"]  # noqa: Y015
+    _WhichOneofArgType__max_variance: _TypeAlias = _typing.Literal["_max_variance", b"_max_variance"]  # noqa: Y015
+    _WhichOneofReturnType__min_net_gain_usd: _TypeAlias = _typing.Literal["min_net_gain_usd"]  # noqa: Y015
+    _WhichOneofArgType__min_net_gain_usd: _TypeAlias = _typing.Literal["_min_net_gain_usd", b"_min_net_gain_usd"]  # noqa: Y015
+    _WhichOneofReturnType__min_pair_count: _TypeAlias = _typing.Literal["min_pair_count"]  # noqa: Y015
+    _WhichOneofArgType__min_pair_count: _TypeAlias = _typing.Literal["_min_pair_count", b"_min_pair_count"]  # noqa: Y015
+    _WhichOneofReturnType__min_r2: _TypeAlias = _typing.Literal["min_r2"]  # noqa: Y015
+    _WhichOneofArgType__min_r2: _TypeAlias = _typing.Literal["_min_r2", b"_min_r2"]  # noqa: Y015
+    _WhichOneofReturnType__stop_r2: _TypeAlias = _typing.Literal["stop_r2"]  # noqa: Y015
+    _WhichOneofArgType__stop_r2: _TypeAlias = _typing.Literal["_stop_r2", b"_stop_r2"]  # noqa: Y015
+    _WhichOneofReturnType__stop_variance: _TypeAlias = _typing.Literal["stop_variance"]  # noqa: Y015
+    _WhichOneofArgType__stop_variance: _TypeAlias = _typing.Literal["_stop_variance", b"_stop_variance"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_variance) -> _WhichOneofReturnType__max_variance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_net_gain_usd) -> _WhichOneofReturnType__min_net_gain_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_pair_count) -> _WhichOneofReturnType__min_pair_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_r2) -> _WhichOneofReturnType__min_r2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stop_r2) -> _WhichOneofReturnType__stop_r2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stop_variance) -> _WhichOneofReturnType__stop_variance | None: ...
+
+Global___ProxySpec: _TypeAlias = ProxySpec  # noqa: Y015
 
 @_typing.final
 class Promotion(_message.Message):

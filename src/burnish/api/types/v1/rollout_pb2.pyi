@@ -120,10 +120,15 @@ class Observation(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     COST_USD_FIELD_NUMBER: _builtins.int
     OBJECTIVES_FIELD_NUMBER: _builtins.int
+    PREDICTED_FIELD_NUMBER: _builtins.int
     reward: _builtins.float
     """Fused reward, in [0, 1]. Higher is better."""
     cost_usd: _builtins.float
     """Cost in US dollars of the calls it made; absent when a price is unknown."""
+    predicted: _builtins.bool
+    """Whether `reward` was predicted from what a cheaper model earned. It may guide a search, but is no
+    measurement: one that comes later takes its place.
+    """
     @_builtins.property
     def cell(self) -> Global___Cell:
         """The cell."""
@@ -144,10 +149,11 @@ class Observation(_message.Message):
         failure: Global___Failure | None = ...,
         cost_usd: _builtins.float | None = ...,
         objectives: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        predicted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "cell", b"cell", "cost_usd", b"cost_usd", "failure", b"failure", "outcome", b"outcome", "reward", b"reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "cell", b"cell", "cost_usd", b"cost_usd", "failure", b"failure", "objectives", b"objectives", "outcome", b"outcome", "reward", b"reward"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "cell", b"cell", "cost_usd", b"cost_usd", "failure", b"failure", "objectives", b"objectives", "outcome", b"outcome", "predicted", b"predicted", "reward", b"reward"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_usd: _TypeAlias = _typing.Literal["cost_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_usd: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd"]  # noqa: Y015
