@@ -167,6 +167,34 @@ DEMO_SOURCE_BOOTSTRAPPED: DemoSource.ValueType  # 2
 """A rollout of the baseline that passed."""
 Global___DemoSource: _TypeAlias = DemoSource  # noqa: Y015
 
+class _Standing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Standing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STANDING_UNSPECIFIED: _Standing.ValueType  # 0
+    """Not asked for."""
+    STANDING_FRONT: _Standing.ValueType  # 1
+    """No other earns as much for less, or more for as little."""
+    STANDING_DOMINATED: _Standing.ValueType  # 2
+    """Another does."""
+    STANDING_UNKNOWN: _Standing.ValueType  # 3
+    """Its cost is not known, so it is compared with none."""
+
+class Standing(_Standing, metaclass=_StandingEnumTypeWrapper):
+    """Where a candidate stands among others by reward and by a cost. Values may be added."""
+
+STANDING_UNSPECIFIED: Standing.ValueType  # 0
+"""Not asked for."""
+STANDING_FRONT: Standing.ValueType  # 1
+"""No other earns as much for less, or more for as little."""
+STANDING_DOMINATED: Standing.ValueType  # 2
+"""Another does."""
+STANDING_UNKNOWN: Standing.ValueType  # 3
+"""Its cost is not known, so it is compared with none."""
+Global___Standing: _TypeAlias = Standing  # noqa: Y015
+
 @_typing.final
 class Component(_message.Message):
     """The smallest thing that a search chooses: one stage's instruction, or one stage's demo set.
@@ -183,6 +211,7 @@ class Component(_message.Message):
     DEMO_SET_FIELD_NUMBER: _builtins.int
     PARENT_COMPONENT_IDS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     component_id: _builtins.str
     """Content hash over the canonical bytes of the stage and the content: `ins_` or `dem_` followed
     by 32 lower-case hex digits. Minted by the controller.
@@ -203,6 +232,10 @@ class Component(_message.Message):
     def parent_component_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Components that this one was derived from; empty for the baseline."""
 
+    @_builtins.property
+    def features(self) -> Global___ComponentFeatures:
+        """What its text is like, for who is not given the text; absent elsewhere, and when nothing is known."""
+
     def __init__(
         self,
         *,
@@ -212,16 +245,47 @@ class Component(_message.Message):
         demo_set: Global___DemoSet | None = ...,
         parent_component_ids: _abc.Iterable[_builtins.str] | None = ...,
         source: Global___ComponentSource.ValueType = ...,
+        features: Global___ComponentFeatures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "demo_set", b"demo_set", "instruction", b"instruction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "demo_set", b"demo_set", "features", b"features", "instruction", b"instruction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["component_id", b"component_id", "content", b"content", "demo_set", b"demo_set", "instruction", b"instruction", "parent_component_ids", b"parent_component_ids", "source", b"source", "stage_id", b"stage_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component_id", b"component_id", "content", b"content", "demo_set", b"demo_set", "features", b"features", "instruction", b"instruction", "parent_component_ids", b"parent_component_ids", "source", b"source", "stage_id", b"stage_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["instruction", "demo_set"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___Component: _TypeAlias = Component  # noqa: Y015
+
+@_typing.final
+class ComponentFeatures(_message.Message):
+    """What a component is like, without its text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARACTER_COUNT_FIELD_NUMBER: _builtins.int
+    DEMO_COUNT_FIELD_NUMBER: _builtins.int
+    FORMAT_REMINDER_FIELD_NUMBER: _builtins.int
+    character_count: _builtins.int
+    """Characters of everything that it puts into a prompt."""
+    demo_count: _builtins.int
+    """Demos that it holds; 0 for an instruction."""
+    format_reminder: _builtins.bool
+    """Whether it says in what form to answer."""
+    def __init__(
+        self,
+        *,
+        character_count: _builtins.int = ...,
+        demo_count: _builtins.int = ...,
+        format_reminder: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["character_count", b"character_count", "demo_count", b"demo_count", "format_reminder", b"format_reminder"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComponentFeatures: _TypeAlias = ComponentFeatures  # noqa: Y015
 
 @_typing.final
 class Instruction(_message.Message):
