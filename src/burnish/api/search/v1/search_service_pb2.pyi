@@ -587,12 +587,37 @@ class RankedCandidate(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ObjectivesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _rollout_pb2.Estimate: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _rollout_pb2.Estimate | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CANDIDATE_FIELD_NUMBER: _builtins.int
     POOLED_FIELD_NUMBER: _builtins.int
     VALIDATION_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
+    OBJECTIVES_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
     baseline: _builtins.bool
     """Whether it is the baseline."""
+    standing: _candidate_pb2.Standing.ValueType
+    """Where it stands by reward and the study's second objective; unspecified without one."""
     @_builtins.property
     def candidate(self) -> _candidate_pb2.Candidate:
         """The candidate."""
@@ -605,6 +630,12 @@ class RankedCandidate(_message.Message):
     def validation(self) -> _rollout_pb2.Estimate:
         """Mean on the validation pool; absent when never fully evaluated."""
 
+    @_builtins.property
+    def objectives(self) -> _containers.MessageMap[_builtins.str, _rollout_pb2.Estimate]:
+        """Mean per rollout of what else a candidate is judged by: `cost_usd`, `tokens` and `prompt_length`
+        in characters. One that is not known is absent: an unknown cost is never 0.
+        """
+
     def __init__(
         self,
         *,
@@ -612,10 +643,12 @@ class RankedCandidate(_message.Message):
         pooled: _rollout_pb2.Estimate | None = ...,
         validation: _rollout_pb2.Estimate | None = ...,
         baseline: _builtins.bool = ...,
+        objectives: _abc.Mapping[_builtins.str, _rollout_pb2.Estimate] | None = ...,
+        standing: _candidate_pb2.Standing.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "pooled", b"pooled", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "pooled", b"pooled", "validation", b"validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "objectives", b"objectives", "pooled", b"pooled", "standing", b"standing", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1161,18 +1194,24 @@ class RankCandidatesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CANDIDATES_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    choice: _builtins.str
+    """What the first was chosen by, for a person to read; empty without a second objective."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedCandidate]:
-        """Best first; never empty once the baseline is known."""
+        """Best first; never empty once the baseline is known. With a second objective the first is the one
+        that the rule chooses, and the others follow by reward.
+        """
 
     def __init__(
         self,
         *,
         candidates: _abc.Iterable[Global___RankedCandidate] | None = ...,
+        choice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "choice", b"choice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
