@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from grpc import aio
 
-from burnish import errors, rpc
+from burnish import errors, rpc, tradeoffs
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish.testing.search_driver import StudyDriver, World
@@ -56,6 +56,7 @@ def driver(channel, message=None) -> StudyDriver:
         (model.StudyState, search_v1.StudyState, "STUDY_STATE_"),
         (model.FinishReason, search_v1.FinishReason, "FINISH_REASON_"),
         (model.Pool, types_v1.Pool, "POOL_"),
+        (tradeoffs.Standing, types_v1.Standing, "STANDING_"),
     ],
 )
 def test_enums_have_the_numbers_of_the_wire(ours, theirs, prefix):
@@ -307,3 +308,42 @@ async def test_a_study_dropped_for_room_is_stale_and_can_be_refilled():
         await first.restore(channel)
         await first.run()
     assert first.works[-1].WhichOneof("action") == "finished"
+
+
+async def test_a_study_with_two_objectives_says_what_it_chose_by(channel):
+    message = study()
+    message.settings.update({"objective": {"minimise": "prompt_length", "tolerance": 1.0}})
+    stub = search_v1.SearchServiceStub(channel)
+    await stub.CreateStudy(search_v1.CreateStudyRequest(study=message), timeout=10)
+    parts = [types_v1.Component(component_id=f"ins_{place}", stage_id="main") for place in range(2)]
+    parts[0].source = types_v1.COMPONENT_SOURCE_BASELINE
+    parts[0].features.character_count = 700
+    parts[1].features.character_count = 70
+    parts.append(types_v1.Component(component_id="dem_0", stage_id="main"))
+    parts[-1].features.demo_count = 0
+    await stub.AddComponents(
+        search_v1.AddComponentsRequest(study="studies/a", revision=1, components=parts), timeout=10
+    )
+    suggested = await stub.SuggestWork(
+        search_v1.SuggestWorkRequest(study="studies/a", ask_index=0, as_of_revision=1), timeout=10
+    )
+    told = [
+        types_v1.Observation(cell=cell, reward=0.5, cost_usd=0.25, objectives={"tokens": 9})
+        for trial in suggested.work.evaluation.trials
+        for cell in trial.cells
+    ]
+    await stub.TellObservations(
+        search_v1.TellObservationsRequest(study="studies/a", revision=3, observations=told),
+        timeout=10,
+    )
+    ranked = await stub.RankCandidates(
+        search_v1.RankCandidatesRequest(study="studies/a", as_of_revision=3), timeout=10
+    )
+    first = ranked.candidates[0]
+    shortest = min(one.objectives["prompt_length"].mean for one in ranked.candidates)
+    assert first.objectives["prompt_length"].mean == shortest
+    assert first.standing == types_v1.STANDING_FRONT
+    assert "the lowest `prompt_length`" in ranked.choice
+    seen = next(one for one in ranked.candidates if one.pooled.row_count)
+    assert seen.objectives["cost_usd"].mean == 0.25
+    assert seen.objectives["tokens"].mean == 9

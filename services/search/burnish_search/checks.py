@@ -42,6 +42,12 @@ def observations(history: History, told: Sequence[Observation]) -> None:
                 f"observation {place} has reward {reward}; rewards are in [0, 1], and a "
                 "measurement that is missing is a failure"
             )
+        problems += [
+            f"observation {place} has `{name}` {value}; give a number of at least 0, or leave out "
+            "what is not known"
+            for name, value in observation.costs
+            if not (math.isfinite(value) and value >= 0.0)
+        ]
         if cell.repeat < 0 or cell.fidelity < 0:
             problems.append(f"observation {place} has a negative repeat or fidelity")
     _raise(history, problems)

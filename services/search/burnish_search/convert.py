@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 
 from google.protobuf import json_format, struct_pb2
 
+from burnish import tradeoffs
 from burnish.api.search.v1 import search_service_pb2 as search_v1
 from burnish.api.types.v1 import candidate_pb2, model_pb2, rollout_pb2
+from burnish_search.features import Features
 from burnish_search.model import (
     Candidate,
     Cell,
@@ -101,6 +104,7 @@ def components(name: str, messages: Iterable[candidate_pb2.Component]) -> list[C
                 kind=kind,
                 baseline=message.source == candidate_pb2.COMPONENT_SOURCE_BASELINE,
                 zero_shot=message.source == candidate_pb2.COMPONENT_SOURCE_ZERO_SHOT,
+                features=_features(message),
             )
         )
     if problems:
@@ -129,6 +133,7 @@ def observations(name: str, messages: Sequence[rollout_pb2.Observation]) -> list
                 Observation(
                     cell=_cell(message.cell, pool),
                     reward=message.reward if outcome == "reward" else None,
+                    costs=_costs(message),
                 )
             )
     if problems:
@@ -213,35 +218,21 @@ def ranked(entry: Ranked) -> search_v1.RankedCandidate:
         pooled=_estimate(entry.pooled),
         validation=None if entry.validation is None else _estimate(entry.validation),
         baseline=entry.baseline,
+        objectives={name: _estimate(mean) for name, mean in entry.objectives.items()},
+        standing=candidate_pb2.Standing.ValueType(entry.standing or 0),
     )
 
 
 def _estimate(value: Estimate) -> rollout_pb2.Estimate:
-    return rollout_pb2.Estimate(
-        mean=value.mean,
-        row_count=value.row_count,
-        lower=value.lower,
-        upper=value.upper,
-        confidence=value.confidence,
-    )
+    return rollout_pb2.Estimate(**asdict(value))
 
 
 def _sampler(value: Sampler) -> search_v1.Sampler:
-    return search_v1.Sampler(
-        observation_count=value.observation_count,
-        good_count=value.good_count,
-        bad_count=value.bad_count,
-        gamma=value.gamma,
-    )
+    return search_v1.Sampler(**asdict(value))
 
 
 def _read_sampler(message: search_v1.Sampler) -> Sampler:
-    return Sampler(
-        observation_count=message.observation_count,
-        good_count=message.good_count,
-        bad_count=message.bad_count,
-        gamma=message.gamma,
-    )
+    return Sampler(**{one.name: getattr(message, one.name) for one in fields(Sampler)})
 
 
 def _work_suggested(
@@ -295,6 +286,23 @@ def _trial(name: str, message: search_v1.Trial, stage_ids: tuple[str, ...]) -> T
         ),
         iteration=message.iteration,
     )
+
+
+def _features(message: candidate_pb2.Component) -> Features | None:
+    if not message.HasField("features"):
+        return None
+    return Features(
+        character_count=message.features.character_count,
+        demo_count=message.features.demo_count,
+        format_reminder=message.features.format_reminder,
+    )
+
+
+def _costs(message: rollout_pb2.Observation) -> tuple[tuple[str, float], ...]:
+    known = dict(message.objectives)
+    if message.HasField("cost_usd"):
+        known[tradeoffs.COST_USD] = message.cost_usd
+    return tuple(sorted(known.items()))
 
 
 def _cell(message: rollout_pb2.Cell, pool: Pool) -> Cell:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from burnish_search.costs import Costs
 from burnish_search.model import (
     Candidate,
     Cell,
@@ -81,6 +82,7 @@ class History:
         tried: Ids of the candidates of all trials.
         uses: Per slot, how many minibatch trials chose each option.
         kinds: How many trials there are of each kind.
+        costs: What scored cells cost.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -96,6 +98,7 @@ class History:
         self.tried: set[str] = set()
         self.uses: list[Counter[str]] = [Counter() for _ in self.space.slots]
         self.kinds: Counter[TrialKind] = Counter()
+        self.costs = Costs()
         self._prior_row_count: int | None = None
         self._outcomes: dict[Cell, float | None] = {}
         self._asked: dict[str, set[tuple[Pool, int]]] = {}
@@ -141,6 +144,7 @@ class History:
                 self._outcomes[cell] = observation.reward
                 if cell.fidelity == 0 and cell.pool is not Pool.BOOTSTRAP:
                     self._measured(Row(cell.candidate_id, cell.pool, cell.seed, observation.reward))
+                    self.costs.add(cell.candidate_id, cell.row, observation.costs)
 
     def close(self, work: Work) -> None:
         """Ends a work: its trials get their means over the cells that were observed."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from burnish import identity
+from burnish.tradeoffs import Standing
+from burnish_search.features import Features
 
 
 class Pool(enum.IntEnum):
@@ -71,6 +73,7 @@ class Component:
         kind: Instruction or demo set.
         baseline: Whether it is part of the app's own prompt, as its source tells.
         zero_shot: Whether it is the empty demo set, as its source tells.
+        features: What it is like; None when that was not told.
     """
 
     component_id: str
@@ -78,6 +81,7 @@ class Component:
     kind: Kind
     baseline: bool = False
     zero_shot: bool = False
+    features: Features | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +127,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What was measured for a cell; `reward` is None when the measurement is missing."""
+    """What was measured for a cell.
+
+    Attributes:
+        cell: The cell.
+        reward: The reward; None when the measurement is missing.
+        costs: What it cost, by objective; one that is not known is left out.
+    """
 
     cell: Cell
     reward: float | None
+    costs: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -283,12 +294,16 @@ class Ranked:
         pooled: Estimate that the ranking is by; its `row_count` counts own observations.
         validation: Mean on the validation pool; None when it was never observed there.
         baseline: Whether it is the baseline.
+        objectives: Mean of what else it is judged by; one that is not known is left out.
+        standing: Where it stands by reward and the second objective; None without one.
     """
 
     candidate: Candidate
     pooled: Estimate
     validation: Estimate | None
     baseline: bool
+    objectives: Mapping[str, Estimate] = field(default_factory=dict)
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

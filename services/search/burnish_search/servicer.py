@@ -154,9 +154,11 @@ class SearchServicer(search_v1.SearchServiceServicer):
         name = str(StudyName.parse(request.study))
         async with self._studies.advance(name, wanted=request.as_of_revision) as study:
             ranked = await asyncio.to_thread(
-                study.rank, request.as_of_revision, request.count or _DEFAULT_RANK_COUNT
+                study.preferred, request.as_of_revision, request.count or _DEFAULT_RANK_COUNT
             )
-        return search_v1.RankCandidatesResponse(candidates=[convert.ranked(r) for r in ranked])
+        return search_v1.RankCandidatesResponse(
+            candidates=[convert.ranked(one) for one in ranked.candidates], choice=ranked.choice
+        )
 
     async def ListTrials(
         self, request: search_v1.ListTrialsRequest, context: _Context

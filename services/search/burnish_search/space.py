@@ -40,6 +40,7 @@ class Space:
         stage_ids: Stages in the order they run.
         slots: Two per stage: instruction, then demo set.
         revision: How often the space has grown.
+        components: Every component that was ever added, by id.
     """
 
     def __init__(self, stage_ids: Sequence[str]) -> None:
@@ -51,15 +52,15 @@ class Space:
         self._added: list[list[Component]] = [[] for _ in self.slots]
         self._options: list[tuple[str, ...]] = [() for _ in self.slots]
         self._retired: set[str] = set()
-        self._known: set[str] = set()
+        self.components: dict[str, Component] = {}
 
     def add(self, components: Iterable[Component]) -> bool:
         """Adds components; those already known are ignored. Returns whether the space grew."""
         places = {(slot.stage_id, slot.kind): place for place, slot in enumerate(self.slots)}
         grown = set()
         for component in components:
-            if component.component_id not in self._known:
-                self._known.add(component.component_id)
+            if component.component_id not in self.components:
+                self.components[component.component_id] = component
                 place = places[component.stage_id, component.kind]
                 self._added[place].append(component)
                 grown.add(place)
@@ -71,7 +72,7 @@ class Space:
     def retire(self, component_ids: Iterable[str]) -> None:
         """Takes options out of what is offered; the baseline's stay, unknown ids are ignored."""
         kept = {options[0] for options in self._options if options}
-        self._retired |= (set(component_ids) & self._known) - kept
+        self._retired |= (set(component_ids) & self.components.keys()) - kept
 
     @property
     def offered(self) -> Sequence[tuple[str, ...]]:

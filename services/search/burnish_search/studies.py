@@ -9,9 +9,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+from burnish_search import objectives
 from burnish_search.algorithms.base import Algorithm
 from burnish_search.model import StudySpec
 from burnish_search.problems import StudyInvalid, StudyStale, StudyUnknown
@@ -62,13 +63,15 @@ class Studies(Generic[_M]):
             known = ", ".join(f"`{name}`" for name in self.algorithms)
             missing = f"algorithm `{spec.algorithm}` is not installed; there are {known}"
             raise StudyInvalid(spec.name, [missing, *problems])
+        rest, objective, wrong = objectives.split(spec.settings)
+        problems = [*problems, *wrong]
         try:
-            built = algorithm(spec)
+            built = algorithm(replace(spec, settings=rest))
         except StudyInvalid as error:
             raise StudyInvalid(spec.name, [*problems, *error.problems]) from error
         if problems:
             raise StudyInvalid(spec.name, problems)
-        return Study(spec, built)
+        return Study(spec, built, objective)
 
     def keep(self, study: Study, message: _M) -> None:
         """Keeps a study, in place of one of the same name."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from burnish_search import checks
+from burnish_search import checks, objectives
 from burnish_search.algorithms.base import Algorithm, Ask, QuickAlgorithm
 from burnish_search.history import History
 from burnish_search.model import (
@@ -33,17 +33,21 @@ from burnish_search.model import (
     WorkClosed,
     WorkSuggested,
 )
+from burnish_search.objectives import Objective, Ranking
 from burnish_search.problems import AskOutOfOrder, ChangeInvalid, StudyStale, WorkUnknown
 
 
 class Study:
     """A study in memory. Not safe for concurrent use; the registry holds a lock per study."""
 
-    def __init__(self, spec: StudySpec, algorithm: Algorithm) -> None:
+    def __init__(
+        self, spec: StudySpec, algorithm: Algorithm, objective: Objective | None = None
+    ) -> None:
         self.spec = spec
         self.history = History(spec)
         self.state = StudyState.ACTIVE
         self._algorithm = algorithm
+        self._objective = objective
         self._quick = algorithm if isinstance(algorithm, QuickAlgorithm) else None
         self._fingerprints: list[int] = []
 
@@ -111,8 +115,17 @@ class Study:
             return True
         return self._quick is not None and self._quick.is_quick(self.history)
 
+    def preferred(self, as_of_revision: int, count: int) -> Ranking:
+        """Returns the candidates to take, the first choice first, with what else they cost."""
+        objective = self._objective
+        if objective is None:
+            ranked = self.rank(as_of_revision, count)
+            return Ranking(candidates=objectives.told(self.history, ranked))
+        found = objective.order(self.history, self.rank(as_of_revision, objectives.MOST_WEIGHED))
+        return Ranking(candidates=found.candidates[:count], choice=found.choice)
+
     def rank(self, as_of_revision: int, count: int) -> Sequence[Ranked]:
-        """Returns the best candidates."""
+        """Returns the best candidates by reward alone."""
         if as_of_revision != self.revision:
             raise self._stale(as_of_revision, "the ranking is wanted as of another revision")
         return self._algorithm.rank(self.history, count)

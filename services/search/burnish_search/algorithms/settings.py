@@ -261,6 +261,20 @@ class Reader:
             return None
         return float(value)
 
+    def amount(self, key: str) -> float | None:
+        """Reads a number of at least 0; None when absent."""
+        value = self._get(key)
+        if value is None:
+            return None
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 <= value < math.inf
+        ):
+            self._reject(key, value, "a number of at least 0")
+            return None
+        return float(value)
+
     def choice(self, key: str, choices: Sequence[str]) -> str | None:
         """Reads one of some names; None when absent."""
         value = self._get(key)
