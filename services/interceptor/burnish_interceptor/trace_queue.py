@@ -184,12 +184,16 @@ class TraceQueue:
             await self._wake.wait()
             self._wake.clear()
             await asyncio.sleep(_LINGER_SECONDS)
-            while len(self) or self._told < self.dropped_count:
-                if not self._full:
-                    self._seal()
+            self._seal()
+            while self._full or self._told < self.dropped_count:
                 await self._send(self._full[0] if self._full else TraceBatch())
-            self._idle = True
-            self._empty.set()
+            if len(self):
+                # What came meanwhile waits for company too: else, under load, there is always a
+                # little more, and each little is a batch.
+                self._wake.set()
+            else:
+                self._idle = True
+                self._empty.set()
 
     async def _send(self, batch: TraceBatch) -> None:
         """Sends one batch, for as long as it takes; only then does it leave the queue."""

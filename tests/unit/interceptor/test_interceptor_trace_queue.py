@@ -101,6 +101,25 @@ async def test_everything_put_arrives_in_order_in_batches_that_fit_a_message(sin
     await queue.stop()
 
 
+async def test_traces_that_never_stop_coming_still_wait_for_company(sink):
+    queue = TraceQueue(sink)
+    write = sink.write
+
+    async def slow(batch, *, dropped):
+        await asyncio.sleep(0.003)
+        return await write(batch, dropped=dropped)
+
+    sink.write = slow
+    queue.start()
+    for number in range(300):
+        queue.put(call(number))
+        await asyncio.sleep(0.001)
+    await queue.drain()
+    assert sink.written == [f"call-{number}" for number in range(300)]
+    assert len(sink.batches) < 30, "a batch for each little that came while another left"
+    await queue.stop()
+
+
 async def test_a_body_too_large_for_a_message_is_left_out(sink):
     queue = TraceQueue(sink)
     queue.put(call(size=3_000_000))
