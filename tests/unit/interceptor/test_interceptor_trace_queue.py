@@ -111,11 +111,11 @@ async def test_traces_that_never_stop_coming_still_wait_for_company(sink):
 
     sink.write = slow
     queue.start()
-    for number in range(300):
+    for number in range(900):
         queue.put(call(number))
         await asyncio.sleep(0.001)
     await queue.drain()
-    assert sink.written == [f"call-{number}" for number in range(300)]
+    assert sink.written == [f"call-{number}" for number in range(900)]
     assert len(sink.batches) < 30, "a batch for each little that came while another left"
     await queue.stop()
 
