@@ -1,10 +1,18 @@
 """Verdicts one can believe: paired tests, promotion, corrected estimates, power, diagnosis."""
 
+from burnish.verdicts.beliefs import Beliefs, believed
 from burnish.verdicts.curse import Corrected, corrected
 from burnish.verdicts.diagnosis import Cause, Diagnosis, Symptoms, why_no_gain
 from burnish.verdicts.means import CONFIDENCE, Interval, mean_interval, student_quantile
-from burnish.verdicts.paired import Comparison, Method, Rule, Verdict, compare, rule_problems
+from burnish.verdicts.paired import (
+    Comparison,
+    Method,
+    SearchRows,
+    Verdict,
+    compare,
+)
 from burnish.verdicts.power import PLAUSIBLE_GAIN, detectable_gain, rows_for, size_warning
+from burnish.verdicts.rule import Rule, rule_problems
 from burnish.verdicts.sentences import UNSCORED, UNTESTED, chance, sentence
 
 __all__ = [
@@ -12,6 +20,7 @@ __all__ = [
     "PLAUSIBLE_GAIN",
     "UNSCORED",
     "UNTESTED",
+    "Beliefs",
     "Cause",
     "Comparison",
     "Corrected",
@@ -19,8 +28,10 @@ __all__ = [
     "Interval",
     "Method",
     "Rule",
+    "SearchRows",
     "Symptoms",
     "Verdict",
+    "believed",
     "chance",
     "compare",
     "corrected",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from burnish.verdicts.paired import LEAST_GAIN, Comparison, Rule, Verdict
+from burnish.verdicts.paired import LEAST_GAIN, Comparison, Verdict
 from burnish.verdicts.power import PLAUSIBLE_GAIN, detectable_gain, rows_for
+from burnish.verdicts.rule import Rule
 
 SATURATED: Final = 0.95
 _FEWEST_FAILURES: Final = 3
@@ -16,7 +17,7 @@ _FEWEST_CANDIDATES: Final = 4
 _FEWEST_ROWS_EACH: Final = 20
 # A judge whose second look at the same answer moves this much decides more than the prompt does.
 _NOISY: Final = 0.15
-_NO_SPREAD: Final = 0.01
+_NO_SPREAD: Final = 0.015
 _OUT_OF_BUDGET: Final = frozenset({"rollout_limit", "budget_exhausted", "time_limit"})
 
 

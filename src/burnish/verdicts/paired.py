@@ -9,20 +9,23 @@ About the Bootstrap", The American Statistician 69, 2015).
 The probability of improvement is posterior to a sceptical prior: gains are normal about 0, so that
 a small test has to show more than it would have to without. It never exceeds what the one-sided
 exact test leaves, so that of prompts that are no better at most `1 - min_probability` are promoted.
+
+Rewards of the search may be given beside. Then the probability is what all rows together leave one
+to believe (burnish.verdicts.beliefs), as long as the held-out rows by themselves speak for it.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
-from burnish.errors import InvalidArgument
+from burnish.verdicts.beliefs import Beliefs, Table, believed
 from burnish.verdicts.means import (
     CONFIDENCE,
     Interval,
@@ -30,6 +33,7 @@ from burnish.verdicts.means import (
     student_quantile,
     variance,
 )
+from burnish.verdicts.rule import Rule
 from burnish.verdicts.tails import (
     fair_coin_at_least,
     incomplete_beta,
@@ -46,6 +50,9 @@ _RESAMPLES: Final = 2000
 # Share of the rows on which two prompts differ, as a rule.
 _USUAL_RATE: Final = 0.25
 _FEWEST_TO_RESAMPLE: Final = 10
+# Rows of the search that challenger and baseline both need for the search to be heard.
+_FEWEST_OF_SEARCH: Final = 5
+_EVEN: Final = 0.5
 _NORMAL: Final = NormalDist()
 
 
@@ -66,26 +73,29 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """When a prompt is promoted.
+class SearchRows:
+    """What a search saw on rows that no prompt was made from.
 
     Attributes:
-        min_probability: Least probability of improvement, in [0, 1); 0 takes whom the search chose.
-        prior_deviation: Standard deviation of gains that are expected beforehand, in (0, 1].
+        rewards: Reward by candidate and row.
+        challenger: Who was chosen of them.
+        baseline: Who it was compared with.
     """
 
-    min_probability: float = 0.95
-    prior_deviation: float = 0.10
+    rewards: Mapping[str, Mapping[int, float]]
+    challenger: str
+    baseline: str
 
-    def __post_init__(self) -> None:
-        """Checks the values.
+    @property
+    def telling(self) -> bool:
+        """Whether there are rows enough of both."""
+        own = (self.rewards.get(name, {}) for name in (self.challenger, self.baseline))
+        return all(len(rows) >= _FEWEST_OF_SEARCH for rows in own)
 
-        Raises:
-            InvalidArgument: One is out of its range; the message names both that are.
-        """
-        problems = rule_problems(self.min_probability, self.prior_deviation)
-        if problems:
-            raise InvalidArgument("; ".join(problems), reason="PROMOTION_INVALID")
+    @property
+    def count(self) -> int:
+        """Rewards, of all candidates."""
+        return sum(map(len, self.rewards.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +103,13 @@ class Comparison:
     """A challenger against a baseline, row by row.
 
     Attributes:
-        difference: Challenger minus baseline, with its interval.
+        difference: Challenger minus baseline on the held-out rows, with its interval.
         method: How it was compared.
         p_value: Two-sided; how often rows like these differ as much between equal prompts.
-        probability: That the challenger is better, after the sceptical prior.
+        probability: That the challenger is better, after the sceptical prior, by all that counts.
+        held_out_probability: The same by the held-out rows alone.
+        search_rewards: Rewards of the search that count; 0 when held-out rows decide alone.
+        expected: Gain that is believed, by all that counts; None when held-out rows decide alone.
         gained: Rows on which the challenger did better.
         lost: Rows on which it did worse.
         deviation: Standard deviation of a row's difference.
@@ -108,6 +121,9 @@ class Comparison:
     method: Method
     p_value: float
     probability: float
+    held_out_probability: float
+    search_rewards: int
+    expected: Interval | None
     gained: int
     lost: int
     deviation: float
@@ -115,29 +131,20 @@ class Comparison:
     promoted: bool
 
 
-def rule_problems(min_probability: float, prior_deviation: float) -> list[str]:
-    """Returns what is wrong with a rule, each fault with its fix."""
-    problems = []
-    if not 0 <= min_probability < 1:
-        problems.append(
-            f"`promotion.min_probability` is {min_probability:g}; use one from 0 to below 1"
-        )
-    if not 0 < prior_deviation <= 1:
-        problems.append(
-            f"`promotion.prior_deviation` is {prior_deviation:g}; use one above 0, at most 1"
-        )
-    return problems
-
-
 def compare(
-    challenger: Mapping[int, float], baseline: Mapping[int, float], *, rule: Rule | None = None
+    challenger: Mapping[int, float],
+    baseline: Mapping[int, float],
+    *,
+    rule: Rule | None = None,
+    search: SearchRows | None = None,
 ) -> Comparison | None:
     """Compares two prompts over the rows that both have a reward for; None when there are none.
 
     Args:
-        challenger: Reward by seed, in [0, 1].
+        challenger: Reward by seed, in [0, 1], on held-out rows.
         baseline: Reward by seed.
         rule: When the challenger is promoted; None for the default.
+        search: What the search saw; None for nothing that counts.
     """
     shared = sorted(challenger.keys() & baseline.keys())
     if not shared:
@@ -146,7 +153,52 @@ def compare(
     binary = all(one in (0.0, 1.0) for pair in rewards for one in pair)
     differences = tuple(mine - other for mine, other in rewards)
     own = rule if rule is not None else Rule()
-    return (_exact if binary else _resampled)(differences, own)
+    found = (_exact if binary else _resampled)(differences, own)
+    if search is None or not own.search_evidence or not search.telling:
+        return found
+    everything = believed(
+        _together(search, shared, rewards),
+        search.challenger,
+        baseline=search.baseline,
+        prior_deviation=own.prior_deviation,
+    )
+    return found if everything is None else _with_search(found, everything, own, search.count)
+
+
+def _together(
+    search: SearchRows, seeds: Sequence[int], rewards: Sequence[tuple[float, float]]
+) -> Table:
+    """Returns the rewards of search and test in one table; no row is of both."""
+    table: dict[str, dict[Hashable, float]] = {
+        name: {("search", seed): reward for seed, reward in rows.items()}
+        for name, rows in search.rewards.items()
+    }
+    for seed, (mine, other) in zip(seeds, rewards, strict=True):
+        table[search.challenger]["test", seed] = mine
+        table[search.baseline]["test", seed] = other
+    return table
+
+
+def _with_search(found: Comparison, beliefs: Beliefs, rule: Rule, count: int) -> Comparison:
+    """Returns a comparison by all rows together, which those held out can veto."""
+    probability = beliefs.probability
+    if found.held_out_probability < _EVEN:
+        probability = min(probability, found.held_out_probability)
+    half = _NORMAL.inv_cdf((1 + CONFIDENCE) / 2) * beliefs.error
+    expected = Interval(
+        mean=beliefs.gain,
+        count=found.difference.count,
+        lower=max(-1.0, beliefs.gain - half),
+        upper=min(1.0, beliefs.gain + half),
+    )
+    return replace(
+        found,
+        probability=probability,
+        search_rewards=count,
+        expected=expected,
+        verdict=_verdict(probability, found.difference),
+        promoted=probability >= rule.min_probability,
+    )
 
 
 def _exact(differences: tuple[float, ...], rule: Rule) -> Comparison:
@@ -199,22 +251,26 @@ def _concluded(
 ) -> Comparison:
     p_value, probability = tests
     gained, lost = _counts(differences)
-    verdict = Verdict.CANNOT_TELL
-    if probability >= _SURE:
-        verdict = Verdict.BETTER
-    elif interval.upper < LEAST_GAIN:
-        verdict = Verdict.NOT_BETTER
     return Comparison(
         difference=interval,
         method=method,
         p_value=p_value,
         probability=probability,
+        held_out_probability=probability,
+        search_rewards=0,
+        expected=None,
         gained=gained,
         lost=lost,
         deviation=TYPICAL_DEVIATION if len(differences) < 2 else math.sqrt(variance(differences)),
-        verdict=verdict,
+        verdict=_verdict(probability, interval),
         promoted=probability >= rule.min_probability,
     )
+
+
+def _verdict(probability: float, interval: Interval) -> Verdict:
+    if probability >= _SURE:
+        return Verdict.BETTER
+    return Verdict.NOT_BETTER if interval.upper < LEAST_GAIN else Verdict.CANNOT_TELL
 
 
 def _counts(differences: Sequence[float]) -> tuple[int, int]:

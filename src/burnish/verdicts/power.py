@@ -6,7 +6,8 @@ import math
 from statistics import NormalDist
 from typing import Final
 
-from burnish.verdicts.paired import TYPICAL_DEVIATION, Rule
+from burnish.verdicts.paired import TYPICAL_DEVIATION
+from burnish.verdicts.rule import Rule
 
 POWER: Final = 0.8
 # Most gains that were ever reported for a change of prompt alone are below this.

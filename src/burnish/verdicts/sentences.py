@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from burnish.verdicts.paired import LEAST_GAIN, Comparison, Rule, Verdict
+from burnish.verdicts.paired import LEAST_GAIN, Comparison, Verdict
+from burnish.verdicts.rule import Rule
 
 UNTESTED: Final = (
     "The winner was not tested on held-out rows: give a test pool to know what it is worth."

@@ -110,9 +110,10 @@ def test_rows_that_not_everybody_saw_do_not_pass_for_skill():
     rewards = {"all": easy | hard, "other": easy | hard, "lucky": dict(easy)}
     found = corrected(rewards, "lucky", prior_deviation=0.1)
     assert found is not None
-    assert found.spread == pytest.approx(0.0, abs=1e-6)
+    assert found.spread is not None
+    assert found.spread < 0.01
     assert found.raw.mean == 1.0
-    assert found.corrected.mean == pytest.approx(0.5, abs=1e-6)
+    assert found.corrected.mean == pytest.approx(0.5, abs=0.01)
 
 
 def test_without_rewards_there_is_nothing_to_correct():
