@@ -252,6 +252,9 @@ class HeldOutVerdict(_message.Message):
     RAW_FIELD_NUMBER: _builtins.int
     CORRECTED_FIELD_NUMBER: _builtins.int
     NO_GAIN_CAUSES_FIELD_NUMBER: _builtins.int
+    HELD_OUT_PROBABILITY_FIELD_NUMBER: _builtins.int
+    SEARCH_REWARD_COUNT_FIELD_NUMBER: _builtins.int
+    EXPECTED_GAIN_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """The verdict."""
     challenger_candidate_id: _builtins.str
@@ -269,7 +272,9 @@ class HeldOutVerdict(_message.Message):
     p_value: _builtins.float
     """How often equal prompts differ at least as much, either way; absent when not compared."""
     probability: _builtins.float
-    """That the challenger is better, after a sceptical prior; absent when not compared."""
+    """That the challenger is better, after a sceptical prior, by all rewards that count; absent when not
+    compared.
+    """
     min_probability: _builtins.float
     """What `probability` had to be."""
     gained_row_count: _builtins.int
@@ -278,6 +283,10 @@ class HeldOutVerdict(_message.Message):
     """Held-out rows on which it did worse."""
     detectable_gain: _builtins.float
     """Gain that a test of this size finds four times out of five."""
+    held_out_probability: _builtins.float
+    """`probability` by the held-out rows alone; absent when not compared."""
+    search_reward_count: _builtins.int
+    """Rewards of the search, of all candidates, that `probability` is by besides; 0 for none."""
     @_builtins.property
     def difference(self) -> _rollout_pb2.Estimate:
         """Challenger minus baseline on the rows that both have a reward for; absent when there are none."""
@@ -293,6 +302,12 @@ class HeldOutVerdict(_message.Message):
     @_builtins.property
     def no_gain_causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoGainCause]:
         """Why there is no gain; empty when there is one."""
+
+    @_builtins.property
+    def expected_gain(self) -> _rollout_pb2.Estimate:
+        """Gain that is believed by all rewards that count: the difference less the luck of having been
+        chosen; absent when held-out rows alone count.
+        """
 
     def __init__(
         self,
@@ -311,15 +326,22 @@ class HeldOutVerdict(_message.Message):
         raw: _rollout_pb2.Estimate | None = ...,
         corrected: _rollout_pb2.Estimate | None = ...,
         no_gain_causes: _abc.Iterable[Global___NoGainCause] | None = ...,
+        held_out_probability: _builtins.float | None = ...,
+        search_reward_count: _builtins.int = ...,
+        expected_gain: _rollout_pb2.Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "_probability", b"_probability", "corrected", b"corrected", "difference", b"difference", "p_value", b"p_value", "probability", b"probability", "raw", b"raw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out_probability", b"_held_out_probability", "_p_value", b"_p_value", "_probability", b"_probability", "corrected", b"corrected", "difference", b"difference", "expected_gain", b"expected_gain", "held_out_probability", b"held_out_probability", "p_value", b"p_value", "probability", b"probability", "raw", b"raw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "_probability", b"_probability", "challenger_candidate_id", b"challenger_candidate_id", "corrected", b"corrected", "detectable_gain", b"detectable_gain", "difference", b"difference", "gained_row_count", b"gained_row_count", "lost_row_count", b"lost_row_count", "method", b"method", "min_probability", b"min_probability", "no_gain_causes", b"no_gain_causes", "p_value", b"p_value", "probability", b"probability", "promoted", b"promoted", "raw", b"raw", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_probability", b"_held_out_probability", "_p_value", b"_p_value", "_probability", b"_probability", "challenger_candidate_id", b"challenger_candidate_id", "corrected", b"corrected", "detectable_gain", b"detectable_gain", "difference", b"difference", "expected_gain", b"expected_gain", "gained_row_count", b"gained_row_count", "held_out_probability", b"held_out_probability", "lost_row_count", b"lost_row_count", "method", b"method", "min_probability", b"min_probability", "no_gain_causes", b"no_gain_causes", "p_value", b"p_value", "probability", b"probability", "promoted", b"promoted", "raw", b"raw", "search_reward_count", b"search_reward_count", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__held_out_probability: _TypeAlias = _typing.Literal["held_out_probability"]  # noqa: Y015
+    _WhichOneofArgType__held_out_probability: _TypeAlias = _typing.Literal["_held_out_probability", b"_held_out_probability"]  # noqa: Y015
     _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
     _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
     _WhichOneofReturnType__probability: _TypeAlias = _typing.Literal["probability"]  # noqa: Y015
     _WhichOneofArgType__probability: _TypeAlias = _typing.Literal["_probability", b"_probability"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__held_out_probability) -> _WhichOneofReturnType__held_out_probability | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
     @_typing.overload

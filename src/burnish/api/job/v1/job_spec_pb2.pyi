@@ -229,32 +229,42 @@ class Promotion(_message.Message):
 
     MIN_PROBABILITY_FIELD_NUMBER: _builtins.int
     PRIOR_DEVIATION_FIELD_NUMBER: _builtins.int
+    SEARCH_EVIDENCE_FIELD_NUMBER: _builtins.int
     min_probability: _builtins.float
-    """Least probability that it is better, by the closing test, in [0, 1); absent means 0.95, 0 takes
-    the search's choice whatever the test says.
+    """Least probability that it is better, in [0, 1); absent means 0.95, 0 takes the search's choice
+    whatever the closing test says.
     """
     prior_deviation: _builtins.float
     """Standard deviation of the gains that are expected before the test, about 0, in (0, 1]; absent means
     0.1. A smaller one is more sceptical.
+    """
+    search_evidence: _builtins.bool
+    """Whether the probability is by the search's rewards, too, on rows that no prompt was made from;
+    absent means that it is. Held-out rows that speak against the candidate keep the baseline anyhow.
     """
     def __init__(
         self,
         *,
         min_probability: _builtins.float | None = ...,
         prior_deviation: _builtins.float | None = ...,
+        search_evidence: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "_prior_deviation", b"_prior_deviation", "min_probability", b"min_probability", "prior_deviation", b"prior_deviation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "_prior_deviation", b"_prior_deviation", "_search_evidence", b"_search_evidence", "min_probability", b"min_probability", "prior_deviation", b"prior_deviation", "search_evidence", b"search_evidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "_prior_deviation", b"_prior_deviation", "min_probability", b"min_probability", "prior_deviation", b"prior_deviation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "_prior_deviation", b"_prior_deviation", "_search_evidence", b"_search_evidence", "min_probability", b"min_probability", "prior_deviation", b"prior_deviation", "search_evidence", b"search_evidence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_probability: _TypeAlias = _typing.Literal["min_probability"]  # noqa: Y015
     _WhichOneofArgType__min_probability: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability"]  # noqa: Y015
     _WhichOneofReturnType__prior_deviation: _TypeAlias = _typing.Literal["prior_deviation"]  # noqa: Y015
     _WhichOneofArgType__prior_deviation: _TypeAlias = _typing.Literal["_prior_deviation", b"_prior_deviation"]  # noqa: Y015
+    _WhichOneofReturnType__search_evidence: _TypeAlias = _typing.Literal["search_evidence"]  # noqa: Y015
+    _WhichOneofArgType__search_evidence: _TypeAlias = _typing.Literal["_search_evidence", b"_search_evidence"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_probability) -> _WhichOneofReturnType__min_probability | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prior_deviation) -> _WhichOneofReturnType__prior_deviation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__search_evidence) -> _WhichOneofReturnType__search_evidence | None: ...
 
 Global___Promotion: _TypeAlias = Promotion  # noqa: Y015
 
