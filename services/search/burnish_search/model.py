@@ -130,7 +130,6 @@ class Observation:
     """What was measured for a cell.
 
     Attributes:
-        cell: The cell.
         reward: The reward; None when the measurement is missing.
         costs: What it cost, by objective; one that is not known is left out.
     """
@@ -169,12 +168,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPlan:
-    """A trial as an algorithm wants it, before the study numbers it."""
+    """A trial as an algorithm wants it, before it is numbered; all its rows are of one repeat."""
 
     candidate: Candidate
     kind: TrialKind
     rows: tuple[tuple[Pool, int], ...]
     iteration: int
+    repeat: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,7 +206,7 @@ class Study:
 
 def _numbered(plan: TrialPlan, trial_index: int) -> Trial:
     cells = (
-        Cell(candidate_id=plan.candidate.candidate_id, pool=pool, seed=seed)
+        Cell(candidate_id=plan.candidate.candidate_id, pool=pool, seed=seed, repeat=plan.repeat)
         for pool, seed in plan.rows
     )
     return Trial(

@@ -61,7 +61,7 @@ class Algorithm(Protocol):
         """Returns the next plan.
 
         A plan of trials holds at least one trial, never more cells than the ask allows, and no row
-        that its candidate was asked before, in the history or in the plan.
+        that its candidate was asked before under the same repeat, in the history or in the plan.
 
         Raises:
             SpaceIncomplete: There is no candidate yet.

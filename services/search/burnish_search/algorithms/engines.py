@@ -9,12 +9,15 @@ from typing import ClassVar
 from burnish_search.algorithms.base import Algorithm, Ask, QuickAlgorithm
 from burnish_search.algorithms.mipro import tpe_engine
 from burnish_search.algorithms.race import Race
+from burnish_search.algorithms.repeats import Repeats
+from burnish_search.algorithms.settings import Reader
 from burnish_search.history import History
-from burnish_search.model import Plan, Ranked, StudySpec
+from burnish_search.model import FinishPlan, Plan, Ranked, StudySpec
 from burnish_search.problems import StudyInvalid
 
 _ENGINES: Mapping[str, Callable[[StudySpec], Algorithm]] = {"race": Race, "tpe": tpe_engine}
 _DEFAULT = "tpe"
+_OWN = ("engine", "repeats")
 
 
 class MiproEngines:
@@ -35,8 +38,19 @@ class MiproEngines:
         if name not in _ENGINES:
             known = ", ".join(f"`{one}`" for one in _ENGINES)
             raise StudyInvalid(spec.name, [f"setting `engine` is {name!r}; give one of {known}"])
-        rest = {key: value for key, value in spec.settings.items() if key != "engine"}
-        self._engine = _ENGINES[str(name)](replace(spec, settings=rest))
+        rest = {key: value for key, value in spec.settings.items() if key not in _OWN}
+        reader = Reader({key: spec.settings[key] for key in _OWN if key in spec.settings}, path="")
+        repeats = reader.whole("repeats", 1)
+        try:
+            self._engine = _ENGINES[str(name)](replace(spec, settings=rest))
+        except StudyInvalid as error:
+            raise StudyInvalid(spec.name, [*reader.problems, *error.problems]) from error
+        if reader.problems:
+            raise StudyInvalid(spec.name, reader.problems)
+        most = spec.settings.get("max_trials")
+        self._repeats = Repeats(
+            spec, most=repeats, max_trials=int(most) if isinstance(most, int | float) else None
+        )
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -45,7 +59,10 @@ class MiproEngines:
 
     def suggest(self, history: History, ask: Ask) -> Plan:
         """Returns the next plan."""
-        return self._engine.suggest(history, ask)
+        plan = self._engine.suggest(history, ask)
+        if isinstance(plan, FinishPlan) and self._repeats.wanted(plan):
+            return self._repeats.plan(history, ask, self.rank(history, 2)) or plan
+        return plan
 
     def is_quick(self, history: History) -> bool:
         """Whether the next plan takes about as little time as to hand it to a thread."""
