@@ -226,8 +226,24 @@ class LedgeredModel:
             Unavailable: The provider cannot answer now, and every try is used up.
         """
         body = self._provider.request_body(request)
+        begin = self._begin(request, body, ordinal=ordinal)
+        try:
+            return await self._once(request, begin, body)
+        except ProviderError as error:
+            first = error
+        # A first try that succeeds, as most do, is spared what a retry costs.
+        return await self._again(request, begin, body, first)
+
+    async def _again(
+        self,
+        request: CompletionRequest,
+        begin: ledger_v1.BeginCall,
+        body: bytes,
+        failed: ProviderError,
+    ) -> Completion:
+        """Goes on after a first try that failed, with another or with its error."""
+        begin = _retried(begin)
         policy = self._desk.retry
-        tries = 0
         async for attempt in stamina.retry_context(
             on=_wait,
             attempts=policy.attempts,
@@ -237,10 +253,10 @@ class LedgeredModel:
             wait_jitter=policy.jitter,
         ):
             with attempt:
-                begin = self._begin(request, body, ordinal=ordinal, retry=tries > 0)
-                completion = await self._once(request, begin, body)
-            tries += 1
-        return completion
+                if attempt.num == 1:
+                    raise failed
+                return await self._once(request, begin, body)
+        raise AssertionError("stamina either returns or raises")
 
     async def _once(
         self, request: CompletionRequest, begin: ledger_v1.BeginCall, body: bytes
@@ -265,14 +281,13 @@ class LedgeredModel:
         return completion
 
     def _begin(
-        self, request: CompletionRequest, body: bytes, *, ordinal: int, retry: bool
+        self, request: CompletionRequest, body: bytes, *, ordinal: int
     ) -> ledger_v1.BeginCall:
         return ledger_v1.BeginCall(
             job=self._account.job,
             scope=self._account.scope,
             attempt=self._account.attempt,
             request_hash=hashlib.sha256(body + self._unsent(request, body)).hexdigest(),
-            client_retry=retry,
             role=self._account.role,
             model=self._spec,
             worst_case=ledger_v1.WorstCase(
@@ -311,6 +326,13 @@ class LedgeredModel:
                 output_tokens=len(completion.text.encode()) // _BYTES_PER_TOKEN,
             )
         add_usage(self._spent, usage_message(self._spec, usage))
+
+
+def _retried(begin: ledger_v1.BeginCall) -> ledger_v1.BeginCall:
+    again = ledger_v1.BeginCall()
+    again.CopyFrom(begin)
+    again.client_retry = True
+    return again
 
 
 def _wait(error: Exception) -> bool | float:

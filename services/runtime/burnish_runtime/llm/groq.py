@@ -46,7 +46,9 @@ class GroqProvider:
         """
         create = self._client.chat.completions.with_streaming_response.create
         fields = request_fields(request, limit_field="max_completion_tokens")
-        body = await self._sdk.body(create, request.timeout_seconds, **fields)
+        model, seconds = fields.pop("model"), request.timeout_seconds
+        # The package walks through every leaf of what it is given; an extra body it sends as it is.
+        body = await self._sdk.body(create, seconds, model=model, messages=[], extra_body=fields)
         require_whole(self.name, body)
         return self.read(body)
 

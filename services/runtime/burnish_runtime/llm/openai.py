@@ -19,7 +19,6 @@ from burnish_runtime.llm.reading import require_whole
 from burnish_runtime.llm.sdk_http import SdkClient
 
 OPENAI_URL = "https://api.openai.com/v1"
-_SCHEMAS = ("response_format", "text", "tools")
 _RESPONSES_ONLY = re.compile(r"(?:openai/)?(?:.*codex|o\d-pro|gpt-5.*-pro|.*deep-research)")
 
 
@@ -72,14 +71,17 @@ class OpenAiProvider:
         Raises:
             ProviderError: There is no usable reply; says whether a retry may help.
         """
-        chat = self._client.chat.completions.with_streaming_response
-        responses = self._client.responses.with_streaming_response
-        create: Any = responses.create if self._by_responses(request) else chat.create
         fields = self._fields(request)
-        # The package walks through every leaf of what it is given; this it sends as it is.
-        as_it_is = {name: fields.pop(name) for name in _SCHEMAS if name in fields}
-        seconds = request.timeout_seconds
-        body = await self._sdk.body(create, seconds, **fields, extra_body=as_it_is or None)
+        model, seconds = fields.pop("model"), request.timeout_seconds
+        # The package walks through every leaf of what it is given; an extra body it sends as it is.
+        if self._by_responses(request):
+            create: Any = self._client.responses.with_streaming_response.create
+            body = await self._sdk.body(create, seconds, model=model, extra_body=fields)
+        else:
+            create = self._client.chat.completions.with_streaming_response.create
+            body = await self._sdk.body(
+                create, seconds, model=model, messages=[], extra_body=fields
+            )
         require_whole(self._name, body)
         if self._by_responses(request):
             responses_shape.require_unfailed(self._name, body)
