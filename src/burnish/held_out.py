@@ -31,7 +31,11 @@ class HeldOutVerdict:
         difference: Challenger minus baseline, paired; None when nothing could be compared.
         method: `exact_mcnemar`, `paired_bootstrap` or `paired_student`; empty when not compared.
         p_value: How often equal prompts differ at least as much; None when not compared.
-        probability: That the challenger is better, after a sceptical prior; None as above.
+        probability: That the challenger is better, after a sceptical prior, by all rewards that
+            count; None as above.
+        held_out_probability: The same by the held-out rows alone.
+        search_rewards: Rewards of the search that the probability is by besides; 0 for none.
+        expected: Gain that is believed by all of them; None when held-out rows alone count.
         min_probability: What the probability had to be.
         gained_rows: Rows on which the challenger did better.
         lost_rows: Rows on which it did worse.
@@ -48,6 +52,9 @@ class HeldOutVerdict:
     method: str
     p_value: float | None
     probability: float | None
+    held_out_probability: float | None
+    search_rewards: int
+    expected: Estimate | None
     min_probability: float
     gained_rows: int
     lost_rows: int
@@ -75,6 +82,11 @@ def held_out_verdict(
         method=message.method,
         p_value=message.p_value if message.HasField("p_value") else None,
         probability=message.probability if message.HasField("probability") else None,
+        held_out_probability=(
+            message.held_out_probability if message.HasField("held_out_probability") else None
+        ),
+        search_rewards=message.search_reward_count,
+        expected=estimate(message.expected_gain) if message.HasField("expected_gain") else None,
         min_probability=message.min_probability,
         gained_rows=message.gained_row_count,
         lost_rows=message.lost_row_count,

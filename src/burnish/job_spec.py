@@ -52,7 +52,7 @@ def to_job_spec(job: ResolvedJob) -> job_spec_pb2.JobSpec:
         max_concurrency=job.max_concurrent,
     )
     if job.promotion:
-        spec.promotion.CopyFrom(job_spec_pb2.Promotion(**job.promotion))
+        ParseDict(job.promotion, spec.promotion)
     if job.env_config:
         ParseDict(job.env_config, spec.task_app.env_config)
     first = next((stage.model for stage in job.stages if stage.model is not None), None)

@@ -15,7 +15,13 @@ def rule_of(spec: job_spec_pb2.JobSpec) -> Rule:
         InvalidArgument: A value is out of its range.
     """
     min_probability, prior_deviation = _values(spec)
-    return Rule(min_probability=min_probability, prior_deviation=prior_deviation)
+    given = spec.promotion
+    heard = given.search_evidence if given.HasField("search_evidence") else None
+    return Rule(
+        min_probability=min_probability,
+        prior_deviation=prior_deviation,
+        search_evidence=_DEFAULTS.search_evidence if heard is None else heard,
+    )
 
 
 def promotion_problems(spec: job_spec_pb2.JobSpec) -> list[str]:

@@ -80,6 +80,16 @@ def _sure(outcome: JobOutcome) -> list[str]:
             f" {found.lost_rows} (p = {found.p_value:.3g}, {found.method.replace('_', ' ')})."
             f" A test of this size finds gains from {found.detectable_gain:.3f} on.",
         ]
+    if found.expected is not None and found.held_out_probability is not None:
+        gain = found.expected
+        rows += [
+            "",
+            f"By the held-out rows alone P(improve) is {chance(found.held_out_probability)};"
+            f" {found.search_rewards} rewards of the search count besides, on rows that no prompt"
+            f" was made from. By all of them together the gain is believed to be {gain.mean:+.4f}"
+            f" [{gain.lower:+.4f}, {gain.upper:+.4f}] ({gain.confidence:.0%}): the winner's luck"
+            " is taken off.",
+        ]
     if found.raw is not None and found.corrected is not None:
         rows += [
             "",

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from google.protobuf import json_format
+
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.plain import enum_name
@@ -16,6 +18,7 @@ from burnish.verdicts import (
     Comparison,
     Corrected,
     Rule,
+    SearchRows,
     Symptoms,
     Verdict,
     compare,
@@ -35,6 +38,8 @@ _VERDICTS = {
     Verdict.CANNOT_TELL: job_v1.VERDICT_CANNOT_TELL,
 }
 _FEWEST_REPEATS = 10
+# Searches that have instructions written before they begin, unless their settings name iterations.
+_WRITE_FIRST = frozenset({"mipro", "random"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,12 @@ def judge(
     tested = _rewards([one for one in done if one.phase == "test"])
     found = None
     if not kept:
-        found = compare(tested.get(challenger, {}), tested.get(baseline, {}), rule=rule)
+        search = SearchRows(
+            rewards=_unshown(job.spec, done), challenger=challenger, baseline=baseline
+        )
+        found = compare(
+            tested.get(challenger, {}), tested.get(baseline, {}), rule=rule, search=search
+        )
     said = sentence(found, rule=rule, kept_baseline=kept)
     rows = len(pools_of(job.spec).test)
     if not rows:
@@ -118,6 +128,10 @@ def _message(
         message.method = found.method.value
         message.p_value = found.p_value
         message.probability = found.probability
+        message.held_out_probability = found.held_out_probability
+        message.search_reward_count = found.search_rewards
+        if found.expected is not None:
+            message.expected_gain.CopyFrom(message_of(found.expected) or types_v1.Estimate())
         message.gained_row_count = found.gained
         message.lost_row_count = found.lost
         message.detectable_gain = detectable_gain(
@@ -131,6 +145,35 @@ def _rewards(rollouts: Sequence[FinishedRollout]) -> dict[str, dict[int, float]]
     for one in rollouts:
         grouped[one.result.cell.candidate_id].append(one)
     return {name: scores(own) for name, own in grouped.items()}
+
+
+def _unshown(spec: job_v1.JobSpec, done: Sequence[FinishedRollout]) -> dict[str, dict[int, float]]:
+    """Returns the search's rewards on rows that no prompt of the job was made from.
+
+    Demos are taken from bootstrap rows, and instructions are written with them in view. Where more
+    are written later, the rows that were searched by then were in view, too.
+    """
+    pools = pools_of(spec)
+    shown = {*pools.bootstrap, *pools.reference}
+    if _writes_later(spec):
+        shown |= {*pools.online}
+    return _rewards(
+        [
+            one
+            for one in done
+            if one.phase in {"baseline", "search"}
+            and one.result.cell.seed not in shown
+            and one.result.cell.fidelity == 0
+        ]
+    )
+
+
+def _writes_later(spec: job_v1.JobSpec) -> bool:
+    """Whether instructions may be written once the search is under way."""
+    if spec.algorithm not in _WRITE_FIRST:
+        return True
+    asked = json_format.MessageToDict(spec.algorithm_settings).get("generate_at_iterations", [0])
+    return any(asked)
 
 
 def _chosen_by(done: Sequence[FinishedRollout], challenger: str) -> dict[str, dict[int, float]]:

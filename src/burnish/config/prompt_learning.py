@@ -60,10 +60,13 @@ class PromotionConfig(ConfigModel):
             the search's choice whatever the test says.
         prior_deviation: Standard deviation in (0, 1] of the gains expected before the test, 0.1
             when absent; a smaller one is more sceptical.
+        search_evidence: Whether the search's rewards count beside those held out, on rows that no
+            prompt was made from; they do when absent.
     """
 
     min_probability: Annotated[float, Field(ge=0, lt=1)] | None = None
     prior_deviation: Annotated[float, Field(gt=0, le=1)] | None = None
+    search_evidence: bool | None = None
 
 
 class PromptLearningConfig(ConfigModel):

@@ -42,6 +42,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (job(budget={"max_rollouts": 0}), "job.budget.max_rollouts", "above 0"),
     (job(promotion={"min_probability": 1}), "job.promotion.min_probability", "below 1"),
     (job(promotion={"prior_deviation": 0}), "job.promotion.prior_deviation", "above 0"),
+    (job(promotion={"search_evidence": 2}), "job.promotion.search_evidence", "true"),
     (job(promotion={"probability": 0.9}), "job.promotion.probability", "min_probability"),
     (job(stages="x"), "job.stages", "[[job.stages]]"),
     (job(stages=[{"id": "a"}, {"id": "a"}]), "job.stages[1].id", "own id"),

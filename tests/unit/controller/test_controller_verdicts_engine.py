@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.store.rollouts import FinishedRollout
@@ -93,3 +95,84 @@ def test_half_of_a_test_is_no_test():
     assert not is_over(JOB, half, kept=False)
     assert is_over(JOB, both(1.0, 0.0), kept=False)
     assert challenger_of([], best="old", baseline="old") == "old"
+
+
+def searched(pool: types_v1.Pool = types_v1.POOL_ONLINE) -> list[FinishedRollout]:
+    """A search in which the challenger is clearly ahead, and a test that shows half as much."""
+    done = [
+        rollout(name, seed, float(seed % 10 < tens), "search")
+        for name, tens in (("old", 4), ("other", 5), ("new", 7))
+        for seed in range(60)
+    ]
+    for one in done:
+        one.result.cell.pool = pool
+    tested = {"old": range(100, 120), "new": range(97, 125)}
+    return done + [
+        rollout(name, seed, float(seed in right))
+        for seed in range(100, 140)
+        for name, right in tested.items()
+    ]
+
+
+def job_of(algorithm: str = "mipro", *, online=range(60), bootstrap=(), **settings) -> job_v1.Job:
+    spec = job_v1.JobSpec(
+        algorithm=algorithm,
+        offline=job_v1.OfflineMode(
+            bootstrap_pool=types_v1.SeedPool(seeds=bootstrap),
+            online_pool=types_v1.SeedPool(seeds=online),
+            test_pool=types_v1.SeedPool(seeds=range(100, 140)),
+        ),
+    )
+    spec.algorithm_settings.update(settings)
+    return job_v1.Job(name="jobs/j", spec=spec)
+
+
+def judged(job: job_v1.Job, done: list[FinishedRollout]) -> job_v1.HeldOutVerdict:
+    found = judge(job, done, challenger="new", baseline="old").held_out
+    assert found is not None
+    return found
+
+
+def test_what_the_search_saw_counts_beside_the_held_out_rows():
+    found = judged(job_of(), searched())
+    assert found.search_reward_count == 180
+    assert found.probability != found.held_out_probability
+    assert 0 < found.expected_gain.mean < 0.3
+    assert found.expected_gain.lower < found.expected_gain.mean < found.expected_gain.upper
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        job_of(bootstrap=range(60)),
+        job_of(generate_at_iterations=[0, 4]),
+        job_of("gepa"),
+        job_of("plugin:mine"),
+    ],
+    ids=["demos", "later round", "reflection", "unknown"],
+)
+def test_rows_that_prompts_were_made_from_do_not_count(job):
+    found = judged(job, searched())
+    assert found.search_reward_count == 0
+    assert found.probability == found.held_out_probability
+    assert not found.HasField("expected_gain")
+
+
+def test_rows_that_later_rounds_never_saw_do_count():
+    job = job_of(generate_at_iterations=[0, 4], online=range(200, 220))
+    assert judged(job, searched(types_v1.POOL_VALIDATION)).search_reward_count == 180
+
+
+def test_rewards_of_a_cheaper_model_do_not_count():
+    done = searched()
+    for one in done[:60]:
+        one.result.cell.fidelity = 1
+    assert judged(job_of(), done).search_reward_count == 0
+
+
+def test_a_job_may_have_held_out_rows_decide_alone():
+    job = job_of()
+    job.spec.promotion.search_evidence = False
+    found = judged(job, searched())
+    assert found.search_reward_count == 0
+    assert found.probability == found.held_out_probability

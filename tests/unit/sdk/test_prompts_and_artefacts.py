@@ -179,6 +179,17 @@ def test_a_challenger_that_is_not_promoted_is_reported_as_such_and_why(tmp_path)
     assert json.loads(written["best_prompt"].read_text())["is_baseline"]
 
 
+def test_a_report_tells_what_held_out_rows_alone_say_from_what_all_rows_do():
+    result = unpromoted()
+    assert "By the held-out rows alone" not in render_report(SNAPSHOT, outcome(result))
+    result.held_out.held_out_probability, result.held_out.search_reward_count = 0.61, 900
+    gain = result.held_out.expected_gain
+    gain.mean, gain.lower, gain.upper, gain.confidence = 0.03, -0.01, 0.07, 0.95
+    report = render_report(SNAPSHOT, outcome(result))
+    assert "By the held-out rows alone P(improve) is 0.610; 900 rewards of the search" in report
+    assert "believed to be +0.0300 [-0.0100, +0.0700] (95%)" in report
+
+
 def test_a_report_without_held_out_rows_says_so():
     result = scripted_result()
     result.best.ClearField("test")

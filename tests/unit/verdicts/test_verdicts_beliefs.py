@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.verdicts import Rule, SearchRows, believed, compare
+from burnish.verdicts import Rule, SearchRows, believed, compare, sentence
 
 ROWS, HELD_OUT, CANDIDATES = 80, 60, 16
 
@@ -154,3 +154,11 @@ def test_beliefs_are_sane_whatever_was_scored(rewards):
         assert -0.5 < found.level < 1.5
         assert -1 < found.gain < 1
     assert there.probability + back.probability <= 1.5
+
+
+def test_the_sentence_says_both_what_was_measured_and_what_is_believed():
+    found = next(one for one in (w.compared() for w in worlds(20, 0.1)) if one.promoted)
+    assert found.expected is not None
+    said = sentence(found, rule=Rule(), kept_baseline=False)
+    assert f"{found.difference.mean:+.3f} on {HELD_OUT} held-out rows" in said
+    assert f"with the search's {found.search_rewards} rewards {found.expected.mean:+.3f}" in said
