@@ -132,8 +132,7 @@ class JobResult(_message.Message):
     VERIFIER_GRAPH_FIELD_NUMBER: _builtins.int
     SIMULATED_COUNT_FIELD_NUMBER: _builtins.int
     HELD_OUT_FIELD_NUMBER: _builtins.int
-    SECOND_OBJECTIVE_FIELD_NUMBER: _builtins.int
-    CHOICE_FIELD_NUMBER: _builtins.int
+    TRADEOFF_FIELD_NUMBER: _builtins.int
     verdict: _builtins.str
     """One sentence on whether the prompt got better, for a person to read."""
     proposer_description: _builtins.str
@@ -144,14 +143,6 @@ class JobResult(_message.Message):
     """
     simulated_count: _builtins.int
     """Rollouts whose reward a simulated judge had a part in: they say nothing of a real judge."""
-    second_objective: _builtins.str
-    """What candidates are weighed against reward by: `cost_usd`, `tokens` or `prompt_length`. Without one
-    in the job's settings it is `prompt_length`, and only shown.
-    """
-    choice: _builtins.str
-    """What the challenger was chosen by when a second objective was set, for a person to read; empty
-    otherwise, and before it is chosen.
-    """
     @_builtins.property
     def best(self) -> Global___CandidateResult:
         """The winner, once chosen; the best so far before."""
@@ -202,6 +193,10 @@ class JobResult(_message.Message):
     def held_out(self) -> Global___HeldOutVerdict:
         """What the closing test says; absent before it is over."""
 
+    @_builtins.property
+    def tradeoff(self) -> Global___Tradeoff:
+        """What candidates earn against what they cost; absent before the search ended."""
+
     def __init__(
         self,
         *,
@@ -221,12 +216,11 @@ class JobResult(_message.Message):
         verifier_graph: _builtins.str = ...,
         simulated_count: _builtins.int = ...,
         held_out: Global___HeldOutVerdict | None = ...,
-        second_objective: _builtins.str = ...,
-        choice: _builtins.str = ...,
+        tradeoff: Global___Tradeoff | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "held_out", b"held_out", "reward_weights", b"reward_weights", "test_difference", b"test_difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "held_out", b"held_out", "reward_weights", b"reward_weights", "test_difference", b"test_difference", "tradeoff", b"tradeoff"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "candidates", b"candidates", "choice", b"choice", "components", b"components", "held_out", b"held_out", "history", b"history", "proposer_description", b"proposer_description", "reward_weights", b"reward_weights", "rollouts_by_phase", b"rollouts_by_phase", "second_objective", b"second_objective", "simulated_count", b"simulated_count", "templates", b"templates", "test_difference", b"test_difference", "unscored_by_reason", b"unscored_by_reason", "usage_by_role", b"usage_by_role", "verdict", b"verdict", "verifier_graph", b"verifier_graph"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "best", b"best", "candidates", b"candidates", "components", b"components", "held_out", b"held_out", "history", b"history", "proposer_description", b"proposer_description", "reward_weights", b"reward_weights", "rollouts_by_phase", b"rollouts_by_phase", "simulated_count", b"simulated_count", "templates", b"templates", "test_difference", b"test_difference", "tradeoff", b"tradeoff", "unscored_by_reason", b"unscored_by_reason", "usage_by_role", b"usage_by_role", "verdict", b"verdict", "verifier_graph", b"verifier_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,6 +372,82 @@ class NoGainCause(_message.Message):
 Global___NoGainCause: _TypeAlias = NoGainCause  # noqa: Y015
 
 @_typing.final
+class Tradeoff(_message.Message):
+    """What candidates are believed to earn against what they cost, as the search ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    FRONT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    objective: _builtins.str
+    """What they cost: `cost_usd`, `tokens` or `prompt_length`, in the mean per rollout. It is
+    `prompt_length` when the job's settings name none, and then only shown.
+    """
+    choice: _builtins.str
+    """What the challenger was chosen by, for a person to read; empty when by reward alone."""
+    candidate_count: _builtins.int
+    """How many were compared."""
+    unknown_count: _builtins.int
+    """How many could not be compared, for their cost is not known."""
+    @_builtins.property
+    def front(self) -> _containers.RepeatedCompositeFieldContainer[Global___TradeoffPoint]:
+        """Those that no other beats in both, by reward, best first; at most 50."""
+
+    def __init__(
+        self,
+        *,
+        objective: _builtins.str = ...,
+        choice: _builtins.str = ...,
+        front: _abc.Iterable[Global___TradeoffPoint] | None = ...,
+        candidate_count: _builtins.int = ...,
+        unknown_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_count", b"candidate_count", "choice", b"choice", "front", b"front", "objective", b"objective", "unknown_count", b"unknown_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tradeoff: _TypeAlias = Tradeoff  # noqa: Y015
+
+@_typing.final
+class TradeoffPoint(_message.Message):
+    """One candidate of a front."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    candidate_id: _builtins.str
+    """The candidate."""
+    @_builtins.property
+    def reward(self) -> _rollout_pb2.Estimate:
+        """Reward that it is believed to have, pooled over all that was seen."""
+
+    @_builtins.property
+    def cost(self) -> _rollout_pb2.Estimate:
+        """What it costs."""
+
+    def __init__(
+        self,
+        *,
+        candidate_id: _builtins.str = ...,
+        reward: _rollout_pb2.Estimate | None = ...,
+        cost: _rollout_pb2.Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "reward", b"reward"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "cost", b"cost", "reward", b"reward"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TradeoffPoint: _TypeAlias = TradeoffPoint  # noqa: Y015
+
+@_typing.final
 class CandidateResult(_message.Message):
     """One candidate and how it did."""
 
@@ -440,7 +510,7 @@ class CandidateResult(_message.Message):
     baseline: _builtins.bool
     """Whether it is the baseline."""
     standing: _candidate_pb2.Standing.ValueType
-    """Where it stands by reward and `JobResult.second_objective`."""
+    """Where it stands by reward and `JobResult.tradeoff.objective`; unspecified before the search ended."""
     @_builtins.property
     def candidate(self) -> _candidate_pb2.Candidate:
         """The candidate."""

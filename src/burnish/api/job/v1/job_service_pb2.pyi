@@ -50,6 +50,7 @@ class Job(_message.Message):
     REWARD_WEIGHTS_FIELD_NUMBER: _builtins.int
     JUDGE_OPTIONS_FIELD_NUMBER: _builtins.int
     PROXY_FIELD_NUMBER: _builtins.int
+    TRADEOFF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Format: `jobs/{job}`. Output only."""
     state: _job_event_pb2.JobState.ValueType
@@ -115,6 +116,10 @@ class Job(_message.Message):
     def proxy(self) -> _job_event_pb2.ProxySummary:
         """How the cheap model of `spec.proxy` does; absent without one, and before the search. Output only."""
 
+    @_builtins.property
+    def tradeoff(self) -> _job_result_pb2.Tradeoff:
+        """What candidates earn against what they cost; absent before the search ended. Output only."""
+
     def __init__(
         self,
         *,
@@ -137,10 +142,11 @@ class Job(_message.Message):
         reward_weights: _rollout_pb2.RewardWeights | None = ...,
         judge_options: _rubric_pb2.JudgeOptions | None = ...,
         proxy: _job_event_pb2.ProxySummary | None = ...,
+        tradeoff: _job_result_pb2.Tradeoff | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "judge_options", b"judge_options", "progress", b"progress", "proxy", b"proxy", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "judge_options", b"judge_options", "progress", b"progress", "proxy", b"proxy", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "tradeoff", b"tradeoff"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_candidate_id", b"best_candidate_id", "best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "judge_options", b"judge_options", "last_sequence", b"last_sequence", "name", b"name", "phase", b"phase", "progress", b"progress", "proxy", b"proxy", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "state", b"state", "study", b"study", "termination_reason", b"termination_reason", "verifier_graph", b"verifier_graph", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_candidate_id", b"best_candidate_id", "best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "judge_options", b"judge_options", "last_sequence", b"last_sequence", "name", b"name", "phase", b"phase", "progress", b"progress", "proxy", b"proxy", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "state", b"state", "study", b"study", "termination_reason", b"termination_reason", "tradeoff", b"tradeoff", "verifier_graph", b"verifier_graph", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -617,7 +617,9 @@ class RankedCandidate(_message.Message):
     baseline: _builtins.bool
     """Whether it is the baseline."""
     standing: _candidate_pb2.Standing.ValueType
-    """Where it stands by reward and the study's second objective; unspecified without one."""
+    """Where it stands by reward and the study's second objective, or without one by `prompt_length`
+    among those returned.
+    """
     @_builtins.property
     def candidate(self) -> _candidate_pb2.Candidate:
         """The candidate."""
