@@ -79,6 +79,7 @@ class History:
         codes: The same as numbers.
         suggested_cell_count: Cells suggested so far.
         grown_at: How many minibatch trials there were when the space last grew.
+        begun_with: Per slot, how many options there were before the first minibatch trial.
         tried: Ids of the candidates of all trials.
         uses: Per slot, how many minibatch trials chose each option.
         kinds: How many trials there are of each kind.
@@ -95,6 +96,7 @@ class History:
         self.codes = Codes()
         self.suggested_cell_count = 0
         self.grown_at = 0
+        self.begun_with: tuple[int, ...] = ()
         self.tried: set[str] = set()
         self.uses: list[Counter[str]] = [Counter() for _ in self.space.slots]
         self.kinds: Counter[TrialKind] = Counter()
@@ -108,6 +110,8 @@ class History:
         """Grows the space."""
         if self.space.add(components):
             self.grown_at = self.minibatch_count
+            if not self.grown_at:
+                self.begun_with = tuple(map(len, self.space.options))
             if self.space.complete:
                 baseline = self.space.baseline()
                 self.candidates[baseline.candidate_id] = baseline

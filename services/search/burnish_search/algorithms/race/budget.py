@@ -13,6 +13,7 @@ _FINAL_SHARE = 5  # A fifth of a tight budget goes to the final check.
 _WORKS = 20  # A race is decided in about so many works at least.
 _MOST_ARMS = 8
 _LEAST_STARTS = 10
+_MOST_STARTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +93,13 @@ class Allowance:
             final_cells=reserve if cell_count is None else min(reserve, cell_count),
         )
 
-    def start_count(self, option_count: int, arm_count: int) -> int:
+    def start_count(self, most_options: int, arm_count: int) -> int:
         """Returns how many arms the race starts with.
 
         Args:
-            option_count: Options of all slots that have a choice.
+            most_options: Options of the slot that has the most.
             arm_count: Arms on offer.
         """
-        affordable = self.total // (4 * FIRST_ROWS)
-        most = max(self.total // (2 * FIRST_ROWS), 1)
-        return min(arm_count, max(min(_LEAST_STARTS, most), min(option_count, affordable)))
+        affordable = max(self.total // (2 * FIRST_ROWS), 1)
+        wanted = min(max(most_options, _LEAST_STARTS), _MOST_STARTS)
+        return min(arm_count, wanted, affordable)

@@ -216,6 +216,7 @@ class Model:
             root=root,
             lower=np.asarray(lower, dtype=np.float64),
             own=own,
+            rows=step.rows,
         )
 
     def _started(self, start: Peak | None) -> tuple[Floats, Floats]:
@@ -298,6 +299,7 @@ class Fit:
         root: Square roots of the prior variances of the effects.
         lower: Cholesky root of the precision of the effects, by those.
         own: Prior variance of an arm's own effect.
+        rows: Weight of the cells of every row.
     """
 
     variances: Variances
@@ -307,6 +309,7 @@ class Fit:
     root: Floats
     lower: Floats
     own: float
+    rows: Floats
 
     def peak(self, model: Model) -> Peak:
         """Returns the peak, to start from elsewhere."""

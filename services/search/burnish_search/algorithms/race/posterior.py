@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from burnish_search.algorithms.race.evidence import Floats, Ints
 from burnish_search.algorithms.race.model import Fit, Model
 
 _PROBIT = math.pi / 8
+_MOST_WEIGHED = 512
+_UPPER = 1.5
 
 
 class Posterior:
@@ -26,6 +29,7 @@ class Posterior:
         self._without = np.ones(len(model.arms), dtype=bool)
         self._without[model.own] = False
         self._spread = fit.root[:, None] * np.linalg.inv(fit.lower).T
+        self._padded = np.vstack([self._spread, np.zeros(self._spread.shape[1])])
         self.worth = model.offset + model.worth(fit.effects[:, None])[:, 0]
         # The share of a row that was never seen is averaged over what its ease may be.
         counts = np.bincount(model.cells.rows, minlength=len(fit.ease))
@@ -43,11 +47,41 @@ class Posterior:
         """Returns the mean reward over all rows that some worth comes to."""
         return np.asarray(np.interp(worth, self._grid, self._shares))
 
-    def information(self, worth: float) -> Floats:
-        """Returns how much every row tells of an arm of some worth; 1 is the usual."""
-        share = self._share(np.array(worth), self._fit.ease, self._shrink)
-        told = share * (1.0 - share)
-        return np.asarray(told / told.mean())
+    def told(self, arms: Ints) -> Floats:
+        """Returns how much a cell would tell of each arm; arms x rows.
+
+        A row tells most when the arm may do either well or badly on it, and when others have
+        shown how easy it is.
+        """
+        share = self._share(self.worth[arms][:, None], self._fit.ease, self._shrink)
+        weight = share * (1.0 - share) / self._model.dispersion
+        depth = self._fit.rows + self._fit.variances.ease**-2
+        return np.asarray(weight * depth / (weight + depth))
+
+    def covariance(self, arms: Ints) -> Floats:
+        """Returns the covariance of arms' worths."""
+        roots = self._roots(arms)
+        found = roots @ roots.T
+        found[np.diag_indices(len(arms))] += self._without[arms] * self._fit.own
+        return np.asarray(found)
+
+    def in_question(self, open_arms: npt.NDArray[np.bool_], count: int) -> Ints:
+        """Returns the arms that may be the best, of those that may be looked at, and the leader.
+
+        Args:
+            open_arms: Arms that may be looked at.
+            count: How many arms at most.
+        """
+        leader = int(np.argmax(self.worth))
+        rough = self.worth + self._without * math.sqrt(self._fit.own)
+        rough[~open_arms] = -np.inf
+        listed = np.argsort(-rough, kind="stable")[:_MOST_WEIGHED]
+        listed = listed[open_arms[listed]]
+        roots, own = self._roots(listed), self._without[listed] * self._fit.own
+        apart = ((roots - self._roots(np.array([leader]))) ** 2).sum(axis=1) + own
+        upper = self.worth[listed] + _UPPER * np.sqrt(apart)
+        found = listed[np.argsort(-upper, kind="stable")[:count]]
+        return found if leader in found else np.append(found[: count - 1], leader)
 
     def draws(self, count: int, rng: np.random.Generator) -> Floats:
         """Draws the worth of every arm; one column per draw."""
@@ -65,14 +99,20 @@ class Posterior:
 
     def deviations(self, arms: Ints) -> Floats:
         """Returns the posterior standard deviations of arms' mean rewards, over other rows too."""
-        padded = np.vstack([self._spread, np.zeros(self._spread.shape[1])])
-        chosen = padded[self._model.columns[arms]].sum(axis=1)
-        square = (chosen**2).sum(axis=1) + self._without[arms] * self._fit.own
+        square = (self._roots(arms) ** 2).sum(axis=1) + self._without[arms] * self._fit.own
         worth = self.worth[arms]
         slope = (self.reward(worth + 0.1) - self.reward(worth - 0.1)) / 0.2
         shares = self._share(worth[:, None], self._fit.ease, self._shrink)
         rows = len(np.unique(self._model.cells.rows))
         return np.asarray(np.sqrt(square * slope**2 + shares.var(axis=1) / rows))
+
+    def _roots(self, arms: Ints) -> Floats:
+        """Returns a root of the covariance of arms' worths, own effects without a column apart."""
+        columns = self._model.columns[arms]
+        found = self._padded[columns[:, 0]]
+        for column in columns.T[1:]:
+            found += self._padded[column]
+        return np.asarray(found)
 
     @staticmethod
     def _share(worth: Floats, ease: Floats, shrink: Floats) -> Floats:

@@ -6,21 +6,24 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from burnish_search.algorithms import coverage
 from burnish_search.algorithms.base import Ask, generator
 from burnish_search.algorithms.minibatches import RowKey
-from burnish_search.algorithms.race.allocation import RowChoice, top_two
-from burnish_search.algorithms.race.beliefs import Beliefs
+from burnish_search.algorithms.race.allocation import Contest, pick_rows
+from burnish_search.algorithms.race.beliefs import Belief, Beliefs
 from burnish_search.algorithms.race.budget import FIRST_ROWS, Allowance
+from burnish_search.algorithms.race.evidence import Floats
 from burnish_search.algorithms.race.settings import RaceSettings
 from burnish_search.history import History
 from burnish_search.model import Candidate, StudySpec, TrialKind
 
-_DRAWS = 64
-_LEADERS = 6
+_IN_QUESTION = 40
 
 Turn: TypeAlias = tuple[Candidate, Sequence[RowKey]]
+# An arm to look at, and how much every row tells of it.
+Pick: TypeAlias = tuple[Candidate, Floats | None]
 
 
 class Turns:
@@ -43,40 +46,26 @@ class Turns:
         rng = numbers(self._spec, "batch", ask.index)
         turns = self._covering(history, ask, allowance)
         count = max(FIRST_ROWS, allowance.rows_per_arm) if turns else allowance.rows_per_arm
-        choice = self._choice(history, informative=not turns)
-        turns = turns or self._thompson(history, allowance, rng)
-        turns = turns[: allowance.turns]
+        plain = bool(turns) or not self._settings.informative
+        picks: list[Pick] = [(one, None) for one in turns] or self._picks(history, allowance, rng)
         left = allowance.cells
         chosen: dict[str, Candidate] = {}
         picked: dict[str, list[int]] = {}
-        for candidate in turns:
+        for candidate, told in picks[: allowance.turns]:
             key = candidate.candidate_id
             closed = self._beliefs.evidence.asked(history, key)
             closed[picked.get(key, [])] = True
-            rows = choice.pick(np.flatnonzero(~closed), min(count, left), rng)
+            unseen = np.flatnonzero(~closed)
+            wanted = min(count, left)
+            if plain or told is None:
+                rows = [int(one) for one in unseen[:wanted]]
+            else:
+                rows = pick_rows(told, unseen, wanted, rng)
             left -= len(rows)
             if rows:
                 chosen[key] = candidate
                 picked.setdefault(key, []).extend(rows)
         return [(chosen[key], [self._rows[row] for row in rows]) for key, rows in picked.items()]
-
-    def _choice(self, history: History, *, informative: bool) -> RowChoice:
-        count = len(self._rows)
-        if not (history.rows and informative and self._settings.informative):
-            zeros = np.zeros(count)
-            return RowChoice(slopes=zeros, shared=zeros, informative=False)
-        belief = self._beliefs.of(history)
-        leaders = np.argsort(-belief.posterior.worth, kind="stable")[:_LEADERS]
-        shared = np.zeros(count)
-        for arm in leaders:
-            if arm < belief.arms.measured_count:
-                candidate = belief.arms.candidate(int(arm))
-                shared += self._beliefs.evidence.asked(history, candidate.candidate_id)
-        return RowChoice(
-            slopes=belief.posterior.information(float(belief.posterior.worth[leaders[0]]))[:count],
-            shared=shared / max(len(leaders), 1),
-            informative=True,
-        )
 
     def _covering(self, history: History, ask: Ask, allowance: Allowance) -> list[Candidate]:
         """Returns arms that have to be looked at before anything is believed of their options."""
@@ -93,8 +82,8 @@ class Turns:
             return self._open(history, candidate)
 
         if not raced:
-            searched = sum(len(options) for options in offered if len(options) > 1)
-            wanted = allowance.start_count(searched, history.space.size)
+            most = max(map(len, offered))
+            wanted = allowance.start_count(most, history.space.size)
             baseline = history.space.baseline()
             turns = [baseline] if fits(baseline) else []
             while len(turns) < wanted:
@@ -103,7 +92,14 @@ class Turns:
                     break
                 turns.append(found)
             return turns
-        most = max(map(len, untried))
+        # Options that came later may be better than all others; the first ones are weighed alone.
+        fresh = [
+            [option for option in options if option in set(known[begun:])]
+            for options, known, begun in zip(
+                untried, history.space.options, history.begun_with, strict=True
+            )
+        ]
+        most = max(map(len, fresh))
         waited = (history.minibatch_count - history.grown_at) * FIRST_ROWS
         if not most or not history.rows or waited > allowance.cells:
             return []
@@ -111,35 +107,53 @@ class Turns:
         turns = []
         for place in range(min(most, allowance.arms_per_batch)):
             choices = []
-            for slot, options in enumerate(untried):
+            for slot, options in enumerate(fresh):
                 kept = leader.choices[slot]
                 kept = kept if kept in offered[slot] else randomness.choice(offered[slot])
                 choices.append(options[place] if place < len(options) else kept)
             turns.append(history.space.candidate(choices))
         return [one for one in turns if fits(one)]
 
-    def _thompson(
+    def _picks(
         self, history: History, allowance: Allowance, rng: np.random.Generator
-    ) -> list[Candidate]:
-        """Returns the arms of the next work, by top-two Thompson sampling."""
+    ) -> list[Pick]:
+        """Returns the arms of the next work, those whose cells are expected to pay the most."""
         if not history.rows:
             found = coverage.uniform(
                 history,
                 generator(self._spec, "blind", len(history.works)),
                 lambda one: self._open(history, one),
             )
-            return [] if found is None else [found]
+            return [] if found is None else [(found, None)]
         belief = self._beliefs.of(history, rng=rng)
-        open_arms = belief.arms.offered.copy()
-        for arm in range(belief.arms.measured_count):
-            candidate = belief.arms.candidate(arm)
-            if open_arms[arm] and len(history.asked(candidate.candidate_id)) >= len(self._rows):
-                open_arms[arm] = self._open(history, candidate)
+        posterior = belief.posterior
+        open_arms = self._open_arms(history, belief)
         if not open_arms.any():
             return []
-        draws = belief.posterior.draws(_DRAWS, rng)
-        picks = top_two(draws, open_arms, allowance.arms_per_batch, rng)
-        return [belief.arms.candidate(arm) for arm in picks]
+        arms = posterior.in_question(open_arms, _IN_QUESTION)
+        told = posterior.told(arms)[:, : len(self._rows)]
+        for place, arm in enumerate(arms):
+            if not open_arms[arm]:
+                told[place] = 0.0
+            elif arm < belief.arms.measured_count:
+                key = belief.arms.candidate(int(arm)).candidate_id
+                told[place, self._beliefs.evidence.asked(history, key)] = 0.0
+        contest = Contest(
+            means=posterior.worth[arms], covariance=posterior.covariance(arms), told=told
+        )
+        picks = contest.picks(
+            allowance.arms_per_batch, rows=allowance.rows_per_arm, left=allowance.cells
+        )
+        return [(belief.arms.candidate(int(arms[one])), told[one]) for one in picks]
+
+    def _open_arms(self, history: History, belief: Belief) -> npt.NDArray[np.bool_]:
+        """Returns which arms are offered and have a row left that they were not asked."""
+        found = belief.arms.offered.copy()
+        for arm in range(belief.arms.measured_count):
+            candidate = belief.arms.candidate(arm)
+            if found[arm] and len(history.asked(candidate.candidate_id)) >= len(self._rows):
+                found[arm] = self._open(history, candidate)
+        return found
 
     def _open(self, history: History, candidate: Candidate) -> bool:
         """Whether a candidate has a row left that it was not asked."""
