@@ -55,6 +55,7 @@ DISTRIBUTION_OF = {
     "typer": "typer",
     "uvloop": "uvloop",
     "yaml": "pyyaml",
+    "zstandard": "zstandard",
 }
 # Used without an import of ours, or not by a service.
 NAMESPACES = ("google", "opentelemetry")

@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any
 
 import pytest
+import zstandard
 
 from burnish import rpc
 from burnish.api.ledger import v1 as ledger_v1
@@ -113,7 +114,7 @@ async def test_traces_without_ids_are_refused_and_the_rest_is_kept(traces):
     assert {one.reason for one in response.rejected.values()} == {"TRACE_INVALID"}
     assert [one.call_id for one in (await listed(traces)).traces] == ["b"]
     with pytest.raises(InvalidArgument):
-        await write(traces, *(trace(f"x{n}") for n in range(513)))
+        await write(traces, *(trace(f"x{n}") for n in range(1025)))
 
 
 def columns(*calls):
@@ -152,6 +153,38 @@ async def test_traces_in_columns_are_stored_like_any_other(traces):
     assert not found[0].HasField("match_ratio")
     event = (await session(traces))["event_history"][0]
     assert event["call_records"][0]["output_text"] == "arrival"
+
+
+def packed(found, *, frames=1):
+    """The same with its bodies compressed, in frames one after another."""
+    for bodies in (found.app_requests, found.replies):
+        step = -(-len(bodies.joined) // frames)
+        pieces = [bodies.joined[at : at + step] for at in range(0, len(bodies.joined), step)]
+        bodies.zstd = b"".join(zstandard.compress(piece) for piece in pieces)
+        bodies.ClearField("joined")
+    return found
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+async def test_compressed_bodies_are_stored_like_any_other(traces, frames):
+    await write(traces, columns=packed(columns("b", "a"), frames=frames))
+    found = (await listed(traces)).traces
+    assert [one.call_id for one in found] == ["b", "a"]
+    assert found[1].call.app_request == json.dumps(REQUEST).encode()
+    event = (await session(traces))["event_history"][0]
+    assert event["call_records"][0]["output_text"] == "arrival"
+
+
+async def test_compressed_bodies_that_do_not_unpack_are_refused(traces):
+    endless, garbage, cut = (packed(columns("a")) for _ in range(3))
+    endless.replies.zstd = zstandard.compress(bytes(100_000_000))
+    garbage.replies.zstd = b"no frame"
+    cut.replies.zstd = cut.replies.zstd[:-5]
+    for broken in (endless, garbage, cut):
+        with pytest.raises(InvalidArgument, match="replies"):
+            await write(traces, columns=broken)
+    with pytest.raises(NotFound):
+        await listed(traces)
 
 
 @pytest.mark.parametrize("column", ["replies", "shared_indexes", "bindings", "input_tokens"])

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from grpc import aio
 
-from burnish import prices, trace_columns, trace_v3
+from burnish import prices, trace_v3
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.trace import v1 as trace_v1
 from burnish.api.types import v1 as types_v1
@@ -20,8 +20,9 @@ from burnish_controller.ledger.engine import Pricer
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.store.traces import TraceStore
 from burnish_controller.telemetry import ControllerMetrics
+from burnish_runtime import trace_columns
 
-MAX_BATCH = 512
+MAX_BATCH = 1024
 _PAGE = 50
 _MAX_PAGE = 500
 _VIEWS = {trace_v1.TRACE_VIEW_PROVIDER: trace_v3.View.PROVIDER}

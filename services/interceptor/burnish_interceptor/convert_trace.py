@@ -7,7 +7,7 @@ the whole batch.
 from __future__ import annotations
 
 from burnish.api.trace.v1 import trace_service_pb2 as trace_v1
-from burnish_interceptor.trace_batch import Joined, TraceBatch
+from burnish_interceptor.trace_batch import Packed, TraceBatch
 
 
 def traces_request(node_id: str, batch: TraceBatch, *, dropped: int) -> trace_v1.WriteTracesRequest:
@@ -46,9 +46,9 @@ def traces_request(node_id: str, batch: TraceBatch, *, dropped: int) -> trace_v1
     return request
 
 
-def _fill(column: trace_v1.JoinedBodies, bodies: Joined) -> None:
+def _fill(column: trace_v1.JoinedBodies, bodies: Packed) -> None:
     if bodies.lengths:
-        column.joined = b"".join(bodies.parts)
+        column.zstd = b"".join(bodies.frames)
         column.lengths.extend(bodies.lengths)
 
 

@@ -1,7 +1,9 @@
 """Traces column by column, as they are put in: what leaves in one message.
 
-A body is copied behind the others and let go of. Kept as they came, the bodies of a quarter of a
-second would be spread over more memory than a core keeps close, and every call would feel it.
+Bodies are compressed a few at a time and let go of. Prompts repeat from call to call, so little is
+left of them to keep while the controller is away, and to send. Kept as they came, the bodies of a
+quarter of a second would be spread over more memory than a core keeps close, and every call would
+feel it.
 """
 
 from __future__ import annotations
@@ -11,39 +13,46 @@ from array import array
 from collections.abc import Sequence
 
 import orjson
+import zstandard
 
 from burnish_interceptor.calls import Problem
 from burnish_interceptor.seen import SeenCall, Served
 
+# Beyond this a level costs more time than it saves: bodies repeat as a whole, or hardly.
+_LEVEL = -5
 _NO_USAGE = (-1, -1)
 _NOT_COMPARED = -1.0
 
 
-class Joined:
-    """Bodies one after another.
+class Packed:
+    """Bodies one after another, compressed.
 
     Attributes:
-        parts: All of them, many to a part.
-        lengths: Bytes of each.
+        frames: All of them, many to a frame.
+        lengths: Bytes of each before it was compressed.
+        size: Bytes of the frames.
     """
 
-    __slots__ = ("lengths", "parts")
+    __slots__ = ("frames", "lengths", "size")
+    _compress = zstandard.ZstdCompressor(level=_LEVEL).compress
 
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
+        self.frames: list[bytes] = []
         self.lengths = array("i")
+        self.size = 0
 
     def extend(self, bodies: Sequence[bytes]) -> None:
         """Takes more of them."""
-        self.parts.append(b"".join(bodies))
+        frame = self._compress(b"".join(bodies))
+        self.frames.append(frame)
         self.lengths.extend(map(len, bodies))
+        self.size += len(frame)
 
 
 class TraceBatch:
     """The traces of some calls, in the order in which they were put in.
 
     Attributes:
-        size: Bytes that it stands for in the queue; the queue's to set.
         served: What calls have in common, with its position in `shared_indexes`.
         problems: Why there is no usable answer, by position of the call.
     """
@@ -67,7 +76,6 @@ class TraceBatch:
         "rollout_ids",
         "served",
         "shared_indexes",
-        "size",
         "start_times",
         "streams",
         "trace_ids",
@@ -81,14 +89,13 @@ class TraceBatch:
                 `full` or `off`.
         """
         self._kept = provider_request
-        self.size = 0
         self.served: dict[Served, int] = {}
         self.shared_indexes = array("i")
         self.call_ids: list[str] = []
         self.rollout_ids: list[str] = []
         self.trace_ids: list[str] = []
-        self.app_requests, self.provider_requests = Joined(), Joined()
-        self.replies, self.bindings = Joined(), Joined()
+        self.app_requests, self.provider_requests = Packed(), Packed()
+        self.replies, self.bindings = Packed(), Packed()
         self.provider_request_hashes: list[bytes] = []
         self.reply_statuses = array("i")
         self.streams: list[bool] = []
@@ -101,6 +108,12 @@ class TraceBatch:
     def __len__(self) -> int:
         """Returns how many calls it holds."""
         return len(self.call_ids)
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes that their bodies take."""
+        kept = self.app_requests, self.provider_requests, self.replies, self.bindings
+        return sum(one.size for one in kept)
 
     def extend(self, calls: Sequence[SeenCall]) -> None:
         """Takes more calls; column by column, which costs a third of one by one."""

@@ -20,14 +20,17 @@ from burnish_interceptor.trace_batch import TraceBatch
 
 _log = structlog.get_logger("burnish.interceptor.traces")
 _MEBIBYTE = 1024 * 1024
-_BATCH_CALLS = 256
-# Taken into a batch together; a divisor of the calls of a batch.
+_BATCH_CALLS = 1024
+# Bytes of a batch once it is unpacked.
+_BATCH_BYTES = 2 * _MEBIBYTE
+# Packed into a batch together; the number is a divisor of the calls of a batch.
 _FRESH_CALLS = 32
-_BATCH_BYTES = _MEBIBYTE // 2
+_FRESH_BYTES = _MEBIBYTE // 2
 # Above this a trace is sent without bodies, so that every batch fits a message.
 _LARGEST_BODIES = 2 * _MEBIBYTE
+# What a packed trace takes beside its bodies.
 _OVERHEAD_BYTES = 512
-# A batch costs some 300 us whatever is in it, so calls wait a little for company.
+# A batch costs some 500 us whatever is in it, so calls wait a little for company.
 _LINGER_SECONDS = 0.25
 _WAIT_SECONDS = (0.1, 2.0)
 # Off unless asked for: candidate and version say what was sent, and a hash is dear.
@@ -98,7 +101,7 @@ class TraceQueue:
     """Traces on their way to the controller.
 
     Attributes:
-        byte_count: Bytes that wait, a fixed overhead for each trace included.
+        byte_count: Bytes that wait, packed as they are, a fixed overhead for each trace included.
         dropped_count: Traces lost so far.
     """
 
@@ -116,6 +119,8 @@ class TraceQueue:
         self._full: deque[TraceBatch] = deque()
         self._open = TraceBatch(self._kept)
         self._fresh: list[SeenCall] = []
+        self._fresh_bytes = 0
+        self._unpacked_bytes = 0
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -139,14 +144,14 @@ class TraceQueue:
         if self.byte_count + size > self._max_bytes:
             self.dropped_count += 1
             return
-        self.byte_count += size
-        if self._open.size + size > _BATCH_BYTES:
+        if self._unpacked_bytes + size > _BATCH_BYTES:
             self._seal()
-        self._open.size += size
+        self.byte_count += size
+        self._fresh_bytes += size
+        self._unpacked_bytes += size
         self._fresh.append(call)
-        if len(self._fresh) >= _FRESH_CALLS:
-            self._open.extend(self._fresh)
-            self._fresh.clear()
+        if len(self._fresh) >= _FRESH_CALLS or self._fresh_bytes >= _FRESH_BYTES:
+            self._pack()
             if len(self._open) >= _BATCH_CALLS:
                 self._seal()
         if self._idle:
@@ -171,13 +176,21 @@ class TraceQueue:
         if len(self):
             _log.warning("traces_lost", count=len(self), reason="stopped")
 
+    def _pack(self) -> None:
+        """Packs what is fresh into the open batch."""
+        before = _bytes(self._open)
+        self._open.extend(self._fresh)
+        self.byte_count += _bytes(self._open) - before - self._fresh_bytes
+        self._fresh.clear()
+        self._fresh_bytes = 0
+
     def _seal(self) -> None:
         """Opens another batch behind the one that is open."""
-        self._open.extend(self._fresh)
-        self._fresh.clear()
+        self._pack()
         if len(self._open):
             self._full.append(self._open)
             self._open = TraceBatch(self._kept)
+        self._unpacked_bytes = 0
 
     async def _run(self) -> None:
         while True:
@@ -218,5 +231,9 @@ class TraceQueue:
             break
         if self._full and self._full[0] is batch:
             self._full.popleft()
-        self.byte_count -= batch.size
+        self.byte_count -= _bytes(batch)
         self.dropped_count += lost
+
+
+def _bytes(batch: TraceBatch) -> int:
+    return batch.body_bytes + len(batch) * _OVERHEAD_BYTES

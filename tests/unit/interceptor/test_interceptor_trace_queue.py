@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from burnish import trace_columns
 from burnish.errors import InvalidArgument, Unavailable
 from burnish_interceptor import convert_trace, testing
 from burnish_interceptor.calls import Problem
 from burnish_interceptor.seen import SeenCall, Served, trace_context
 from burnish_interceptor.trace_batch import TraceBatch
 from burnish_interceptor.trace_queue import TraceQueue, TraceSettings, TraceSettingsInvalid
+from burnish_runtime import trace_columns
 
 SERVED = Served(
     mode="online",
@@ -91,13 +91,13 @@ async def test_everything_put_arrives_in_order_in_batches_that_fit_a_message(sin
         queue.put(call(number))
     await queue.drain()
     assert sink.written == [f"call-{number}" for number in range(1_200)]
-    assert [len(batch) for batch in sink.batches] == [256, 256, 256, 256, 176]
+    assert [len(batch) for batch in sink.batches] == [1024, 176]
     assert (queue.byte_count, len(queue), queue.dropped_count) == (0, 0, 0)
     sink.batches.clear()
     for number in range(4):
         queue.put(call(number, size=600_000))
     await queue.drain()
-    assert [len(batch) for batch in sink.batches] == [1, 1, 1, 1]
+    assert [len(batch) for batch in sink.batches] == [3, 1]
     await queue.stop()
 
 

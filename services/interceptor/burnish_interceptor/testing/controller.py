@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import grpc
 from grpc import aio
 
-from burnish import trace_columns
 from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
 from burnish.api.ledger.v1.call_ledger_service_pb2_grpc import (
     CallLedgerServiceServicer,
@@ -29,6 +28,7 @@ from burnish.api.trace.v1.trace_service_pb2_grpc import (
     add_TraceServiceServicer_to_server,
 )
 from burnish.api.types.v1 import rollout_pb2
+from burnish_runtime import trace_columns
 
 _Key = tuple[str, str, int]
 Context = aio.ServicerContext[Any, Any]

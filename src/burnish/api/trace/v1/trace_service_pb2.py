@@ -28,7 +28,7 @@ from burnish.api.types.v1 import rollout_pb2 as burnish_dot_api_dot_types_dot_v1
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(burnish/api/trace/v1/trace_service.proto\x12\x14\x62urnish.api.trace.v1\x1a/burnish/api/ledger/v1/call_ledger_service.proto\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe3\x03\n\x05Trace\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x12\n\nrollout_id\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x16\n\x0epolicy_version\x18\x04 \x01(\x03\x12.\n\x04\x63\x61ll\x18\x05 \x01(\x0b\x32 .burnish.api.ledger.v1.CallTrace\x12/\n\x05reply\x18\x06 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReply\x12*\n\x05usage\x18\x07 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12.\n\x07\x66\x61ilure\x18\x08 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x10\n\x08provider\x18\t \x01(\t\x12\r\n\x05model\x18\n \x01(\t\x12\x1d\n\x15provider_request_hash\x18\x0b \x01(\x0c\x12\x18\n\x0bmatch_ratio\x18\x0c \x01(\x01H\x00\x88\x01\x01\x12+\n\x08overhead\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08trace_id\x18\x0e \x01(\t\x12\x0b\n\x03\x61pi\x18\x0f \x01(\t\x12\x0b\n\x03\x61rm\x18\x10 \x01(\t\x12\r\n\x05mixed\x18\x11 \x01(\x08\x42\x0e\n\x0c_match_ratio\"\x9e\x01\n\x12WriteTracesRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12+\n\x06traces\x18\x02 \x03(\x0b\x32\x1b.burnish.api.trace.v1.Trace\x12\x15\n\rdropped_count\x18\x03 \x01(\x03\x12\x33\n\x07\x63olumns\x18\x04 \x01(\x0b\x32\".burnish.api.trace.v1.TraceColumns\"\xf1\x05\n\x0cTraceColumns\x12\x31\n\x06shared\x18\x01 \x03(\x0b\x32!.burnish.api.trace.v1.SharedTrace\x12\x16\n\x0eshared_indexes\x18\x02 \x03(\x05\x12\x10\n\x08\x63\x61ll_ids\x18\x03 \x03(\t\x12\x13\n\x0brollout_ids\x18\x04 \x03(\t\x12\x38\n\x0c\x61pp_requests\x18\x05 \x01(\x0b\x32\".burnish.api.trace.v1.JoinedBodies\x12=\n\x11provider_requests\x18\x06 \x01(\x0b\x32\".burnish.api.trace.v1.JoinedBodies\x12\x1f\n\x17provider_request_hashes\x18\x07 \x03(\x0c\x12\x33\n\x07replies\x18\x08 \x01(\x0b\x32\".burnish.api.trace.v1.JoinedBodies\x12\x16\n\x0ereply_statuses\x18\t \x03(\x05\x12\x0f\n\x07streams\x18\n \x03(\x08\x12\x13\n\x0bstart_times\x18\x0b \x03(\x01\x12\x11\n\tlatencies\x18\x0c \x03(\x01\x12\x1c\n\x14\x66irst_byte_latencies\x18\r \x03(\x01\x12\x11\n\toverheads\x18\x0e \x03(\x01\x12\x14\n\x0cinput_tokens\x18\x0f \x03(\x12\x12\x15\n\routput_tokens\x18\x10 \x03(\x12\x12\x14\n\x0cmatch_ratios\x18\x11 \x03(\x01\x12\x11\n\ttrace_ids\x18\x12 \x03(\t\x12\x34\n\x08\x62indings\x18\x13 \x01(\x0b\x32\".burnish.api.trace.v1.JoinedBodies\x12\x42\n\x08\x66\x61ilures\x18\x14 \x03(\x0b\x32\x30.burnish.api.trace.v1.TraceColumns.FailuresEntry\x1aN\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure:\x02\x38\x01\"/\n\x0cJoinedBodies\x12\x0e\n\x06joined\x18\x01 \x01(\x0c\x12\x0f\n\x07lengths\x18\x02 \x03(\x05\"e\n\x0bSharedTrace\x12*\n\x05trace\x18\x01 \x01(\x0b\x32\x1b.burnish.api.trace.v1.Trace\x12*\n\x05price\x18\x02 \x01(\x0b\x32\x1b.burnish.api.types.v1.Price\"\xb0\x01\n\x13WriteTracesResponse\x12I\n\x08rejected\x18\x01 \x03(\x0b\x32\x37.burnish.api.trace.v1.WriteTracesResponse.RejectedEntry\x1aN\n\rRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure:\x02\x38\x01\"N\n\x11ListTracesRequest\x12\x12\n\nrollout_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x12ListTracesResponse\x12+\n\x06traces\x18\x01 \x03(\x0b\x32\x1b.burnish.api.trace.v1.Trace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x16GetSessionTraceRequest\x12\x12\n\nrollout_id\x18\x01 \x01(\t\x12-\n\x04\x66orm\x18\x02 \x01(\x0e\x32\x1f.burnish.api.trace.v1.TraceForm\x12-\n\x04view\x18\x03 \x01(\x0e\x32\x1f.burnish.api.trace.v1.TraceView\"0\n\x17GetSessionTraceResponse\x12\x15\n\rsession_trace\x18\x01 \x01(\x0c*W\n\tTraceForm\x12\x1a\n\x16TRACE_FORM_UNSPECIFIED\x10\x00\x12\x16\n\x12TRACE_FORM_SESSION\x10\x01\x12\x16\n\x12TRACE_FORM_COMPACT\x10\x02*T\n\tTraceView\x12\x1a\n\x16TRACE_VIEW_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRACE_VIEW_APP\x10\x01\x12\x17\n\x13TRACE_VIEW_PROVIDER\x10\x02\x32\xc3\x02\n\x0cTraceService\x12\x62\n\x0bWriteTraces\x12(.burnish.api.trace.v1.WriteTracesRequest\x1a).burnish.api.trace.v1.WriteTracesResponse\x12_\n\nListTraces\x12\'.burnish.api.trace.v1.ListTracesRequest\x1a(.burnish.api.trace.v1.ListTracesResponse\x12n\n\x0fGetSessionTrace\x12,.burnish.api.trace.v1.GetSessionTraceRequest\x1a-.burnish.api.trace.v1.GetSessionTraceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(burnish/api/trace/v1/trace_service.proto\x12\x14\x62urnish.api.trace.v1\x1a/burnish/api/ledger/v1/call_ledger_service.proto\x1a burnish/api/types/v1/model.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe3\x03\n\x05Trace\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x12\n\nrollout_id\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x16\n\x0epolicy_version\x18\x04 \x01(\x03\x12.\n\x04\x63\x61ll\x18\x05 \x01(\x0b\x32 .burnish.api.ledger.v1.CallTrace\x12/\n\x05reply\x18\x06 \x01(\x0b\x32 .burnish.api.ledger.v1.CallReply\x12*\n\x05usage\x18\x07 \x01(\x0b\x32\x1b.burnish.api.types.v1.Usage\x12.\n\x07\x66\x61ilure\x18\x08 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x10\n\x08provider\x18\t \x01(\t\x12\r\n\x05model\x18\n \x01(\t\x12\x1d\n\x15provider_request_hash\x18\x0b \x01(\x0c\x12\x18\n\x0bmatch_ratio\x18\x0c \x01(\x01H\x00\x88\x01\x01\x12+\n\x08overhead\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08trace_id\x18\x0e \x01(\t\x12\x0b\n\x03\x61pi\x18\x0f \x01(\t\x12\x0b\n\x03\x61rm\x18\x10 \x01(\t\x12\r\n\x05mixed\x18\x11 \x01(\x08\x42\x0e\n\x0c_match_ratio\"\x9e\x01\n\x12WriteTracesRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12+\n\x06traces\x18\x02 \x03(\x0b\x32\x1b.burnish.api.trace.v1.Trace\x12\x15\n\rdropped_count\x18\x03 \x01(\x03\x12\x33\n\x07\x63olumns\x18\x04 \x01(\x0b\x32\".burnish.api.trace.v1.TraceColumns\"\xf1\x05\n\x0cTraceColumns\x12\x31\n\x06shared\x18\x01 \x03(\x0b\x32!.burnish.api.trace.v1.SharedTrace\x12\x16\n\x0eshared_indexes\x18\x02 \x03(\x05\x12\x10\n\x08\x63\x61ll_ids\x18\x03 \x03(\t\x12\x13\n\x0brollout_ids\x18\x04 \x03(\t\x12\x38\n\x0c\x61pp_requests\x18\x05 \x01(\x0b\x32\".burnish.api.trace.v1.JoinedBodies\x12=\n\x11provider_requests\x18\x06 \x01(\x0b\x32\".burnish.api.trace.v1.JoinedBodies\x12\x1f\n\x17provider_request_hashes\x18\x07 \x03(\x0c\x12\x33\n\x07replies\x18\x08 \x01(\x0b\x32\".burnish.api.trace.v1.JoinedBodies\x12\x16\n\x0ereply_statuses\x18\t \x03(\x05\x12\x0f\n\x07streams\x18\n \x03(\x08\x12\x13\n\x0bstart_times\x18\x0b \x03(\x01\x12\x11\n\tlatencies\x18\x0c \x03(\x01\x12\x1c\n\x14\x66irst_byte_latencies\x18\r \x03(\x01\x12\x11\n\toverheads\x18\x0e \x03(\x01\x12\x14\n\x0cinput_tokens\x18\x0f \x03(\x12\x12\x15\n\routput_tokens\x18\x10 \x03(\x12\x12\x14\n\x0cmatch_ratios\x18\x11 \x03(\x01\x12\x11\n\ttrace_ids\x18\x12 \x03(\t\x12\x34\n\x08\x62indings\x18\x13 \x01(\x0b\x32\".burnish.api.trace.v1.JoinedBodies\x12\x42\n\x08\x66\x61ilures\x18\x14 \x03(\x0b\x32\x30.burnish.api.trace.v1.TraceColumns.FailuresEntry\x1aN\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure:\x02\x38\x01\"=\n\x0cJoinedBodies\x12\x0e\n\x06joined\x18\x01 \x01(\x0c\x12\x0f\n\x07lengths\x18\x02 \x03(\x05\x12\x0c\n\x04zstd\x18\x03 \x01(\x0c\"e\n\x0bSharedTrace\x12*\n\x05trace\x18\x01 \x01(\x0b\x32\x1b.burnish.api.trace.v1.Trace\x12*\n\x05price\x18\x02 \x01(\x0b\x32\x1b.burnish.api.types.v1.Price\"\xb0\x01\n\x13WriteTracesResponse\x12I\n\x08rejected\x18\x01 \x03(\x0b\x32\x37.burnish.api.trace.v1.WriteTracesResponse.RejectedEntry\x1aN\n\rRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure:\x02\x38\x01\"N\n\x11ListTracesRequest\x12\x12\n\nrollout_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x12ListTracesResponse\x12+\n\x06traces\x18\x01 \x03(\x0b\x32\x1b.burnish.api.trace.v1.Trace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x16GetSessionTraceRequest\x12\x12\n\nrollout_id\x18\x01 \x01(\t\x12-\n\x04\x66orm\x18\x02 \x01(\x0e\x32\x1f.burnish.api.trace.v1.TraceForm\x12-\n\x04view\x18\x03 \x01(\x0e\x32\x1f.burnish.api.trace.v1.TraceView\"0\n\x17GetSessionTraceResponse\x12\x15\n\rsession_trace\x18\x01 \x01(\x0c*W\n\tTraceForm\x12\x1a\n\x16TRACE_FORM_UNSPECIFIED\x10\x00\x12\x16\n\x12TRACE_FORM_SESSION\x10\x01\x12\x16\n\x12TRACE_FORM_COMPACT\x10\x02*T\n\tTraceView\x12\x1a\n\x16TRACE_VIEW_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRACE_VIEW_APP\x10\x01\x12\x17\n\x13TRACE_VIEW_PROVIDER\x10\x02\x32\xc3\x02\n\x0cTraceService\x12\x62\n\x0bWriteTraces\x12(.burnish.api.trace.v1.WriteTracesRequest\x1a).burnish.api.trace.v1.WriteTracesResponse\x12_\n\nListTraces\x12\'.burnish.api.trace.v1.ListTracesRequest\x1a(.burnish.api.trace.v1.ListTracesResponse\x12n\n\x0fGetSessionTrace\x12,.burnish.api.trace.v1.GetSessionTraceRequest\x1a-.burnish.api.trace.v1.GetSessionTraceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACECOLUMNS_FAILURESENTRY']._serialized_options = b'8\001'
   _globals['_WRITETRACESRESPONSE_REJECTEDENTRY']._loaded_options = None
   _globals['_WRITETRACESRESPONSE_REJECTEDENTRY']._serialized_options = b'8\001'
-  _globals['_TRACEFORM']._serialized_start=2314
-  _globals['_TRACEFORM']._serialized_end=2401
-  _globals['_TRACEVIEW']._serialized_start=2403
-  _globals['_TRACEVIEW']._serialized_end=2487
+  _globals['_TRACEFORM']._serialized_start=2328
+  _globals['_TRACEFORM']._serialized_end=2415
+  _globals['_TRACEVIEW']._serialized_start=2417
+  _globals['_TRACEVIEW']._serialized_end=2501
   _globals['_TRACE']._serialized_start=218
   _globals['_TRACE']._serialized_end=701
   _globals['_WRITETRACESREQUEST']._serialized_start=704
@@ -52,21 +52,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACECOLUMNS_FAILURESENTRY']._serialized_start=1540
   _globals['_TRACECOLUMNS_FAILURESENTRY']._serialized_end=1618
   _globals['_JOINEDBODIES']._serialized_start=1620
-  _globals['_JOINEDBODIES']._serialized_end=1667
-  _globals['_SHAREDTRACE']._serialized_start=1669
-  _globals['_SHAREDTRACE']._serialized_end=1770
-  _globals['_WRITETRACESRESPONSE']._serialized_start=1773
-  _globals['_WRITETRACESRESPONSE']._serialized_end=1949
-  _globals['_WRITETRACESRESPONSE_REJECTEDENTRY']._serialized_start=1871
-  _globals['_WRITETRACESRESPONSE_REJECTEDENTRY']._serialized_end=1949
-  _globals['_LISTTRACESREQUEST']._serialized_start=1951
-  _globals['_LISTTRACESREQUEST']._serialized_end=2029
-  _globals['_LISTTRACESRESPONSE']._serialized_start=2031
-  _globals['_LISTTRACESRESPONSE']._serialized_end=2121
-  _globals['_GETSESSIONTRACEREQUEST']._serialized_start=2124
-  _globals['_GETSESSIONTRACEREQUEST']._serialized_end=2262
-  _globals['_GETSESSIONTRACERESPONSE']._serialized_start=2264
-  _globals['_GETSESSIONTRACERESPONSE']._serialized_end=2312
-  _globals['_TRACESERVICE']._serialized_start=2490
-  _globals['_TRACESERVICE']._serialized_end=2813
+  _globals['_JOINEDBODIES']._serialized_end=1681
+  _globals['_SHAREDTRACE']._serialized_start=1683
+  _globals['_SHAREDTRACE']._serialized_end=1784
+  _globals['_WRITETRACESRESPONSE']._serialized_start=1787
+  _globals['_WRITETRACESRESPONSE']._serialized_end=1963
+  _globals['_WRITETRACESRESPONSE_REJECTEDENTRY']._serialized_start=1885
+  _globals['_WRITETRACESRESPONSE_REJECTEDENTRY']._serialized_end=1963
+  _globals['_LISTTRACESREQUEST']._serialized_start=1965
+  _globals['_LISTTRACESREQUEST']._serialized_end=2043
+  _globals['_LISTTRACESRESPONSE']._serialized_start=2045
+  _globals['_LISTTRACESRESPONSE']._serialized_end=2135
+  _globals['_GETSESSIONTRACEREQUEST']._serialized_start=2138
+  _globals['_GETSESSIONTRACEREQUEST']._serialized_end=2276
+  _globals['_GETSESSIONTRACERESPONSE']._serialized_start=2278
+  _globals['_GETSESSIONTRACERESPONSE']._serialized_end=2326
+  _globals['_TRACESERVICE']._serialized_start=2504
+  _globals['_TRACESERVICE']._serialized_end=2827
 # @@protoc_insertion_point(module_scope)

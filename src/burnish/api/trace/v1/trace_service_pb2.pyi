@@ -187,7 +187,7 @@ class WriteTracesRequest(_message.Message):
     """Traces lost since the last batch because the buffer was full."""
     @_builtins.property
     def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trace]:
-        """At most 512 traces and 3 MiB, those in `columns` included."""
+        """At most 1,024 traces, and 8 MiB once unpacked, those in `columns` included."""
 
     @_builtins.property
     def columns(self) -> Global___TraceColumns:
@@ -378,21 +378,27 @@ class JoinedBodies(_message.Message):
 
     JOINED_FIELD_NUMBER: _builtins.int
     LENGTHS_FIELD_NUMBER: _builtins.int
+    ZSTD_FIELD_NUMBER: _builtins.int
     joined: _builtins.bytes
-    """The bodies, one after another with nothing between."""
+    """The bodies, one after another with nothing between. Empty when they are in `zstd`."""
+    zstd: _builtins.bytes
+    """The same compressed with Zstandard (RFC 8878), in one frame or in several one after another.
+    Prompts repeat from call to call, so that little of them is left.
+    """
     @_builtins.property
     def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Length of each in bytes; together that of `joined`."""
+        """Length of each in bytes; together that of `joined`, or of what `zstd` unpacks to."""
 
     def __init__(
         self,
         *,
         joined: _builtins.bytes = ...,
         lengths: _abc.Iterable[_builtins.int] | None = ...,
+        zstd: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["joined", b"joined", "lengths", b"lengths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["joined", b"joined", "lengths", b"lengths", "zstd", b"zstd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+import zstandard
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -16,6 +17,7 @@ from burnish.errors import InvalidArgument
 _MAX_SECONDS = 253_402_300_799
 _BILLION = 1_000_000_000
 _MILLION = 1e6
+_MAX_BYTES = 8 * 1024 * 1024
 _EVENTS = "text/event-stream"
 _JSON = "application/json"
 _JOINED = ("app_requests", "provider_requests", "replies", "bindings")
@@ -27,18 +29,23 @@ class ColumnsUneven(InvalidArgument):
     default_reason = "COLUMNS_UNEVEN"
 
 
+class BodiesUnreadable(InvalidArgument):
+    """Compressed bodies that cannot be unpacked. Never valid; do not retry."""
+
+    default_reason = "BODIES_UNREADABLE"
+
+
 def traces(columns: trace_v1.TraceColumns) -> list[trace_v1.Trace]:
     """Returns the traces of all calls, in order.
 
     Raises:
         ColumnsUneven: A column has another length, or a position leads nowhere.
+        BodiesUnreadable: Bodies do not unpack.
     """
-    _check(columns)
+    joined = {name: _unpacked(name, getattr(columns, name)) for name in _JOINED}
+    _check(columns, joined)
     bodies = _Bodies(
-        app_requests=_parts(columns.app_requests),
-        provider_requests=_parts(columns.provider_requests),
-        replies=_parts(columns.replies),
-        bindings=_parts(columns.bindings),
+        **{name: _parts(whole, getattr(columns, name).lengths) for name, whole in joined.items()}
     )
     return [_trace(columns, bodies, position) for position in range(len(columns.call_ids))]
 
@@ -108,7 +115,7 @@ def _fill_usage(
         found.usage.cost_usd = dollars / _MILLION
 
 
-def _check(columns: trace_v1.TraceColumns) -> None:
+def _check(columns: trace_v1.TraceColumns, joined: Mapping[str, bytes]) -> None:
     count = len(columns.call_ids)
     whole: dict[str, Sized] = {
         "shared_indexes": columns.shared_indexes,
@@ -133,7 +140,7 @@ def _check(columns: trace_v1.TraceColumns) -> None:
     }
     uneven = [name for name, column in whole.items() if len(column) != count]
     uneven += [name for name, column in optional.items() if len(column) not in (0, count)]
-    uneven += [name for name in _JOINED if not _fits(getattr(columns, name))]
+    uneven += [name for name in _JOINED if not _fits(joined[name], getattr(columns, name).lengths)]
     places = len(columns.shared)
     if not all(0 <= index < places for index in columns.shared_indexes):
         uneven.append("shared")
@@ -145,12 +152,30 @@ def _check(columns: trace_v1.TraceColumns) -> None:
         )
 
 
-def _fits(bodies: trace_v1.JoinedBodies) -> bool:
-    return min(bodies.lengths, default=0) >= 0 and sum(bodies.lengths) == len(bodies.joined)
+def _unpacked(name: str, bodies: trace_v1.JoinedBodies) -> bytes:
+    """Returns the bodies of a column; of compressed ones no byte beyond what is allowed."""
+    if not bodies.zstd:
+        return bodies.joined
+    frames = zstandard.ZstdDecompressor().stream_reader(bodies.zstd, read_across_frames=True)
+    try:
+        found = frames.read(_MAX_BYTES + 1)
+    except zstandard.ZstdError as error:
+        raise BodiesUnreadable(
+            f"`columns.{name}.zstd` does not unpack ({error}); give frames of Zstandard"
+        ) from None
+    if len(found) > _MAX_BYTES:
+        raise BodiesUnreadable(
+            f"`columns.{name}.zstd` unpacks to more than {_MAX_BYTES} bytes; send fewer traces"
+        )
+    return found
 
 
-def _parts(bodies: trace_v1.JoinedBodies) -> list[bytes]:
-    joined, ends = bodies.joined, list(accumulate(bodies.lengths, initial=0))
+def _fits(joined: bytes, lengths: Sequence[int]) -> bool:
+    return min(lengths, default=0) >= 0 and sum(lengths) == len(joined)
+
+
+def _parts(joined: bytes, lengths: Sequence[int]) -> list[bytes]:
+    ends = list(accumulate(lengths, initial=0))
     return [joined[start:end] for start, end in pairwise(ends)]
 
 
