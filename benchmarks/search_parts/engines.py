@@ -72,6 +72,7 @@ class Outcome:
         reported: Mean that it claims for it, in [0, 1]; None when it claims none.
         stopped: Whether it ended by itself for want of anything to gain.
         seconds: Slowest decision, in time of the processor.
+        rewards: What was measured, by arm and example.
     """
 
     budget: int
@@ -80,6 +81,7 @@ class Outcome:
     reported: float | None = None
     stopped: bool = False
     seconds: float = 0.0
+    rewards: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
 
 
 # Trials are no limit here, as the budget is one.
@@ -156,6 +158,9 @@ class Session:
     def outcome(self) -> Outcome:
         """Returns what the search recommends now."""
         best = self.study.rank(self.study.revision, 1)[0]
+        rewards: dict[int, dict[int, float]] = {}
+        for row in self.study.history.rows:
+            rewards.setdefault(self._arms[row.candidate_id], {})[row.seed] = row.reward
         return Outcome(
             budget=self._budget,
             spent=self.spent,
@@ -163,6 +168,7 @@ class Session:
             reported=best.pooled.mean,
             stopped=self.reason is FinishReason.NO_IMPROVEMENT,
             seconds=self.slowest,
+            rewards=rewards,
         )
 
     def restored(self, length: int) -> Session:

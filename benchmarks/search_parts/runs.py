@@ -16,6 +16,7 @@ from benchmarks.search_parts.matrices import Array
 from benchmarks.search_parts.peers import Peer, Runner
 from benchmarks.search_parts.worlds import Environment, World, build
 from burnish.errors import BurnishError
+from burnish.verdicts import compare
 
 _runners: list[Runner] = []
 
@@ -63,7 +64,12 @@ class Result:
         outcome: What it recommends.
         regret: How far that is below the best arm, in points.
         gain: How far it is above the baseline, in points, on all examples.
-        optimism: How far its claim is above the mean held back, in points; None without a claim.
+        optimism: How far its claim is above the mean held back, in points, less `ease`; None
+            without a claim.
+        ease: How much easier the examples that are searched happen to be than those held back, over
+            all arms, in points: that is no merit of a search, and no fault.
+        findable: Whether the best arm passes the closing test on every example, seen or held back:
+            what no search and no test can do better.
         baseline: Rewards of the baseline that no search saw.
         winner: Rewards of the recommended arm on the same examples.
     """
@@ -75,6 +81,8 @@ class Result:
     regret: float
     gain: float
     optimism: float | None
+    ease: float
+    findable: bool
     baseline: Array
     winner: Array
 
@@ -126,6 +134,7 @@ def _outcomes(method: Method, world: World) -> list[Outcome]:
 def _result(environment: str, world: World, method: str, outcome: Outcome) -> Result:
     worth = world.worth
     held = float(np.mean(world.held[outcome.arm]))
+    ease = float(world.seen.mean() - world.held.mean())
     return Result(
         environment=environment,
         world=world.name,
@@ -133,10 +142,19 @@ def _result(environment: str, world: World, method: str, outcome: Outcome) -> Re
         outcome=outcome,
         regret=world.regret(outcome.arm),
         gain=100.0 * float(worth[outcome.arm] - worth[0]),
-        optimism=None if outcome.reported is None else 100.0 * (outcome.reported - held),
+        optimism=None if outcome.reported is None else 100.0 * (outcome.reported - held - ease),
+        ease=100.0 * ease,
+        findable=_findable(world),
         baseline=world.held[0],
         winner=world.held[outcome.arm],
     )
+
+
+def _findable(world: World) -> bool:
+    every = np.concatenate([world.seen, world.held], axis=1)
+    best = int(world.worth.argmax())
+    found = compare(dict(enumerate(every[best])), dict(enumerate(every[0])))
+    return best != 0 and found is not None and found.promoted
 
 
 def _runner() -> Runner:

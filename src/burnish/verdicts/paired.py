@@ -50,9 +50,8 @@ _RESAMPLES: Final = 2000
 # Share of the rows on which two prompts differ, as a rule.
 _USUAL_RATE: Final = 0.25
 _FEWEST_TO_RESAMPLE: Final = 10
-# Rows of the search that challenger and baseline both need for the search to be heard.
+# Rows of the search that the challenger needs for the search to be heard.
 _FEWEST_OF_SEARCH: Final = 5
-_EVEN: Final = 0.5
 _NORMAL: Final = NormalDist()
 
 
@@ -88,9 +87,8 @@ class SearchRows:
 
     @property
     def telling(self) -> bool:
-        """Whether there are rows enough of both."""
-        own = (self.rewards.get(name, {}) for name in (self.challenger, self.baseline))
-        return all(len(rows) >= _FEWEST_OF_SEARCH for rows in own)
+        """Whether the challenger has rows enough; held-out rows tell of the baseline, too."""
+        return len(self.rewards.get(self.challenger, {})) >= _FEWEST_OF_SEARCH
 
     @property
     def count(self) -> int:
@@ -171,7 +169,7 @@ def _together(
     """Returns the rewards of search and test in one table; no row is of both."""
     table: dict[str, dict[Hashable, float]] = {
         name: {("search", seed): reward for seed, reward in rows.items()}
-        for name, rows in search.rewards.items()
+        for name, rows in {search.baseline: {}, **search.rewards}.items()
     }
     for seed, (mine, other) in zip(seeds, rewards, strict=True):
         table[search.challenger]["test", seed] = mine
@@ -182,7 +180,7 @@ def _together(
 def _with_search(found: Comparison, beliefs: Beliefs, rule: Rule, count: int) -> Comparison:
     """Returns a comparison by all rows together, which those held out can veto."""
     probability = beliefs.probability
-    if found.held_out_probability < _EVEN:
+    if found.difference.mean < 0:
         probability = min(probability, found.held_out_probability)
     half = _NORMAL.inv_cdf((1 + CONFIDENCE) / 2) * beliefs.error
     expected = Interval(

