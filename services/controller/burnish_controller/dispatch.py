@@ -324,6 +324,7 @@ def _finished(
         cost_usd=_cost(calls),
         graph=job.graph,
         weights=job.weights,
+        tokens=sum(call.input_tokens + call.output_tokens for call in calls),
     )
 
 

@@ -17,6 +17,7 @@ from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.store.space import SpaceStore
+from burnish_controller.tradeoff import objectives_of, standing_of
 from burnish_controller.verdicts import challenger_of, is_over, judge
 
 _KINDS = {
@@ -45,14 +46,16 @@ class ResultBuilder:
         candidates = {one.candidate_id: one for one in await self.space.candidates(job_id)}
         baseline_id = baseline_candidate(stages).candidate_id if stages else ""
         best_id = job.best_candidate_id or baseline_id
+        components = await self.space.components(job_id)
         ranked = self._rank(candidates, done, best_id=best_id, baseline_id=baseline_id)
+        _weigh(ranked, job, done, components)
         by_id = {one.candidate.candidate_id: one for one in ranked}
         entries = await self.space.entries(job_id)
         result = job_v1.JobResult(
             best=by_id.get(best_id),
             baseline=by_id.get(baseline_id),
             candidates=ranked,
-            components=await self.space.components(job_id),
+            components=components,
             history=_history(entries, done),
             usage_by_role=await self.ledger.usage(job_id),
             rollouts_by_phase={
@@ -65,6 +68,7 @@ class ResultBuilder:
             reward_weights=job.reward_weights if job.HasField("reward_weights") else None,
             verifier_graph=job.verifier_graph,
             simulated_count=sum(one.simulated for one in done),
+            tradeoff=job.tradeoff if job.HasField("tradeoff") else None,
         )
         _judge(result, job, done, best_id=best_id, baseline_id=baseline_id)
         return result
@@ -122,6 +126,26 @@ def _candidate_result(
         test_scores=[job_v1.SeedScore(seed=one.result.cell.seed, reward=one.fused) for one in test],
         parts=_parts(test or rollouts["validation"]),
     )
+
+
+def _weigh(
+    ranked: Sequence[job_v1.CandidateResult],
+    job: job_v1.Job,
+    done: Sequence[FinishedRollout],
+    components: Sequence[types_v1.Component],
+) -> None:
+    """Adds what candidates cost in the search, and where they stand by it."""
+    grouped: dict[str, list[FinishedRollout]] = defaultdict(list)
+    for one in done:
+        if one.phase in {"search", "baseline"}:
+            grouped[one.result.cell.candidate_id].append(one)
+    by_id = {one.component_id: one for one in components}
+    for result in ranked:
+        name = result.candidate.candidate_id
+        costs = objectives_of(result.candidate, grouped[name], by_id)
+        for objective, mean in costs.items():
+            result.objectives[objective].CopyFrom(mean)
+        result.standing = standing_of(job.tradeoff, name, costs)
 
 
 def _parts(rollouts: Sequence[FinishedRollout]) -> dict[str, types_v1.Estimate]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import BurnishError, NotFound
+from burnish_controller.features import features_of
 from burnish_controller.peers import CALL_SECONDS, Peers, patiently
 from burnish_controller.store.space import SpaceStore
 
@@ -96,14 +97,15 @@ class StudySession:
 
     async def rank(self, count: int) -> list[search_v1.RankedCandidate]:
         """Returns the candidates seen, best first."""
+        return list((await self.preferred(count)).candidates)
+
+    async def preferred(self, count: int) -> search_v1.RankCandidatesResponse:
+        """Returns the candidates seen, the one to take first, and what it was chosen by."""
         revision = await self._space.revision(self._job_id)
         request = search_v1.RankCandidatesRequest(
             study=self._study.name, as_of_revision=revision, count=count
         )
-        response = await self._fresh(
-            lambda: self._search.RankCandidates(request, timeout=CALL_SECONDS)
-        )
-        return list(response.candidates)
+        return await self._fresh(lambda: self._search.RankCandidates(request, timeout=CALL_SECONDS))
 
     async def _change(self, key: str, build: Callable[[int], search_v1.StudyEntry]) -> None:
         """Makes a change, once however often it is called: in the ledger and in the service.
@@ -172,11 +174,12 @@ class StudySession:
 
 
 def _without_text(component: types_v1.Component) -> types_v1.Component:
-    """Returns a component as search needs it: it decides without reading a word."""
+    """Returns a component as search needs it: what it is like, and not a word of it."""
     slim = types_v1.Component()
     slim.CopyFrom(component)
+    slim.features.CopyFrom(features_of(component))
     if slim.WhichOneof("content") == "instruction":
-        slim.instruction.text = ""
+        slim.instruction.CopyFrom(types_v1.Instruction())
     else:
         del slim.demo_set.demos[:]
     return slim

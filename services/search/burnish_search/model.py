@@ -295,7 +295,7 @@ class Ranked:
         validation: Mean on the validation pool; None when it was never observed there.
         baseline: Whether it is the baseline.
         objectives: Mean of what else it is judged by; one that is not known is left out.
-        standing: Where it stands by reward and the second objective; None without one.
+        standing: Where it stands by reward and one of them; None before they were compared.
     """
 
     candidate: Candidate

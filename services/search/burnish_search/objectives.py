@@ -78,19 +78,16 @@ class Objective:
 
     def order(self, history: History, ranked: Sequence[Ranked]) -> Ranking:
         """Returns the candidate that the rule prefers first, the others in their order."""
-        known = told(history, ranked)
-        offers = [_offer(one, self.rule.objective) for one in known]
-        choice = tradeoffs.choose(offers, self.rule)
-        stands = [
-            replace(one, standing=standing)
-            for one, standing in zip(known, tradeoffs.standings(offers), strict=True)
-        ]
-        first = stands.pop(choice.place)
-        return Ranking(candidates=[first, *stands], choice=choice.why)
+        known = told(history, ranked, by=self.rule.objective)
+        choice = tradeoffs.choose([_offer(one, self.rule.objective) for one in known], self.rule)
+        first = known.pop(choice.place)
+        return Ranking(candidates=[first, *known], choice=choice.why)
 
 
-def told(history: History, ranked: Sequence[Ranked]) -> list[Ranked]:
-    """Returns ranked candidates with what is known of their costs."""
+def told(
+    history: History, ranked: Sequence[Ranked], *, by: str = tradeoffs.PROMPT_LENGTH
+) -> list[Ranked]:
+    """Returns ranked candidates with what is known of their costs, and where they stand by one."""
     means = {name: history.costs.means(name) for name in (tradeoffs.COST_USD, tradeoffs.TOKENS)}
     found = []
     for one in ranked:
@@ -107,7 +104,8 @@ def told(history: History, ranked: Sequence[Ranked]) -> list[Ranked]:
                 mean=exact, row_count=one.pooled.row_count, lower=exact, upper=exact
             )
         found.append(replace(one, objectives=costs))
-    return found
+    standings = tradeoffs.standings([_offer(one, by) for one in found])
+    return [replace(one, standing=standing) for one, standing in zip(found, standings, strict=True)]
 
 
 def prompt_length(history: History, candidate: Candidate) -> int | None:

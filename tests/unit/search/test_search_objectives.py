@@ -97,7 +97,9 @@ def test_without_a_second_objective_the_order_is_the_rewards_and_costs_are_told(
     found = study.preferred(study.revision, 3)
     assert names(found) == [one.candidate.choices[0] for one in study.rank(study.revision, 3)]
     assert found.choice == ""
-    assert all(one.standing is None for one in found.candidates)
+    # Without an objective of its own a study shows them by the length of prompts.
+    lengths = [one.objectives["prompt_length"].mean for one in found.candidates]
+    assert found.candidates[lengths.index(min(lengths))].standing is Standing.FRONT
     assert found.candidates[0].objectives["cost_usd"].mean == pytest.approx(0.9)
 
 

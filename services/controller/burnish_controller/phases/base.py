@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import FailedPrecondition
+from burnish.tradeoffs import TOKENS
 from burnish.verdicts import Interval, mean_interval
 from burnish_controller.context import JobContext
 from burnish_controller.dispatch import Batch, Dispatcher
@@ -76,6 +77,8 @@ def observation(rollout: FinishedRollout) -> types_v1.Observation:
         found.reward = rollout.fused
     if rollout.cost_usd is not None:
         found.cost_usd = rollout.cost_usd
+    if rollout.tokens is not None:
+        found.objectives[TOKENS] = rollout.tokens
     return found
 
 

@@ -18,13 +18,15 @@ from burnish_controller.phases.base import (
 from burnish_controller.phases.findings import log_findings
 from burnish_controller.phases.logs import contents, log_rollouts, seed_scores
 from burnish_controller.store.rollouts import FinishedRollout
+from burnish_controller.tradeoff import MOST_WEIGHED, tradeoff_of
 from burnish_controller.verdicts import judge
 
 
 async def choose_winner(services: PhaseServices, job: JobContext) -> str:
-    """Returns the id of the candidate that the search ranks first."""
-    ranked = await services.session(job).rank(1)
-    best = ranked[0]
+    """Returns the id of the candidate that the search would take."""
+    found = await services.session(job).preferred(MOST_WEIGHED)
+    best = found.candidates[0]
+    job.job.tradeoff.CopyFrom(tradeoff_of(job.spec, found))
     await services.space.add_candidates(job.job_id, [best.candidate])
     job.job.best_candidate_id = best.candidate.candidate_id
     if best.HasField("validation"):

@@ -31,6 +31,7 @@ class FinishedRollout:
         result: What the app returned; its `failure` is set when there is no reward.
         reward: The fused reward and its parts; None when not scored.
         cost_usd: Cost of the calls of its program; None when a price is unknown.
+        tokens: Tokens that those calls read and wrote; None when that is not known.
         graph: Version of the verifier graph that its job scores with; empty when it has none.
         weights: Weights that the parts were fused with; None when they are not known.
         simulated: Whether a simulated judge had a part in the reward.
@@ -47,6 +48,7 @@ class FinishedRollout:
     weights: types_v1.RewardWeights | None = None
     simulated: bool = False
     end_time: float = 0.0
+    tokens: int | None = None
 
     @property
     def fused(self) -> float | None:
@@ -99,6 +101,7 @@ class RolloutStore:
             "fused": rollout.fused,
             "failure_reason": result.failure.reason if result.HasField("failure") else None,
             "cost_usd": rollout.cost_usd,
+            "tokens": rollout.tokens,
             "data": result.SerializeToString(),
             "end_time": time.time(),
             "graph": rollout.graph,
@@ -212,6 +215,7 @@ def _finished(row: RowMapping) -> FinishedRollout:
         weights=_weights(row),
         simulated=bool(row["simulated"]),
         end_time=row["end_time"],
+        tokens=row["tokens"],
     )
 
 

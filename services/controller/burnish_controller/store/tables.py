@@ -99,6 +99,7 @@ rollouts = Table(
     Column("fused", Float, nullable=True),
     Column("failure_reason", String, nullable=True),
     Column("cost_usd", Float, nullable=True),
+    Column("tokens", Integer, nullable=True),
     Column("data", LargeBinary, nullable=False),
     Column("end_time", Float, nullable=False),
     Column("graph", String, nullable=False, server_default=""),

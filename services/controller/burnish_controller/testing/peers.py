@@ -14,6 +14,7 @@ from burnish import identity
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
+from burnish.tradeoffs import Offer, standings
 from burnish_controller.pools import expand
 
 Context = aio.ServicerContext[Any, Any]
@@ -28,10 +29,12 @@ class FakeSearch(search_v1.SearchServiceServicer):
         briefs: Asks that are answered with a brief for the proposer, each an iteration of its own.
         greedy: Suggests rows without a look at what the budget still allows.
         refusal: What CreateStudy says; empty when it takes the study.
+        choice: What it says that it chose the first candidate by.
         away: Observations are answered as if nobody was there.
         created: Studies that were checked or created.
         told: Observations, in order.
         retired: Components that were retired.
+        components: Components that it was told of.
     """
 
     def __init__(self) -> None:
@@ -40,17 +43,18 @@ class FakeSearch(search_v1.SearchServiceServicer):
         self.briefs: Sequence[int] = ()
         self.greedy = False
         self.refusal = ""
+        self.choice = ""
         self.away = False
         self.created: list[search_v1.Study] = []
         self.told: list[types_v1.Observation] = []
-        self._components: list[types_v1.Component] = []
+        self.components: list[types_v1.Component] = []
         self.retired: set[str] = set()
         self._pool: Sequence[int] = ()
 
     @property
     def known(self) -> set[str]:
         """Ids of the components that it was told of."""
-        return {one.component_id for one in self._components}
+        return {one.component_id for one in self.components}
 
     async def CreateStudy(
         self, request: search_v1.CreateStudyRequest, context: Context
@@ -66,19 +70,19 @@ class FakeSearch(search_v1.SearchServiceServicer):
         self, request_iterator: AsyncIterator[search_v1.RestoreStudyRequest], context: Context
     ) -> search_v1.RestoreStudyResponse:
         """Takes over a study's entries."""
-        self._components = []
+        self.components = []
         async for item in request_iterator:
             if item.HasField("study"):
                 self._pool = expand(item.study.online_pool)
-            self._components += item.entry.components_added.components
+            self.components += item.entry.components_added.components
         return search_v1.RestoreStudyResponse()
 
     async def AddComponents(
         self, request: search_v1.AddComponentsRequest, context: Context
     ) -> search_v1.AddComponentsResponse:
         """Adds components."""
-        known = {one.component_id for one in self._components}
-        self._components += [one for one in request.components if one.component_id not in known]
+        known = {one.component_id for one in self.components}
+        self.components += [one for one in request.components if one.component_id not in known]
         return search_v1.AddComponentsResponse(revision=request.revision)
 
     async def RetireComponents(
@@ -137,7 +141,20 @@ class FakeSearch(search_v1.SearchServiceServicer):
         self, request: search_v1.RankCandidatesRequest, context: Context
     ) -> search_v1.RankCandidatesResponse:
         """Ranks by the mean of what was told; the first candidate wins a tie."""
-        return search_v1.RankCandidatesResponse(candidates=self._ranked()[: request.count or 10])
+        ranked = self._ranked()[: request.count or 10]
+        self._weigh(ranked)
+        return search_v1.RankCandidatesResponse(candidates=ranked, choice=self.choice)
+
+    def _weigh(self, ranked: Sequence[search_v1.RankedCandidate]) -> None:
+        lengths = {one.component_id: one.features.character_count for one in self.components}
+        offers = []
+        for one in ranked:
+            parts = one.candidate.stages.values()
+            length = sum(lengths[part.instruction_id] + lengths[part.demo_set_id] for part in parts)
+            one.objectives["prompt_length"].mean = length
+            offers.append(Offer(reward=one.pooled.mean, deviation=0.0, cost=length))
+        for one, standing in zip(ranked, standings(offers), strict=True):
+            one.standing = types_v1.Standing.ValueType(standing)
 
     def _ranked(self) -> list[search_v1.RankedCandidate]:
         rewards: dict[str, list[float]] = defaultdict(list)
@@ -158,7 +175,7 @@ class FakeSearch(search_v1.SearchServiceServicer):
 
     def _candidates(self) -> list[types_v1.Candidate]:
         by_stage: dict[str, tuple[list[str], list[str]]] = {}
-        for one in self._components:
+        for one in self.components:
             if one.component_id in self.retired:
                 continue
             instructions, demo_sets = by_stage.setdefault(one.stage_id, ([], []))
