@@ -52,6 +52,7 @@ _USUAL_RATE: Final = 0.25
 _FEWEST_TO_RESAMPLE: Final = 10
 # Rows of the search that the challenger needs for the search to be heard.
 _FEWEST_OF_SEARCH: Final = 5
+_EVEN: Final = 0.5
 _NORMAL: Final = NormalDist()
 
 
@@ -181,7 +182,7 @@ def _with_search(found: Comparison, beliefs: Beliefs, rule: Rule, count: int) ->
     """Returns a comparison by all rows together, which those held out can veto."""
     probability = beliefs.probability
     if found.difference.mean < 0:
-        probability = min(probability, found.held_out_probability)
+        probability = min(probability, _EVEN)
     half = _NORMAL.inv_cdf((1 + CONFIDENCE) / 2) * beliefs.error
     expected = Interval(
         mean=beliefs.gain,
