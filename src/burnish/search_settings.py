@@ -18,6 +18,10 @@ def algorithm_settings(job: ResolvedJob) -> dict[str, object]:
             settings["engine"] = job.mipro.engine
             if job.mipro.protocol != "burnish":
                 settings["protocol"] = job.mipro.protocol
+            if job.mipro.repeats > 1:
+                settings["repeats"] = job.mipro.repeats
+        if job.mipro.objective is not None:
+            settings["objective"] = job.mipro.objective
         own = job.mipro.engine == "tpe" and job.mipro.protocol == "burnish"
         if own and job.adaptive_pool is not None:
             settings["adaptive_pool"] = _set_only(job.adaptive_pool)

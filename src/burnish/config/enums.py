@@ -108,6 +108,14 @@ class SearchEngine(_Choice):
     TPE = "tpe"
 
 
+class SecondObjective(_Choice):
+    """What prompts cost beside what they earn."""
+
+    COST_USD = "cost_usd"
+    TOKENS = "tokens"
+    PROMPT_LENGTH = "prompt_length"
+
+
 class SearchProtocol(_Choice):
     """How the `tpe` engine spends its trials."""
 

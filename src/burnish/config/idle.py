@@ -57,6 +57,8 @@ def report_idle(raw: Raw, findings: Findings, *, algorithm: str) -> None:
     _warn_of(((f"{own}.{key}", why) for key, why in settings.items()), raw, findings)
     if not gepa and _other_engine(raw):
         _warn_of(((f"mipro.{key}", why) for key, why in _TPE.items()), raw, findings)
+    if not gepa and algorithm != "mipro" and _value(raw, "mipro.repeats") not in _QUIET:
+        findings.warn("mipro.repeats", f'has no effect here: algorithm = "{algorithm}" has none')
     if raw.get(other):
         findings.warn(other, f'has no effect here: algorithm = "{algorithm}" does not read it')
     if not gepa and str(_value(raw, "mipro.proposer_mode") or "synth").lower() != "synth":

@@ -37,6 +37,7 @@ from burnish.config.mipro_blocks import (
     ProposerTable,
     TPEConfig,
 )
+from burnish.config.objective import ObjectiveConfig
 from burnish.config.policy import MessagePatternConfig, PromptLearningPolicyConfig
 from burnish.config.seeds import Seeds
 from burnish.config.simple import SimpleSettings, simple_mapping
@@ -109,6 +110,8 @@ class MIPROConfig(ConfigModel):
         enforce_token_limit: Whether `max_token_limit` counts.
         token_counting_model: Read, without effect: providers count tokens.
         results_file: Read, without effect: `results_folder` says where.
+        repeats: Most times that a cell runs, where rewards are noisy and no row is left.
+        objective: What prompts cost beside what they earn; absent: reward alone chooses.
         tpe: Of the sampler.
         demo: How demo sets are built.
         grounding: How one call for proposals looks.
@@ -198,6 +201,8 @@ class MIPROConfig(ConfigModel):
     token_counting_model: str = "gpt-4"  # noqa: S105
     results_file: str | None = None
 
+    repeats: PosInt = 1
+    objective: ObjectiveConfig | None = None
     tpe: TPEConfig = Field(default_factory=TPEConfig)
     demo: DemoConfig = Field(default_factory=DemoConfig)
     grounding: GroundingConfig = Field(default_factory=GroundingConfig)

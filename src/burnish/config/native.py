@@ -50,7 +50,7 @@ SEARCH: Final = _names(
     " few_shot_score_threshold min_bootstrap_demos strict_bootstrap max_demo_set_size"
     " max_demo_sets max_instruction_sets max_instructions max_parallel_trials"
     " bootstrap_rounds=num_bootstrap_seeds optimize_instructions optimize_demos tpe demo"
-    " grounding meta_update adaptive_pool"
+    " grounding meta_update adaptive_pool objective repeats"
 )
 BUDGET: Final = _names(
     "max_rollouts max_cost_usd max_tokens max_seconds max_trials max_trials_without_improvement"

@@ -32,6 +32,7 @@ from burnish.config.mipro_blocks import (
     ProposerTable,
     TPEConfig,
 )
+from burnish.config.objective import ObjectiveConfig
 from burnish.config.policy import (
     MessagePatternConfig,
     PromptLearningPolicyConfig,
@@ -64,6 +65,7 @@ TABLES: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("[prompt_learning.mipro.meta_update]", MetaUpdateConfig),
     ("[prompt_learning.mipro.proposer] and [prompt_learning.gepa.proposer]", ProposerTable),
     ("[prompt_learning.mipro.adaptive_pool]", AdaptivePoolConfig),
+    ("[prompt_learning.mipro.objective]", ObjectiveConfig),
     ("[prompt_learning.gepa]", GEPAConfig),
     ("[prompt_learning.gepa.rollout]", GEPARolloutConfig),
     ("[prompt_learning.gepa.evaluation]", GEPAEvaluationConfig),

@@ -98,6 +98,12 @@ def resolve_mipro(mipro: MIPROConfig, stages: Sequence[ResolvedStage]) -> Resolv
         protocol="miprov2" if own else "burnish",
         preset=preset,
         meta_update=_meta_update(mipro),
+        repeats=mipro.repeats,
+        objective=(
+            None
+            if mipro.objective is None
+            else mipro.objective.model_dump(mode="json", exclude_none=True)
+        ),
     )
 
 

@@ -88,6 +88,8 @@ class ResolvedMipro:
         protocol: Of `tpe`: our own, or MIPROv2's trial by trial.
         preset: None without one.
         meta_update: How later rounds of proposals go; None: as the first.
+        repeats: Most times that a cell runs.
+        objective: The second objective and its rule; None: reward alone chooses.
     """
 
     num_iterations: int
@@ -115,6 +117,8 @@ class ResolvedMipro:
     protocol: Literal["burnish", "miprov2"] = "burnish"
     preset: ResolvedPreset | None = None
     meta_update: ResolvedMetaUpdate | None = None
+    repeats: int = 1
+    objective: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,16 @@ def check_mipro(mipro: MIPROConfig, findings: Findings) -> None:
     _check_sizes(mipro, findings)
     if mipro.protocol is SearchProtocol.MIPROV2:
         _check_protocol(mipro, findings)
+    objective = mipro.objective
+    nearly = objective is not None and (objective.tolerance, objective.probability) != (None, None)
+    if objective is not None and objective.weight is not None and nearly:
+        findings.problem(
+            "mipro.objective.weight",
+            objective.weight,
+            "weighs reward against cost, where tolerance and probability choose the cheapest of"
+            " the nearly best",
+            "give one or the other",
+        )
 
 
 def _check_protocol(mipro: MIPROConfig, findings: Findings) -> None:
