@@ -25,18 +25,19 @@ class Asked:
         body: What the app sent.
         request: The same, parsed.
         shown: How the answer is shown.
+        spent: Seconds that we took until the last `wait`.
         labels: Header lines that say what the call was taken for.
         traceparent: Value of that header of the app's; empty when it sent none.
     """
 
     __slots__ = (
         "_since",
-        "_spent",
         "body",
         "labels",
         "request",
         "request_id",
         "shown",
+        "spent",
         "traceparent",
     )
 
@@ -45,7 +46,7 @@ class Asked:
 
     def __init__(self, request_id: str, body: bytes, traceparent: str = "") -> None:
         self._since = perf_counter()
-        self._spent = 0.0
+        self.spent = 0.0
         self.request_id = request_id
         self.body = body
         self.traceparent = traceparent
@@ -54,7 +55,7 @@ class Asked:
     @property
     def overhead(self) -> float:
         """Seconds that we took so far, while we do not wait."""
-        return self._spent + perf_counter() - self._since
+        return self.spent + perf_counter() - self._since
 
     @property
     def trace(self) -> TraceContext:
@@ -64,7 +65,7 @@ class Asked:
     def wait(self) -> float:
         """Others are waited for from here on; returns the time, in seconds of `perf_counter`."""
         now = perf_counter()
-        self._spent += now - self._since
+        self.spent += now - self._since
         return now
 
     def go_on(self) -> float:
@@ -86,7 +87,7 @@ class Asked:
         trace_id, span_id, flags = request_id[-32:], request_id[-32:-16], "01"
         if self.traceparent:
             trace_id, _, span_id, flags = self.trace
-        overhead = (self._spent + perf_counter() - self._since) * 1000
+        overhead = (self.spent + perf_counter() - self._since) * 1000
         return (
             f"{_EVENT_LINES if content_type == EVENTS else _JSON_LINES}"
             f"x-request-id: {request_id}\r\nx-burnish-request-id: {request_id}\r\n"

@@ -107,15 +107,16 @@ class Passage(abc.ABC):
         if answer is None:
             return
         asked = self.asked
-        asked.go_on()
+        since = perf_counter()
         shown = answer.feed(data)
         if shown:
             exchange = self.exchange
             if not exchange.started:
+                asked.go_on()
                 exchange.start(200, asked.lines(EVENTS))
             exchange.on_silence = None
             exchange.write(shown)
-        asked.wait()
+        asked.spent += perf_counter() - since
         if answer.failed:
             self.leave()
             self.end()

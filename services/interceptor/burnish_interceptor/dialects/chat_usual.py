@@ -128,13 +128,19 @@ def completion(body: bytes, *, model: str) -> tuple[bytes, Tokens | None] | None
     return _written(found), told
 
 
-def piece(data: bytes) -> bytes | None:
-    """Returns the end of an event, from its choices on, when it holds a piece of text only."""
+def piece(data: bytes, head: bytes) -> bytes | None:
+    """Returns an event that holds a piece of text only; None when it holds more.
+
+    Args:
+        data: The provider's.
+        head: The app's up to its first choice.
+    """
     try:
         found = _read_chunk(data).choices[0]
     except _UNFIT:
         return None
-    return b'{"index":%d,"delta":{"content":%b},"finish_reason":null}]}\n\n' % (
+    return b'%b{"index":%d,"delta":{"content":%b},"finish_reason":null}]}\n\n' % (
+        head,
         found.index,
         orjson.dumps(found.delta.content),
     )

@@ -48,7 +48,7 @@ class AnswerStream(abc.ABC):
                     (self._held if self._over else out).append(shown)
         except (sse.EventTooLong, NotAnAnswer):
             self.failed = True
-        return b"".join(out)
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def rest(self) -> bytes:
         """Returns what was kept back, with the end of the stream."""

@@ -146,8 +146,12 @@ class UpstreamConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("UPSTREAM_PROTOCOL")
             return
-        if self._pieces:
-            self._pass_on()
+        pieces = self._pieces
+        if pieces:
+            self._pieces = []
+            call = self._call
+            if call is not None and not call.over:
+                call.sink.data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if self._complete:
             self._finish()
         elif not self._headed:
@@ -224,12 +228,6 @@ class UpstreamConnection(asyncio.Protocol):
         """Marks the end of the body."""
         if not self._interim:
             self._complete = True
-
-    def _pass_on(self) -> None:
-        pieces, self._pieces = self._pieces, []
-        call = self._call
-        if call is not None and not call.over:
-            call.sink.data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _finish(self) -> None:
         """Gives the connection back before the sink is told, so that it can be used at once."""
