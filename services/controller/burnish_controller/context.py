@@ -13,6 +13,8 @@ from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish_controller.pools import expand
+from burnish_controller.proxies.models import OWN, model_at, policy_id, stages_at
+from burnish_controller.proxies.run import ProxyRun
 from burnish_controller.task_apps import TaskAppClient
 
 LEARNT_STAGE = "main"
@@ -48,6 +50,8 @@ class JobContext:
         graph: Version of its verifier graph; empty when there is none.
         cancelled: Whether it was asked to stop.
         may_run: Cleared while the job is asked to pause.
+        proxy: What is known of its cheap model up to ask `proxy_asks`; None without one.
+        proxy_asks: Asks that `proxy` has taken.
     """
 
     job_id: str
@@ -58,6 +62,8 @@ class JobContext:
     graph: str = ""
     cancelled: bool = False
     may_run: asyncio.Event = field(default_factory=asyncio.Event)
+    proxy: ProxyRun | None = None
+    proxy_asks: int = 0
 
     @property
     def spec(self) -> job_v1.JobSpec:
@@ -97,19 +103,22 @@ class JobContext:
         """What judges are told beyond the graph, the task app's rubric among it."""
         return self.job.judge_options
 
-    def models(self) -> Mapping[str, str]:
+    def models(self, fidelity: int = OWN) -> Mapping[str, str]:
         """Returns provider and model of each stage, which are part of a rollout's identity."""
+        models = {stage.template.stage_id: stage.model for stage in self.stages}
         if self.learning:
-            model = self.spec.policy_model
-            return {LEARNT_STAGE: f"{model.provider}/{model.model}"}
-        return {
-            stage.template.stage_id: f"{stage.model.provider}/{stage.model.model}"
-            for stage in self.stages
-        }
+            models = {LEARNT_STAGE: self.spec.policy_model}
+        at = {stage: model_at(self.spec, model, fidelity) for stage, model in models.items()}
+        return {stage: f"{model.provider}/{model.model}" for stage, model in at.items()}
 
-    def policy(self) -> policy_v1.Policy:
-        """Returns what interceptors are told."""
-        return policy_of(self.job, self.stages)
+    def first_model(self, fidelity: int) -> types_v1.ModelSpec:
+        """Returns the model that an app is told of: that of the first stage."""
+        model = self.stages[0].model if self.stages else self.spec.policy_model
+        return model_at(self.spec, model, fidelity)
+
+    def policy(self, fidelity: int = OWN) -> policy_v1.Policy:
+        """Returns what interceptors are told of rollouts at a fidelity."""
+        return policy_of(self.job, self.stages, fidelity)
 
     def rollout_id(self, cell: types_v1.Cell) -> str:
         """Returns the id of a cell's rollout."""
@@ -120,7 +129,7 @@ class JobContext:
                 pool=types_v1.Pool.Name(cell.pool),
                 seed=cell.seed,
                 repeat=cell.repeat,
-                models=self.models(),
+                models=self.models(cell.fidelity),
             )
         )
 
@@ -183,14 +192,16 @@ class JobContext:
         return cap - len(self.pools.validation) - len(self.learning_seeds())
 
 
-def policy_of(job: job_v1.Job, stages: Sequence[policy_v1.StagePolicy]) -> policy_v1.Policy:
+def policy_of(
+    job: job_v1.Job, stages: Sequence[policy_v1.StagePolicy], fidelity: int = OWN
+) -> policy_v1.Policy:
     """Returns what interceptors are told of a job; without stages they learn its baseline."""
     learning = not stages
     policy = policy_v1.Policy(
-        name=f"policies/{job.name.removeprefix('jobs/')}",
+        name=f"policies/{policy_id(job.name.removeprefix('jobs/'), fidelity)}",
         version=1 if learning else 2,
         job=job.name,
-        stages=stages,
+        stages=stages_at(job.spec, stages, fidelity),
         synchronous_traces=True,
         learning_baseline=learning,
     )

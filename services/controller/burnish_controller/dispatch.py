@@ -21,6 +21,7 @@ from burnish_controller.ledger.calls import Call, Scope
 from burnish_controller.ledger.engine import CallLedger
 from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
+from burnish_controller.proxies.models import policy_id
 from burnish_controller.scoring import (
     Scorer,
     ScoringOrder,
@@ -282,13 +283,13 @@ class Dispatcher:
         grant = RolloutGrant(
             rollout_id=rollout_id,
             attempt=attempt,
-            policy=job.job_id,
+            policy=policy_id(job.job_id, cell.fidelity),
             candidate_id=cell.candidate_id,
             expire_time=int(now + 2 * job.rollout_seconds + 60),
             issue_time=now,
         )
         app = job.spec.task_app
-        model = job.stages[0].model if job.stages else job.spec.policy_model
+        model = job.first_model(cell.fidelity)
         return RunRequest(
             rollout_id=rollout_id,
             attempt=attempt,

@@ -14,6 +14,7 @@ from burnish.api.policy import v1 as policy_v1
 from burnish.errors import AlreadyExists, InvalidArgument, NotFound
 from burnish.resources import JobName, PolicyName
 from burnish_controller import publishing
+from burnish_controller.proxies.models import job_of
 from burnish_controller.publishing import Publication
 from burnish_controller.registry import JobRegistry
 from burnish_controller.replicas import ReplicaBoard
@@ -161,9 +162,10 @@ class PolicyServicer(policy_v1.PolicyServiceServicer):
     ) -> policy_v1.GetCandidateResponse:
         """Returns a candidate's prompts."""
         policy_id = PolicyName.parse(request.policy).id
-        candidate = await self._space.candidate(policy_id, request.candidate_id)
+        job_id, _ = job_of(policy_id)
+        candidate = await self._space.candidate(job_id, request.candidate_id)
         if candidate is not None:
-            prompts = publishing.prompts_of(candidate, await self._space.components(policy_id))
+            prompts = publishing.prompts_of(candidate, await self._space.components(job_id))
             return policy_v1.GetCandidateResponse(prompts=prompts)
         stored = await self._policies.prompts(policy_id, request.candidate_id)
         if stored is None:
@@ -186,7 +188,7 @@ class PolicyServicer(policy_v1.PolicyServiceServicer):
 
     async def _refuse_job(self, name: PolicyName) -> None:
         try:
-            await self._jobs.get(name.id)
+            await self._jobs.get(job_of(name.id)[0])
         except JobNotFound:
             return
         raise PolicyNameTaken(

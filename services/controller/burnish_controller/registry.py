@@ -14,6 +14,7 @@ from burnish_controller.context import JobContext, policy_of, pools_of, stages_o
 from burnish_controller.phases import ending
 from burnish_controller.phases.base import PhaseServices
 from burnish_controller.phases.baseline import hold_for_test
+from burnish_controller.proxies.models import job_of
 from burnish_controller.secrets import SecretBox
 from burnish_controller.states import is_final, name_of
 from burnish_controller.steps import JobSteps
@@ -55,13 +56,15 @@ class JobRegistry:
                 self._contexts[job_id] = await self._build(job_id)
             return self._contexts[job_id]
 
-    async def policy(self, job_id: str) -> policy_v1.Policy:
+    async def policy(self, policy_id: str) -> policy_v1.Policy:
         """Returns a job's policy, also when the job has ended."""
+        job_id, fidelity = job_of(policy_id)
         known = self._contexts.get(job_id)
         if known is not None:
-            return known.policy()
+            return known.policy(fidelity)
         job = await self._services.jobs.get(job_id)
-        return policy_of(job, stages_of(job.spec, await self._services.jobs.templates(job_id)))
+        stages = stages_of(job.spec, await self._services.jobs.templates(job_id))
+        return policy_of(job, stages, fidelity)
 
     async def run_step(self, job_id: str, name: str, arguments: list[str | int]) -> str:
         """Runs one step of a job."""

@@ -42,7 +42,7 @@ class ResultBuilder:
         """Returns a job's result."""
         job = await self.jobs.get(job_id)
         stages = stages_of(job.spec, await self.jobs.templates(job_id))
-        done = await self.rollouts.of_job(job_id)
+        done = [one for one in await self.rollouts.of_job(job_id) if one.own]
         candidates = {one.candidate_id: one for one in await self.space.candidates(job_id)}
         baseline_id = baseline_candidate(stages).candidate_id if stages else ""
         best_id = job.best_candidate_id or baseline_id

@@ -15,6 +15,7 @@ from burnish_controller.context import LEARNT_STAGE, placeholders, pools_of, sta
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.pools import pool_problems
 from burnish_controller.proposer_spec import protected_problems
+from burnish_controller.proxies.models import proxy_problems
 from burnish_controller.validation_budget import budget_problems
 
 _SCHEMES = ("http://", "https://", "grpc://")
@@ -45,6 +46,7 @@ def spec_problems(
         *protected_problems(spec),
         *_mode_problems(spec),
         *promotion_problems(spec),
+        *proxy_problems(spec),
         *budget_problems(spec, price_of=price_of, tenant_left=tenant_left),
     ]
 

@@ -140,6 +140,8 @@ def _policy_models(spec: job_v1.JobSpec) -> Iterator[tuple[str, types_v1.ModelSp
             yield f"stages[{n}].model", stage.model
     if spec.HasField("policy_model"):
         yield "policy_model", spec.policy_model
+    if spec.HasField("proxy"):
+        yield "proxy.low_model", spec.proxy.low_model
 
 
 def _price(model: types_v1.ModelSpec, price_of: Pricer) -> types_v1.Price | None:

@@ -84,7 +84,7 @@ async def conclude(services: PhaseServices, job: JobContext, winner: str) -> Non
                 ),
             ),
         )
-    every = await services.rollouts.of_job(job.job_id)
+    every = [one for one in await services.rollouts.of_job(job.job_id) if one.own]
     found = judge(job.job, every, challenger=winner, baseline=baseline)
     best = winner if found.promoted else baseline
     await _settle(services, job, best, every)

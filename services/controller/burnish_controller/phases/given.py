@@ -47,6 +47,7 @@ async def earlier_rollouts(services: PhaseServices, job: JobContext) -> list[Fin
         one
         for one in await services.rollouts.of_job(JobName.parse(source).id)
         if one.fused is not None
+        and one.own
         and one.result.cell.candidate_id == baseline
         and one.result.cell.seed not in scored_on
     ]

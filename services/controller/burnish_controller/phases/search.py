@@ -10,7 +10,7 @@ from burnish.api.types import v1 as types_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext, candidate
 from burnish_controller.dispatch import Batch
-from burnish_controller.phases import gate, rounds, search_log
+from burnish_controller.phases import gate, proxy, rounds, search_log
 from burnish_controller.phases.base import PhaseServices, observation, report_unscored
 from burnish_controller.phases.logs import log_rollouts
 from burnish_controller.phases.propose import propose
@@ -68,25 +68,34 @@ async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> s
 async def evaluate(services: PhaseServices, job: JobContext, ask_index: int) -> None:
     """Runs the cells of a work."""
     work = await _work(services, job, ask_index)
-    found = [cell for trial in work.evaluation.trials for cell in trial.cells]
-    allowed = await gate.allowed_cells(services, job, _distinct(found))
-    await services.dispatcher.run(job, Batch(phase="search", cells=allowed))
+    plan = await proxy.planned(services, job, work)
+    allowed = await gate.allowed_cells(services, job, _distinct(plan.cells()))
+    own = [cell for cell in allowed if not cell.fidelity]
+    await services.dispatcher.run(job, Batch(phase="search", cells=own))
+    cheap = [cell for cell in allowed if cell.fidelity]
+    if cheap:
+        await services.dispatcher.run(job, Batch(phase=proxy.PHASE, cells=cheap))
 
 
 async def tell(services: PhaseServices, job: JobContext, ask_index: int) -> None:
     """Tells a work's observations, closes it, and logs what came out."""
     work = await _work(services, job, ask_index)
     trials = work.evaluation.trials
-    found = _distinct([cell for trial in trials for cell in trial.cells])
+    plan = await proxy.planned(services, job, work)
+    found = _distinct(plan.cells())
     by_id = await services.rollouts.by_ids([job.rollout_id(cell) for cell in found])
     done = [by_id[one] for one in map(job.rollout_id, found) if one in by_id]
     session = services.session(job)
-    await session.tell(str(ask_index), [observation(one) for one in done])
+    told = [observation(one) for one in done if not one.result.cell.fidelity]
+    await session.tell(str(ask_index), [*told, *plan.predictions(job, by_id)])
     await session.close(ask_index)
     await report_unscored(services, job, f"search/{ask_index}", done)
     for trial in trials:
-        rollouts = [by_id[one] for one in map(job.rollout_id, trial.cells) if one in by_id]
-        await search_log.log_trial(services, job, trial, rollouts)
+        cells = plan.cells_of(trial)
+        rollouts = [by_id[one] for one in map(job.rollout_id, cells) if one in by_id]
+        predicted = plan.predicted(trial, rollouts)
+        await search_log.log_trial(services, job, trial, rollouts, predicted=predicted)
+    await proxy.log_change(services, job, ask_index)
     await search_log.log_top(services, job, trials, by_id)
     job.job.progress.trials_completed = max(
         job.job.progress.trials_completed, *(trial.trial_index + 1 for trial in trials)

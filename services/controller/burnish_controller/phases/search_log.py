@@ -67,14 +67,16 @@ async def log_trial(
     job: JobContext,
     trial: search_v1.Trial,
     rollouts: Sequence[FinishedRollout],
+    *,
+    predicted: types_v1.Estimate | None = None,
 ) -> None:
-    """Logs what a trial came to."""
-    reward = estimate(rollouts)
+    """Logs what a trial came to; `predicted` takes the place of what was measured."""
+    reward = estimate(rollouts) if predicted is None else predicted
     event = job_v1.JobEvent(message=f"trial {trial.trial_index}: nothing could be scored")
     if reward is not None:
         event.message = (
             f"trial {trial.trial_index}: {_kind(trial)} {reward.mean:.3f}"
-            f" on {reward.row_count} rows"
+            f"{' predicted' if predicted is not None else ''} on {reward.row_count} rows"
         )
     if trial.kind == search_v1.TRIAL_KIND_FULL:
         event.full_evaluation_completed.CopyFrom(
@@ -94,6 +96,7 @@ async def log_trial(
                 reward=reward,
                 seed_count=len(trial.cells),
                 unscored_count=sum(one.fused is None for one in rollouts),
+                predicted=predicted is not None,
             )
         )
     await services.events.append(job.job_id, f"trial/{trial.trial_index}/completed", event)

@@ -55,6 +55,11 @@ class FinishedRollout:
         """The fused reward, in [0, 1]; None when not scored."""
         return None if self.reward is None else self.reward.fused
 
+    @property
+    def own(self) -> bool:
+        """Whether it ran on the job's own models, not on the cheap one."""
+        return self.result.cell.fidelity == 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPage:

@@ -13,6 +13,7 @@ from enum import Enum
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.policy import v1 as policy_v1
 from burnish.api.types import v1 as types_v1
+from burnish_controller.proxies.models import job_of
 from burnish_controller.task_apps import (
     AppExample,
     AppFailure,
@@ -46,6 +47,8 @@ class FakeProgram:
         healthy: Whether the app says that it is well.
         mix_up: The app answers with another rollout's result.
         reward: Reward by instruction and seed.
+        low_reward: The same on the cheap model of the job's policy.
+        models: How often the app was told of each model.
         usage: Tokens in and out of an answered call, by seed.
         delay: Seconds that an answered call takes, by seed.
         price: Price that its calls state; None states none.
@@ -60,6 +63,8 @@ class FakeProgram:
         self.healthy = True
         self.mix_up = False
         self.reward: Callable[[str, int], float] = _usual_reward
+        self.low_reward: Callable[[str, int], float] = _usual_reward
+        self.models: Counter[str] = Counter()
         self.usage: Callable[[int], tuple[int, int]] = lambda seed: (30, 20)
         self.delay: Callable[[int], float] = lambda seed: 0.0
         self.price: types_v1.Price | None = PRICE
@@ -118,9 +123,14 @@ class FakeProgram:
             raise TaskAppUnhealthy("task app fake: it is not well; see its log")
 
     async def _run(self, request: RunRequest) -> AppResult:
+        self.models[request.model.model] += 1
         token = request.inference_url.split("/r/")[1].removesuffix("/v1")
         grant = self._sealer.open(token, now=time.time())
         text = await self._instruction(grant.policy, grant.candidate_id)
+        job_id, fidelity = job_of(grant.policy)
+        model = types_v1.ModelSpec(provider="openai_compatible", model="fake", price=self.price)
+        if fidelity:
+            model = await self._model(grant.policy)
         sent = {
             "messages": [
                 {"role": "system", "content": "Sort it."},
@@ -132,14 +142,12 @@ class FakeProgram:
             raise RuntimeError("attach a controller first")
         decision = await self._ledger.begin(
             ledger_v1.BeginCall(
-                job=f"jobs/{grant.policy}",
+                job=f"jobs/{job_id}",
                 scope=grant.rollout_id,
                 attempt=grant.attempt,
                 request_hash=hashlib.sha256(body).hexdigest(),
                 role=ledger_v1.CALL_ROLE_TASK,
-                model=types_v1.ModelSpec(
-                    provider="openai_compatible", model="fake", price=self.price
-                ),
+                model=model,
                 worst_case=ledger_v1.WorstCase(input_tokens=60, output_tokens=40),
             ),
             timeout=_SECONDS,
@@ -158,7 +166,7 @@ class FakeProgram:
             if not await self._pay(decision.call_id, (grant.candidate_id, request.seed), trace):
                 return _failed("MODEL_FAILED")
         return AppResult(
-            environment_reward=self.reward(text, request.seed),
+            environment_reward=(self.low_reward if fidelity else self.reward)(text, request.seed),
             output=json.dumps({"answer": "x"}).encode(),
         )
 
@@ -189,12 +197,22 @@ class FakeProgram:
             await self._ledger.finish(finish)
         return fate is Fate.ANSWERED
 
-    async def _instruction(self, job_id: str, candidate_id: str) -> str:
+    async def _model(self, policy_id: str) -> types_v1.ModelSpec:
+        """Returns the model that a policy names for its only stage."""
+        if self._policies is None:
+            raise RuntimeError("attach a controller first")
+        request = policy_v1.GetPolicyRequest(name=f"policies/{policy_id}")
+        response = await self._policies.GetPolicy(request, timeout=_SECONDS)
+        return response.policy.stages[0].model
+
+    async def _instruction(self, policy_id: str, candidate_id: str) -> str:
         """Returns the instruction in force; empty while the baseline is learnt."""
         if not candidate_id or self._policies is None:
             return ""
         response = await self._policies.GetCandidate(
-            policy_v1.GetCandidateRequest(policy=f"policies/{job_id}", candidate_id=candidate_id),
+            policy_v1.GetCandidateRequest(
+                policy=f"policies/{policy_id}", candidate_id=candidate_id
+            ),
             timeout=_SECONDS,
         )
         found = [one for one in response.prompts.components if one.HasField("instruction")]
