@@ -112,9 +112,12 @@ def score_history(outcome: JobOutcome) -> dict[str, object]:
                 "validation": _estimate(one.validation),
                 "test": _estimate(one.test),
                 "parts": {name: _estimate(mean) for name, mean in one.parts.items()},
+                "objectives": {name: _estimate(mean) for name, mean in one.objectives.items()},
+                "standing": one.standing,
             }
             for one in outcome.candidates
         ],
+        "front": None if outcome.front is None else asdict(outcome.front),
     }
 
 

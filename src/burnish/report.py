@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from burnish.fronts import front_table
 from burnish.results import CandidateOutcome, Estimate, JobOutcome, JobSnapshot
 from burnish.usages import Usage
 from burnish.verdicts import chance
@@ -18,6 +19,7 @@ def render_report(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
         _why(outcome),
         _parts(outcome),
         _search(outcome),
+        _front(outcome),
         _spend(outcome),
         _prompt(outcome),
         _notes(snapshot, outcome),
@@ -152,6 +154,14 @@ def _search(outcome: JobOutcome) -> str:
         rows += ["", f"{left_out} more are in `score_history.json`."]
     rows += ["", f"{len(outcome.history)} trials."]
     return "\n".join(rows)
+
+
+def _front(outcome: JobOutcome) -> str:
+    """Returns what candidates earn against what they cost, as far as search compared them."""
+    lines = front_table(outcome)
+    if outcome.front is None or not lines:
+        return ""
+    return "\n".join([f"## Reward against {outcome.front.objective}", "", *lines])
 
 
 def _cell(estimate: Estimate | None) -> str:

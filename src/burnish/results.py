@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from burnish.api.job.v1 import job_event_pb2, job_result_pb2, job_service_pb2
 from burnish.api.types.v1 import candidate_pb2, rollout_pb2
+from burnish.fronts import Front, front_of
 from burnish.held_out import HeldOutVerdict, held_out_verdict
 from burnish.plain import Plain, enum_name, to_plain
 from burnish.prompts import Prompt, PromptDemo, StagePrompt
@@ -99,6 +100,9 @@ class CandidateOutcome:
         test_scores: Reward per held-out seed; None for a seed that was not scored.
         parts: Mean of each part of the reward, by `environment`, `event` and `outcome`, on the
             held-out rows, or else on the validation pool; a part that no row has is left out.
+        objectives: Mean `cost_usd` and `tokens` per scored rollout of the search, and the
+            `prompt_length` in characters; what is not known is left out.
+        standing: `front`, `dominated` or `unknown` by reward and cost; empty before the end.
     """
 
     rank: int
@@ -109,6 +113,8 @@ class CandidateOutcome:
     test: Estimate | None
     test_scores: Mapping[int, float | None]
     parts: Mapping[str, Estimate] = field(default_factory=dict)
+    objectives: Mapping[str, Estimate] = field(default_factory=dict)
+    standing: str = ""
 
     @property
     def score(self) -> float | None:
@@ -158,6 +164,7 @@ class JobOutcome:
         verifier_graph: Version of the graph that scored; empty without one.
         simulated_count: Rollouts whose reward a simulated judge had a part in.
         held_out: What the closing test says; None without a test.
+        front: What candidates earn against what they cost; None before the search ended.
         plain: Everything, as plain JSON values.
     """
 
@@ -176,6 +183,7 @@ class JobOutcome:
     verifier_graph: str = ""
     simulated_count: int = 0
     held_out: HeldOutVerdict | None = None
+    front: Front | None = None
 
     @property
     def challenger(self) -> CandidateOutcome | None:
@@ -239,6 +247,7 @@ def outcome(result: job_result_pb2.JobResult) -> JobOutcome:
         held_out=(
             held_out_verdict(result.held_out, _estimate) if result.HasField("held_out") else None
         ),
+        front=front_of(result.tradeoff, _estimate) if result.HasField("tradeoff") else None,
     )
 
 
@@ -299,6 +308,8 @@ class _PromptReader:
                 for score in message.test_scores
             },
             parts={name: _estimate(mean) for name, mean in sorted(message.parts.items())},
+            objectives={name: _estimate(mean) for name, mean in sorted(message.objectives.items())},
+            standing=enum_name(candidate_pb2.Standing.DESCRIPTOR, message.standing),
         )
 
     def _stage(self, stage_id: str, choice: candidate_pb2.StageChoice) -> StagePrompt:

@@ -119,7 +119,8 @@ def choose(offers: Sequence[Offer], rule: Rule) -> Choice:
     if rule.weight is not None:
         weight = rule.weight
         place = max(allowed, key=lambda one: (offers[one].reward - weight * costs[one], -one))
-        return Choice(place=place, why=f"the highest reward less {weight:g} x `{rule.objective}`{within}")
+        why = f"the highest reward less {weight:g} x `{rule.objective}`{within}"
+        return Choice(place=place, why=why)
     if rule.limit is None and offers[best].cost is None:
         return Choice(place=best, why=f"{alone}: its own `{rule.objective}` is not known")
     # A limit narrows what may be the best; without one the best is among all.
@@ -138,13 +139,3 @@ def _is_near(one: Offer, best: Offer, rule: Rule) -> bool:
     if spread == 0.0:
         return spare >= 0.0
     return 0.5 * (1.0 + math.erf(spare / spread / math.sqrt(2.0))) >= rule.probability
-
-
-def gain_per_cost(offer: Offer, baseline: Offer) -> float | None:
-    """Returns the reward gained per unit that an offer costs more than the baseline.
-
-    None when a cost is not known, or the offer costs no more.
-    """
-    if offer.cost is None or baseline.cost is None or offer.cost <= baseline.cost:
-        return None
-    return (offer.reward - baseline.reward) / (offer.cost - baseline.cost)

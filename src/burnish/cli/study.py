@@ -1,4 +1,4 @@
-"""`burnish study ...`: the trials of a job's search, for other tools."""
+"""`burnish study ...`: what a job's search tried, and what it found."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from burnish.cli.output import JsonOption, Output, handled
 if TYPE_CHECKING:
     from burnish.client import AsyncClient
 
-app = typer.Typer(help="Trials of a job's search.", no_args_is_help=True)
-
-
-@app.callback()
-def group() -> None:
-    """Keeps `export` a command of its own while there is no other."""
+app = typer.Typer(help="What a job's search tried and found.", no_args_is_help=True)
 
 
 @app.command()
@@ -39,5 +34,26 @@ def export(
         found = await client.jobs.export_study(job, storage, study_name=study_name or None)
         text = f"{found.trial_count} trials in study {found.study_name}"
         output.data(asdict(found), text=text)
+
+    with_client(backend, token, work)
+
+
+@app.command()
+@handled
+def front(
+    job: Annotated[str, typer.Argument(help="Id or name of the job.")],
+    backend: BackendOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a job's candidates earn against what they cost, once its search ended."""
+    output = Output(json=as_json)
+
+    async def work(client: AsyncClient) -> None:
+        from burnish.fronts import front_table
+
+        found = await (await client.jobs.get(job)).result()
+        lines = front_table(found) or ["The search has not ended, so there is no front yet."]
+        output.data({} if found.front is None else asdict(found.front), text="\n".join(lines))
 
     with_client(backend, token, work)

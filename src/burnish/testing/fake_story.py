@@ -184,6 +184,8 @@ def scripted_result() -> job_result_pb2.JobResult:
             validation=estimate(search, 20),
             test=estimate(test, 100),
             test_scores=[job_result_pb2.SeedScore(seed=500, reward=float(index))],
+            objectives={"prompt_length": estimate(100.0 + 50 * index, 0, 0.0)},
+            standing=candidate_pb2.STANDING_FRONT,
         )
         for index, (test, search) in enumerate(scores)
     ]
@@ -214,6 +216,18 @@ def scripted_result() -> job_result_pb2.JobResult:
         },
         rollouts_by_phase={"baseline": 20, "bootstrap": 20, "search": 40, "test": 200},
         proposer_description="local-proposer, mined from 70 rows",
+        tradeoff=job_result_pb2.Tradeoff(
+            objective="prompt_length",
+            front=[
+                job_result_pb2.TradeoffPoint(
+                    candidate_id=f"cand_{index}",
+                    reward=estimate(scores[index][1], 40),
+                    cost=estimate(100.0 + 50 * index, 0, 0.0),
+                )
+                for index in (1, 0)
+            ],
+            candidate_count=2,
+        ),
         templates=[
             candidate_pb2.PromptTemplate(
                 stage_id="main",

@@ -347,3 +347,13 @@ def test_a_gate_fails_a_job_without_a_sure_gain():
     promoted.held_out.promoted = True
     promoted.held_out.verdict = job_result_pb2.VERDICT_BETTER
     assert outcome_code(succeeded, outcome(promoted), gate=True) == OK
+
+
+def test_study_front_shows_what_candidates_earn_against_what_they_cost(controller, config):
+    assert run("job", "submit", config).exit_code == OK
+    shown = run("study", "front", "pl_0001")
+    assert shown.exit_code == OK
+    assert "| `cand_1` | 0.6500 | 150 | 0.004 |" in shown.stdout
+    found = json.loads(run("study", "front", "pl_0001", "--json").stdout)
+    assert found["objective"] == "prompt_length"
+    assert [one["candidate_id"] for one in found["points"]] == ["cand_1", "cand_0"]

@@ -201,3 +201,29 @@ def test_a_prompt_with_a_fence_in_it_cannot_end_the_fence_of_the_report():
     result.components[1].instruction.text = "```\nanswer\n```"
     report = render_report(SNAPSHOT, outcome(result))
     assert "````text" in report
+
+
+def test_the_front_of_reward_and_cost_is_in_the_files_and_the_report(tmp_path):
+    result = scripted_result()
+    result.tradeoff.choice = "the lowest `prompt_length` within 0.01 of the best reward"
+    result.tradeoff.unknown_count = 1
+    result.tradeoff.candidate_count = 3
+    written = write_artefacts(tmp_path, SNAPSHOT, outcome(result))
+    history = json.loads(written["score_history"].read_text())
+    assert [one["candidate_id"] for one in history["front"]["points"]] == ["cand_1", "cand_0"]
+    assert history["candidates"][0]["objectives"]["prompt_length"]["mean"] == 150
+    assert history["candidates"][0]["standing"] == "front"
+    report = written["report"].read_text()
+    assert "## Reward against prompt_length" in report
+    assert "| baseline | 0.4500 | 100 | - |" in report
+    assert "| `cand_1` | 0.6500 | 150 | 0.004 |" in report
+    assert "The `prompt_length` of 1 is not known" in report
+    assert "Chosen by the lowest `prompt_length`" in report
+
+
+def test_before_the_search_ended_the_report_has_no_front(tmp_path):
+    result = scripted_result()
+    result.ClearField("tradeoff")
+    written = write_artefacts(tmp_path, SNAPSHOT, outcome(result))
+    assert "## Reward against" not in written["report"].read_text()
+    assert json.loads(written["score_history"].read_text())["front"] is None
