@@ -129,6 +129,11 @@ class Comparison:
     verdict: Verdict
     promoted: bool
 
+    @property
+    def decided_by_search(self) -> bool:
+        """Whether held-out rows alone would have another verdict."""
+        return (self.probability >= _SURE) != (self.held_out_probability >= _SURE)
+
 
 def compare(
     challenger: Mapping[int, float],

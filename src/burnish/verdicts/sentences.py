@@ -29,7 +29,7 @@ def sentence(found: Comparison | None, *, rule: Rule, kept_baseline: bool) -> st
         f"{found.difference.mean:+.3f} on {found.difference.count} held-out rows"
         f" (95 % interval {found.difference.lower:+.3f} to {found.difference.upper:+.3f})"
     )
-    if found.expected is not None:
+    if found.expected is not None and found.decided_by_search:
         size += (
             f"; with the search's {found.search_rewards} rewards {found.expected.mean:+.3f} is"
             f" believed ({found.expected.lower:+.3f} to {found.expected.upper:+.3f})"

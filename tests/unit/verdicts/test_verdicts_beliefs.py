@@ -158,12 +158,16 @@ def test_beliefs_are_sane_whatever_was_scored(rewards):
     assert there.probability + back.probability <= 1.5
 
 
-def test_the_sentence_says_both_what_was_measured_and_what_is_believed():
-    found = next(one for one in (w.compared() for w in worlds(20, 0.1)) if one.promoted)
-    assert found.expected is not None
-    said = sentence(found, rule=Rule(), kept_baseline=False)
-    assert f"{found.difference.mean:+.3f} on {HELD_OUT} held-out rows" in said
-    assert f"with the search's {found.search_rewards} rewards {found.expected.mean:+.3f}" in said
+def test_the_sentence_names_the_search_only_where_it_decided():
+    found = [world.compared() for world in worlds(60, 0.1)]
+    by_search = next(one for one in found if one.promoted and one.decided_by_search)
+    assert by_search.expected is not None
+    said = sentence(by_search, rule=Rule(), kept_baseline=False)
+    assert f"{by_search.difference.mean:+.3f} on {HELD_OUT} held-out rows" in said
+    gain = by_search.expected.mean
+    assert f"with the search's {by_search.search_rewards} rewards {gain:+.3f}" in said
+    clear = next(one for one in found if one.held_out_probability > 0.99)
+    assert "the search's" not in sentence(clear, rule=Rule(), kept_baseline=False)
 
 
 def test_a_baseline_that_the_search_never_ran_is_known_by_the_held_out_rows():
