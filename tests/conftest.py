@@ -1,8 +1,17 @@
-"""What every test run shares: the order in which files are handed out when several run at once."""
+"""What every test run shares: how much of the machine a test takes, and the order of the files.
 
+The order counts when several files run at once.
+"""
+
+import os
 from collections import Counter
 
 import pytest
+
+# As the suite has it: threads of linear algebra wait for each other by spinning, so that what takes
+# milliseconds takes seconds where other tests keep the machine busy.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 
 @pytest.hookimpl(trylast=True)

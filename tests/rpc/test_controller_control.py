@@ -2,9 +2,11 @@
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 
 from burnish import rpc
 from burnish.api.job import v1 as job_v1
@@ -257,6 +259,27 @@ async def test_a_cancel_is_remembered_over_a_restart(world):
     world.program.gate.set()
     await world.start()
     assert states(await world.finished())[-2:] == [CANCELLING, CANCELLED]
+
+
+async def test_an_engine_that_closes_longer_than_a_drain_may_last_is_waited_for(world, monkeypatch):
+    await held(world)
+    await running_rollouts(world)
+    destroy, closed = DBOS.destroy, threading.Event()
+
+    def slowly(**options: bool) -> None:
+        destroy(**options)
+        # Longer than the world's second of draining: what a busy machine makes of it.
+        threading.Event().wait(1.5)
+        closed.set()
+
+    monkeypatch.setattr(DBOS, "destroy", slowly)
+    await world.stop()
+    assert closed.is_set()
+    assert await asyncio.to_thread(lambda: "threads") == "threads"
+    await world.start()
+    world.program.gate.set()
+    events = await world.finished()
+    assert events[-1].state_changed.to_state == job_v1.JOB_STATE_SUCCEEDED
 
 
 async def test_a_job_that_has_ended_is_not_touched_by_a_restart(world):

@@ -169,6 +169,9 @@ class ControllerApp:
 
     async def stop(self) -> None:
         """Closes everything, the stores last."""
+        if self._engine is not None:
+            # Draining may have been cut, and what the engine still does needs the stores.
+            await self._engine.close()
         if self._api is not None:
             await self._api.stop()
         self._metrics.close()

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,10 +23,12 @@ from burnish_controller.offline import CHILDREN, offline_job
 
 WORKFLOW_CONTRACT_VERSION = "2"
 QUEUE = "jobs"
-QUEUE_POLL_SECONDS = 0.1
+# A poll takes two milliseconds: ten a second were most of what an idle controller used.
+QUEUE_POLL_SECONDS = 0.3
 
 _FIRST_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 60.0
+_CUT_SECONDS = 10.0
 _OVER = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 _log = structlog.get_logger("burnish.controller.durable")
@@ -39,9 +40,9 @@ class JobFailed(Internal):
     default_reason = "JOB_FAILED"
 
 
-# Workflows that were cut off when an engine closed. Nothing else holds them, and one that is
+# Workflows that did not end when an engine closed. Nothing else holds them, and one that is
 # collected would try to write how it ended, though it has not.
-_CUT_OFF: set[asyncio.Task[Any] | None] = set()
+_CUT_OFF: set[asyncio.Task[Any]] = set()
 
 
 class JobRunner(Protocol):
@@ -59,8 +60,9 @@ class DurableEngine:
 
     def __init__(self, runner: JobRunner) -> None:
         self._runner = runner
-        self._workflows: set[asyncio.Task[Any] | None] = set()
+        self._workflows: set[asyncio.Task[Any]] = set()
         self._start: Callable[..., Awaitable[Any]] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def launch(self, *, database_url: str, executor_id: str) -> None:
         """Opens the engine's tables and takes up the jobs that were under way.
@@ -114,41 +116,63 @@ class DurableEngine:
         )
 
     async def close(self) -> None:
-        """Leaves the jobs where they are; the next launch takes them up."""
+        """Leaves the jobs where they are; the next launch takes them up.
+
+        Who is cut off while it waits has to ask again before another engine is launched.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         # Workflows cut off in mid-step complain, at length; that is what is meant to happen here.
         logging.getLogger("dbos").setLevel(logging.CRITICAL + 1)
-        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
-        _CUT_OFF.update(self._workflows)
-        # The engine made its threads the loop's own, and took them with it.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        # One that is cancelled writes nothing. One that met an engine half closed would fail, and
+        # might still write that, and its job would be lost.
+        await self._cut_off()
+        # The engine made its threads the loop's own, and takes them with it.
+        threads = ThreadPoolExecutor()
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(threads)
+        try:
+            await loop.run_in_executor(threads, partial(DBOS.destroy, destroy_registry=True))
+        finally:
+            loop.set_default_executor(threads)
+
+    async def _cut_off(self) -> None:
+        workflows = set(self._workflows)
+        for workflow in workflows:
+            workflow.cancel()
+        if workflows:
+            _, stuck = await asyncio.wait(workflows, timeout=_CUT_SECONDS)
+            _CUT_OFF.update(stuck)
+
+    def _hold(self) -> None:
+        """Holds the workflow that runs to its very end, the writing of its outcome included."""
+        task = asyncio.current_task()
+        if self._closing is not None or task is None:
+            raise asyncio.CancelledError
+        self._workflows.add(task)
+        task.add_done_callback(self._workflows.discard)
 
     def _register(self) -> Callable[[str], Coroutine[Any, Any, None]]:
         runner = self._runner
 
-        @contextmanager
-        def held() -> Iterator[None]:
-            task = asyncio.current_task()
-            self._workflows.add(task)
-            try:
-                yield
-            finally:
-                self._workflows.discard(task)
-
         @DBOS.workflow(name="part")
         async def part(job_id: str, name: str, arguments: list[str | int]) -> str:
             flow = _Flow(runner, job_id, part)
+            self._hold()
             try:
-                with held():
-                    return _kept(await CHILDREN[name](flow, *arguments))
+                return _kept(await CHILDREN[name](flow, *arguments))
             except JobFailed as failure:
                 return _kept_failure(failure.reason, failure.message)
 
         @DBOS.workflow(name="job")
         async def job(job_id: str) -> None:
             flow = _Flow(runner, job_id, part)
+            self._hold()
             try:
-                with held():
-                    await offline_job(flow)
+                await offline_job(flow)
             except JobFailed as failure:
                 fail = partial(runner.fail, job_id, failure.reason, failure.message)
                 await DBOS.run_step_async({"name": "fail"}, until_written, fail)

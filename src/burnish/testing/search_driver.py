@@ -15,7 +15,7 @@ from burnish import identity
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 
-_TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ class StudyDriver:
     async def create(self) -> None:
         """Creates the study, adds the components, tells the baseline's evaluation."""
         await self.stub.CreateStudy(
-            search_v1.CreateStudyRequest(study=self.study), timeout=_TIMEOUT_SECONDS
+            search_v1.CreateStudyRequest(study=self.study), timeout=TIMEOUT_SECONDS
         )
         await self.add(self.world.components())
         baseline = types_v1.Candidate(candidate_id=self.world.baseline_id())
@@ -161,7 +161,7 @@ class StudyDriver:
             search_v1.AddComponentsRequest(
                 study=self.study.name, revision=entry.revision, components=components
             ),
-            timeout=_TIMEOUT_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         self.entries.append(entry)
 
@@ -173,7 +173,7 @@ class StudyDriver:
             search_v1.TellObservationsRequest(
                 study=self.study.name, revision=entry.revision, observations=observations
             ),
-            timeout=_TIMEOUT_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         self.entries.append(entry)
 
@@ -186,7 +186,7 @@ class StudyDriver:
                 as_of_revision=self.revision,
                 remaining_cell_count=self.budget,
             ),
-            timeout=_TIMEOUT_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         entry = search_v1.StudyEntry(revision=self.revision + 1, work_suggested=answer.work)
         self.entries.append(entry)
@@ -210,7 +210,7 @@ class StudyDriver:
             search_v1.CloseWorkRequest(
                 study=self.study.name, revision=entry.revision, ask_index=work.ask_index
             ),
-            timeout=_TIMEOUT_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         self.entries.append(entry)
         return answer.trials
@@ -228,7 +228,7 @@ class StudyDriver:
         self.channel = channel
         requests = [search_v1.RestoreStudyRequest(study=self.study)]
         requests += [search_v1.RestoreStudyRequest(entry=entry) for entry in self.entries]
-        await self.stub.RestoreStudy(iter(requests), timeout=_TIMEOUT_SECONDS)
+        await self.stub.RestoreStudy(iter(requests), timeout=TIMEOUT_SECONDS)
 
     async def rank(self, count: int = 10) -> Sequence[search_v1.RankedCandidate]:
         """Ranks the candidates."""
@@ -236,7 +236,7 @@ class StudyDriver:
             search_v1.RankCandidatesRequest(
                 study=self.study.name, as_of_revision=self.revision, count=count
             ),
-            timeout=_TIMEOUT_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         return answer.candidates
 

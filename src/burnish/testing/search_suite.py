@@ -21,7 +21,7 @@ from grpc import aio
 
 from burnish import errors, rpc
 from burnish.api.search import v1 as search_v1
-from burnish.testing.search_driver import StudyDriver, World
+from burnish.testing.search_driver import TIMEOUT_SECONDS, StudyDriver, World
 
 _ONLINE = 40
 _VALIDATION = 12
@@ -98,8 +98,8 @@ class SearchAlgorithmSuite(ABC):
             request = search_v1.SuggestWorkRequest(
                 study=driver.study.name, ask_index=0, as_of_revision=driver.revision
             )
-            first = await driver.stub.SuggestWork(request, timeout=10)
-            second = await driver.stub.SuggestWork(request, timeout=10)
+            first = await driver.stub.SuggestWork(request, timeout=TIMEOUT_SECONDS)
+            second = await driver.stub.SuggestWork(request, timeout=TIMEOUT_SECONDS)
         assert first == second
 
     async def test_a_restored_study_goes_on_as_if_nothing_had_happened(self) -> None:

@@ -116,10 +116,12 @@ class World:
 
     async def stop(self) -> None:
         """Stops the controller in order, in the middle of whatever it does."""
-        if self._client is not None:
-            await self._client.close(grace=0.2)
         if self._server is not None:
             await self._server.stop()
+        # After it, as an interceptor stays when its controller goes: a rollout that meets a closed
+        # client fails, and with it a step, and a job.
+        if self._client is not None:
+            await self._client.close(grace=0.2)
         if self._channel is not None:
             await self._channel.close()
 
