@@ -2,6 +2,8 @@
 
 import contextlib
 import random
+from collections.abc import AsyncGenerator
+from typing import cast
 
 import pytest
 from google.protobuf import struct_pb2
@@ -148,7 +150,8 @@ async def told_by(path, *kills):
         world.program.reward = world.program.low_reward = graded
         await world.create(proxied(verify_every=4))
         for last in kills:
-            async with contextlib.aclosing(world.watch()) as events:
+            watch = cast(AsyncGenerator[job_v1.JobEvent, None], world.watch())
+            async with contextlib.aclosing(watch) as events:
                 async for event in events:
                     if event.HasField("trial_completed") and (
                         event.trial_completed.trial_index >= last

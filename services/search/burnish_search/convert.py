@@ -134,6 +134,7 @@ def observations(name: str, messages: Sequence[rollout_pb2.Observation]) -> list
                     cell=_cell(message.cell, pool),
                     reward=message.reward if outcome == "reward" else None,
                     costs=_costs(message),
+                    predicted=message.predicted,
                 )
             )
     if problems:

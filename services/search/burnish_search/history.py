@@ -61,6 +61,10 @@ class Codes:
         self._where.append(self._places.setdefault((row.pool, row.seed), len(self._places)))
         self._rewards.append(row.reward)
 
+    def __len__(self) -> int:
+        """Returns how many cells there are."""
+        return len(self._who)
+
     def first(self, count: int) -> tuple[Sequence[int], Sequence[int], Sequence[float]]:
         """Returns candidate, data row and reward of the first `count` cells."""
         return self._who[:count], self._where[:count], self._rewards[:count]
@@ -105,6 +109,9 @@ class History:
         self._outcomes: dict[Cell, float | None] = {}
         self._asked: dict[str, set[tuple[Pool, int]]] = {}
         self._rewards: dict[tuple[str, Pool], list[float]] = {}
+        self._predictions: dict[Cell, float] = {}
+        self._unmeasured: dict[str, set[tuple[Pool, int]]] = {}
+        self._measured_codes: Codes | None = None
 
     def add(self, components: Iterable[Component]) -> None:
         """Grows the space."""
@@ -138,14 +145,21 @@ class History:
             asked.update(cell.row for cell in trial.cells)
 
     def tell(self, observations: Iterable[Observation]) -> None:
-        """Records measurements. The first reward of a cell stands; a failure never replaces one."""
+        """Records measurements. The first reward of a cell stands; a failure never replaces one.
+
+        A prediction is a row like any other until the search comes to its end, and gives way to a
+        measurement of the same cell.
+        """
         for observation in observations:
             cell = observation.cell
             self._asked.setdefault(cell.candidate_id, set()).add(cell.row)
-            if observation.reward is None:
+            if observation.predicted and observation.reward is not None:
+                self._predicted(cell, observation.reward)
+            elif observation.reward is None:
                 self._outcomes.setdefault(cell, None)
             elif self._outcomes.get(cell) is None:
                 self._outcomes[cell] = observation.reward
+                self._unmeasured.get(cell.candidate_id, set()).discard(cell.row)
                 if cell.fidelity == 0 and cell.pool is not Pool.BOOTSTRAP:
                     self._measured(Row(cell.candidate_id, cell.pool, cell.seed, observation.reward))
                     self.costs.add(cell.candidate_id, cell.row, observation.costs)
@@ -154,8 +168,13 @@ class History:
         """Ends a work: its trials get their means over the cells that were observed."""
         work.closed = True
         for trial in work.trials:
+            known = (
+                (self._outcomes.get(cell), self._predictions.get(cell)) for cell in trial.cells
+            )
             rewards = [
-                reward for cell in trial.cells if (reward := self._outcomes.get(cell)) is not None
+                reward
+                for measured, predicted in known
+                if (reward := predicted if measured is None else measured) is not None
             ]
             trial.observed_count = len(rewards)
             trial.mean_reward = sum(rewards) / len(rewards) if rewards else None
@@ -166,6 +185,16 @@ class History:
         """Returns the rows that a candidate was ever suggested or told on."""
         return self._asked.get(candidate_id, set())
 
+    def tried_on(self, candidate_id: str) -> set[tuple[Pool, int]]:
+        """Returns the rows that a candidate was asked, those apart that were only predicted."""
+        asked, guessed = self.asked(candidate_id), self._unmeasured.get(candidate_id)
+        return asked - guessed if guessed else asked
+
+    @property
+    def measured(self) -> Codes:
+        """The measured cells as numbers, without any that were predicted."""
+        return self.codes if self._measured_codes is None else self._measured_codes
+
     def prior_rows(self) -> Sequence[Row]:
         """Returns what was told before the first ask: the baseline's evaluation."""
         return self.rows if self._prior_row_count is None else self.rows[: self._prior_row_count]
@@ -174,9 +203,24 @@ class History:
         """Returns a candidate's measured rewards in a pool, in the order they were told."""
         return self._rewards.get((candidate_id, pool), ())
 
+    def _predicted(self, cell: Cell, reward: float) -> None:
+        if self._outcomes.get(cell) is not None or cell in self._predictions:
+            return
+        if self._measured_codes is None:
+            self._measured_codes = Codes()
+            for row in self.rows:
+                self._measured_codes.append(row)
+        self._predictions[cell] = reward
+        self._unmeasured.setdefault(cell.candidate_id, set()).add(cell.row)
+        row = Row(cell.candidate_id, cell.pool, cell.seed, reward)
+        self.rows.append(row)
+        self.codes.append(row)
+
     def _measured(self, row: Row) -> None:
         self.rows.append(row)
         self.codes.append(row)
+        if self._measured_codes is not None:
+            self._measured_codes.append(row)
         self._rewards.setdefault((row.candidate_id, row.pool), []).append(row.reward)
 
     @property

@@ -132,11 +132,13 @@ class Observation:
     Attributes:
         reward: The reward; None when the measurement is missing.
         costs: What it cost, by objective; one that is not known is left out.
+        predicted: Whether the reward was predicted from a cheaper model's, not measured.
     """
 
     cell: Cell
     reward: float | None
     costs: tuple[tuple[str, float], ...] = ()
+    predicted: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -261,7 +261,7 @@ class MinibatchSearch(ABC):
     def _unasked(
         self, history: History, candidate: Candidate, rows: Sequence[RowKey]
     ) -> Sequence[RowKey]:
-        asked = history.asked(candidate.candidate_id)
+        asked = history.tried_on(candidate.candidate_id)
         return [row for row in rows if row not in asked]
 
     def _final_rows(self) -> Sequence[RowKey]:

@@ -151,23 +151,28 @@ class Pooling:
     """
 
     def __init__(self) -> None:
-        self._variances: dict[int, Variances] = {}
+        self._variances: dict[tuple[bool, int], Variances] = {}
 
-    def fit(self, history: History, *, row_count: int | None = None) -> Pooled:
-        """Fits the first `row_count` rows of a history, or all; there must be at least one."""
-        count = len(history.rows) if row_count is None else row_count
+    def fit(
+        self, history: History, *, row_count: int | None = None, measured: bool = False
+    ) -> Pooled:
+        """Fits the rows of a history; there must be at least one.
+
+        Args:
+            history: The history.
+            row_count: How many of its first rows; None for all.
+            measured: Whether rows that were predicted are left out.
+        """
+        codes = history.measured if measured else history.codes
+        count = len(codes) if row_count is None else row_count
         point = _refit_point(count)
-        if point not in self._variances:
-            found = Pooled(history.codes, history.candidates, row_count=point)
-            self._variances[point] = found.variances
+        key = (codes is not history.codes, point)
+        if key not in self._variances:
+            found = Pooled(codes, history.candidates, row_count=point)
+            self._variances[key] = found.variances
             if point == count:
                 return found
-        return Pooled(
-            history.codes,
-            history.candidates,
-            row_count=count,
-            variances=self._variances[point],
-        )
+        return Pooled(codes, history.candidates, row_count=count, variances=self._variances[key])
 
 
 def _refit_point(count: int) -> int:

@@ -105,15 +105,16 @@ class Ranking:
         """Returns the best of the candidates that were observed and the baseline, best first.
 
         Once the final re-score has begun, those that took part in it and the baseline come before
-        the rest: what was not re-scored was already found worse.
+        the rest: what was not re-scored was already found worse. From then on predictions no
+        longer count: they have led here, and the choice is left to what was measured.
         """
         baseline = history.space.baseline()
         if not history.rows:
             return [Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)]
-        pooled = self._pooling.fit(history)
+        final = {t.candidate.candidate_id for t in history.trials if t.kind is TrialKind.TOP_K}
+        pooled = self._pooling.fit(history, measured=bool(final) and len(history.measured) > 0)
         candidates = list({c.candidate_id: c for c in [baseline, *pooled.candidates]}.values())
         means = _means(pooled, candidates)
-        final = {t.candidate.candidate_id for t in history.trials if t.kind is TrialKind.TOP_K}
         final |= {baseline.candidate_id} if final else set()
         # The baseline stands first in the list, and the sort is stable: it wins ties.
         order = sorted(
@@ -143,7 +144,7 @@ def reached(history: History, target: float, *, rows: Sequence[RowKey]) -> bool:
     return any(
         sum(rewards) / len(rewards) >= target
         for candidate_id in history.candidates
-        if wanted <= history.asked(candidate_id)
+        if wanted <= history.tried_on(candidate_id)
         and (rewards := history.rewards(candidate_id, Pool.VALIDATION))
     )
 
