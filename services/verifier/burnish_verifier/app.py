@@ -50,7 +50,7 @@ _RESULTS = "verifier-results.sqlite3"
 _SANDBOX = "sandbox"
 _SERVICE = "burnish.api.verifier.v1.VerifierService"
 # A judge takes a hundred times as long; what is asked of the ledger meanwhile shares its commits.
-_LEDGER_PAUSE = 0.005
+_LEDGER_PAUSE = 0.003
 
 
 class VerifierApp:

@@ -12,7 +12,7 @@ import importlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from burnish_runtime.llm.base import MAX_REPLY_BYTES, ProviderAccess, ProviderError
 from burnish_runtime.llm.failures import (
@@ -21,6 +21,7 @@ from burnish_runtime.llm.failures import (
     status_error,
     timeout_error,
 )
+from burnish_runtime.llm.fast_http import behind_proxy, fast_transport
 from burnish_runtime.llm.openai_shape import error_code
 
 IDENTITY = {"accept-encoding": "identity"}
@@ -74,7 +75,10 @@ class SdkClient:
         """
         self._package = package
         self._name = name
-        self._http_error = http_error(package.DefaultAsyncHttpxClient)
+        library = http_library(package.DefaultAsyncHttpxClient)
+        self._http_error: type[Exception] = library.HTTPError
+        trust_env = name != "local"
+        proxied = trust_env and behind_proxy()
         # A server of the user's own often wants no key, while the packages insist on one. The
         # suite's own models are on this machine or beside it, never behind a proxy. An API does
         # not redirect; whoever does wants the key, or a look at what only we can reach.
@@ -84,7 +88,8 @@ class SdkClient:
             max_retries=0,
             default_headers=IDENTITY,
             http_client=package.DefaultAsyncHttpxClient(
-                trust_env=name != "local",
+                transport=None if proxied else fast_transport(library, trust_env=trust_env),
+                trust_env=trust_env,
                 follow_redirects=False,
                 event_hooks={"response": [answer_hook(name)]},
             ),
@@ -156,10 +161,9 @@ def connect_seconds(seconds: float) -> float:
     return min(seconds, _CONNECT_SECONDS)
 
 
-def http_error(client: type) -> type[Exception]:
-    """Returns the base of the errors of the HTTP library that a package's client inherits from."""
-    library = importlib.import_module(client.__mro__[1].__module__.partition(".")[0])
-    return cast("type[Exception]", library.HTTPError)
+def http_library(client: type) -> ModuleType:
+    """Returns the HTTP library that a package's client inherits from."""
+    return importlib.import_module(client.__mro__[1].__module__.partition(".")[0])
 
 
 def sending_error(provider: str, seconds: float, error: BaseException) -> ProviderError:
