@@ -20,6 +20,7 @@ from burnish.config.resolved import (
     ResolvedStage,
 )
 from burnish.errors import InvalidArgument
+from burnish.proxy_spec import proxy_spec
 from burnish.scoring_spec import model_spec, scoring_spec
 from burnish.search_settings import algorithm_settings
 
@@ -59,6 +60,9 @@ def to_job_spec(job: ResolvedJob) -> job_spec_pb2.JobSpec:
     if first is not None:
         spec.policy_model.CopyFrom(model_spec(first))
     ParseDict(algorithm_settings(job), spec.algorithm_settings)
+    proxy = proxy_spec(job)
+    if proxy is not None:
+        spec.proxy.CopyFrom(proxy)
     if job.online is not None:
         spec.online.min_rewards_to_promote = job.online.min_rollouts
     else:

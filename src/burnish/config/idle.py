@@ -12,7 +12,6 @@ from burnish.config.problems import Findings
 _QUIET: Final[tuple[object, ...]] = (None, "", {}, "gpt-4", "SYNTH_API_KEY")
 _EVERYWHERE: Final = {
     "use_byok": "keys belong to the services",
-    "proxy_models": "every rollout runs on the policy's own model",
     "judge.backend_base": "the suite's own verifier scores",
     "judge.backend_api_key_env": "keys belong to the services",
     "judge.backend_options": "the graph's own settings count",
@@ -38,7 +37,8 @@ _GEPA: Final = {
 }
 # What only the `tpe` engine does, and only by our own protocol.
 _TPE: Final = {
-    "adaptive_pool": "the race chooses rows by itself, and MIPROv2's protocol draws them evenly",
+    "proxy_models": "predicted rewards are for searches that measure their finalists in the end",
+    "mipro.adaptive_pool": "the race chooses rows by itself, MIPROv2's protocol draws them evenly",
 }
 
 
@@ -55,8 +55,10 @@ def report_idle(raw: Raw, findings: Findings, *, algorithm: str) -> None:
     _warn_of(_EVERYWHERE.items(), raw, findings)
     settings = _GEPA if gepa else _MIPRO
     _warn_of(((f"{own}.{key}", why) for key, why in settings.items()), raw, findings)
+    if gepa:
+        _warn_of((("proxy_models", "a job of GEPA measures every reward"),), raw, findings)
     if not gepa and _other_engine(raw):
-        _warn_of(((f"mipro.{key}", why) for key, why in _TPE.items()), raw, findings)
+        _warn_of(_TPE.items(), raw, findings)
     if not gepa and algorithm != "mipro" and _value(raw, "mipro.repeats") not in _QUIET:
         findings.warn("mipro.repeats", f'has no effect here: algorithm = "{algorithm}" has none')
     if raw.get(other):

@@ -10,6 +10,7 @@ from burnish.config.pools import derive_pools, fit_to_pools
 from burnish.config.problems import ConfigError, Findings, PathNames
 from burnish.config.prompt_learning import PromptLearningConfig
 from burnish.config.resolve_proposer import resolve_proposer
+from burnish.config.resolve_proxy import resolve_proxy
 from burnish.config.resolve_search import resolve_gepa, resolve_mipro
 from burnish.config.resolve_stages import resolve_edges, resolve_stages
 from burnish.config.resolve_verifier import resolve_verifier
@@ -72,7 +73,7 @@ def resolve_job(
         budget=_budget(config, mipro, gepa),
         max_concurrent=gepa.rollout.max_concurrent if gepa else _concurrency(mipro),
         adaptive_pool=_adaptive(section.adaptive_pool),
-        proxy_models=(config.proxy_models.model_dump(mode="json") if config.proxy_models else None),
+        proxy_models=resolve_proxy(config.proxy_models, stages, findings),
         promotion=config.promotion.model_dump(exclude_none=True),
         random_seed=_seed(config, mipro, gepa),
         results_folder=config.results_folder,

@@ -48,8 +48,8 @@ PROXY = {
 @pytest.mark.parametrize(
     ("tables", "told"),
     [
-        ({"proxy_models": PROXY}, ["proxy_models"]),
-        ({"mipro": {"proxy_models": PROXY}}, ["mipro.proxy_models"]),
+        ({"proxy_models": PROXY, "mipro": {"engine": "race"}}, ["proxy_models"]),
+        ({"mipro": {"proxy_models": PROXY, "protocol": "miprov2"}}, ["mipro.proxy_models"]),
         ({"mipro": {"adaptive_pool": "LOW", "engine": "race"}}, ["mipro.adaptive_pool"]),
         (
             {"mipro": {"adaptive_pool": {"level": "HIGH"}, "protocol": "miprov2"}},
@@ -73,6 +73,8 @@ def test_each_setting_that_changes_nothing_is_told_of_by_its_path(tables, told):
         {"mipro": {"adaptive_pool": "NONE"}},
         {"mipro": {"adaptive_pool": "NONE", "engine": "race"}},
         {"mipro": {"adaptive_pool": {"level": "HIGH"}}},
+        {"proxy_models": PROXY},
+        {"mipro": {"proxy_models": PROXY}},
         {"mipro": {"meta_update": {"every_iterations": 4, "keep_k": 3, "topk_success": 2}}},
         {"mipro": {"demo": {"include_empty": True}}},
         {"mipro": {"tpe": {"n_candidates": 30, "epsilon": 0.1, "n_startup_trials": 4}}},
