@@ -43,7 +43,9 @@ class Packed:
 
     def extend(self, bodies: Sequence[bytes]) -> None:
         """Takes more of them."""
-        frame = self._compress(b"".join(bodies))
+        # Copied, because what the compressor gives holds on to the room it was given: as much as
+        # the bodies took.
+        frame = bytes(memoryview(self._compress(b"".join(bodies))))
         self.frames.append(frame)
         self.lengths.extend(map(len, bodies))
         self.size += len(frame)

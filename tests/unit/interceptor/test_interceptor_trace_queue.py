@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -118,6 +119,21 @@ async def test_traces_that_never_stop_coming_still_wait_for_company(sink):
     assert sink.written == [f"call-{number}" for number in range(900)]
     assert len(sink.batches) < 30, "a batch for each little that came while another left"
     await queue.stop()
+
+
+async def test_packed_traces_take_the_memory_that_they_are_counted_for(sink):
+    queue = TraceQueue(sink)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(320):
+            queue.put(call(number, size=60_000))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(queue) == 320
+    # The last few are not packed yet.
+    assert after - before < queue.byte_count + 600_000
 
 
 async def test_a_body_too_large_for_a_message_is_left_out(sink):
