@@ -11,7 +11,12 @@ from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.ledger.budget import NOTHING, Amount
 from burnish_controller.ledger.calls import Call, CallState, KeptKey
-from burnish_controller.store.database import Database, insert_or_ignore, insert_or_replace
+from burnish_controller.store.database import (
+    Database,
+    insert_or_ignore,
+    insert_or_replace,
+    write_row,
+)
 from burnish_controller.store.tables import call_keys, calls
 from burnish_controller.store.writer import Writer
 
@@ -44,7 +49,8 @@ class CallStore:
         row = _row(call, tenant=self._tenant)
 
         def work(connection: Connection) -> None:
-            connection.execute(insert_or_replace(connection, calls, values=_CHANGING), row)
+            statement = insert_or_replace(connection, calls, values=_CHANGING)
+            write_row(connection, statement, row)
             if kept is not None:
                 self._keep(connection, call.scope, kept)
 

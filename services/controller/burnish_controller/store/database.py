@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.sql.dml import Insert
@@ -76,6 +76,26 @@ def insert_or_ignore(connection: Connection, table: Table) -> Insert:
 def insert_or_replace(connection: Connection, table: Table, *, values: Sequence[str]) -> Insert:
     """Returns an insert that replaces the named columns of a row of the same key."""
     return _insert_or_replace(connection.dialect.name, table, tuple(values))
+
+
+def write_row(connection: Connection, statement: Insert, row: Mapping[str, object]) -> None:
+    """Runs one of the two with one row, whose values the driver takes as they are.
+
+    Args:
+        connection: The writer's.
+        statement: From `insert_or_ignore` or `insert_or_replace`, which return the same one again.
+        row: A value for each column.
+    """
+    text, names = _text(statement, connection.dialect)
+    given = dict(row) if names is None else tuple([row[name] for name in names])
+    connection.exec_driver_sql(text, given)
+
+
+@cache
+def _text(statement: Insert, dialect: Dialect) -> tuple[str, Sequence[str] | None]:
+    """Returns a statement as the driver takes it, and the order of its values where that counts."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), compiled.positiontup
 
 
 # Built once each: putting such a statement together costs more than running it.
