@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from burnish.fronts import front_table
+from burnish.report_proxy import proxy_section
 from burnish.results import CandidateOutcome, Estimate, JobOutcome, JobSnapshot
 from burnish.usages import Usage
 from burnish.verdicts import chance
@@ -21,6 +22,7 @@ def render_report(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
         _search(outcome),
         _front(outcome),
         _spend(outcome),
+        proxy_section(snapshot.plain),
         _prompt(outcome),
         _notes(snapshot, outcome),
     ]

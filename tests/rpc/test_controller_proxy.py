@@ -11,6 +11,8 @@ from google.protobuf import struct_pb2
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
+from burnish.report import render_report
+from burnish.results import outcome, snapshot
 from burnish_controller.proxies.models import job_of
 from burnish_controller.testing import World, small_job
 
@@ -106,6 +108,9 @@ async def test_the_gain_is_in_the_job_and_its_calls_are_in_the_bill(world):
     await world.finished()
     job, result = await world.job(), await world.result()
 
+    told = render_report(snapshot(job), outcome(result))
+    assert f"Net gain: {job.proxy.net_gain_usd:+.4f} US dollars" in told
+    assert "`openai_compatible/cheap` for `openai_compatible/fake`: it stood in to the end" in told
     saved = 8 * 4 * (USD - CHEAP_USD) - 4 * 4 * CHEAP_USD
     assert job.proxy.net_gain_usd == pytest.approx(saved)
     phases = dict(result.rollouts_by_phase)
@@ -121,6 +126,7 @@ async def test_without_a_price_nobody_knows_the_gain(world):
 
     assert job.proxy.state == job_v1.PROXY_STATE_ON
     assert not job.proxy.HasField("net_gain_usd")
+    assert "Net gain: unknown" in render_report(snapshot(job), outcome(await world.result()))
 
 
 async def test_a_cheap_model_that_tells_nothing_is_given_up(world):
