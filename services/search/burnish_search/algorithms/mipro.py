@@ -47,6 +47,7 @@ class Mipro(MinibatchSearch):
     def __init__(self, spec: StudySpec) -> None:
         super().__init__(spec)
         self._mirror = TpeMirror(n_candidates=self.settings.tpe.n_candidates)
+        self._untried: tuple[tuple[int, ...], int] | None = None
 
     def choose(
         self,
@@ -95,9 +96,14 @@ class Mipro(MinibatchSearch):
         """Whether the space is still being covered: at first, and again when it has grown."""
         if place < self.settings.tpe.n_startup_trials:
             return True
-        untried = max(
-            sum(count[option] == 0 for option in options)
-            for count, options in zip(history.uses, history.space.offered, strict=True)
-        )
+        # Within an ask nothing is suggested, so this is counted once for all of its draws.
+        state = (len(history.trials), history.space.revision, sum(map(len, history.space.offered)))
+        if self._untried is None or self._untried[0] != state:
+            most = max(
+                sum(count[option] == 0 for option in options)
+                for count, options in zip(history.uses, history.space.offered, strict=True)
+            )
+            self._untried = (state, most)
+        untried = self._untried[1]
         since = place - history.grown_at
         return untried > 0 and since < (self.trial_count(history) - history.grown_at) // 2

@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 _GOOD_SHARE = 0.1
 _MOST_GOOD = 25
 _FIRST_CAPACITY = 64
-_MOST_WEIGHTS = 64
+_FLAT = 25  # So many of the latest trials weigh 1, in Optuna's default weights.
 _MOST_TABLED = 1 << 14  # Combinations of options up to which their weights fit a table.
 # Rounding moves a log density by less than 1e-11; what lies closer than this is settled exactly.
 _TIE = 1e-9
@@ -104,7 +104,7 @@ class ParzenHistory:
         self._good: _Good | None = None
         self._bad: Ints | None = None
         self._random = np.random.RandomState(0)
-        self._weights: dict[int, Floats] = {}
+        self._ramp: _Ramp | None = None
 
     def append(self, choices: Choices) -> int:
         """Adds a running trial and returns its number."""
@@ -147,10 +147,11 @@ class ParzenHistory:
             return
         good = self._good_density()
         bad = self._bad_choices()
+        ramp = self._ramp_of(bad) if self._tabled else None
         if pending:
             bad = np.concatenate([bad, np.array(pending, dtype=np.int64)])
         self._random.seed(seed)
-        estimated = _Estimated(self, bad)
+        estimated = _Estimated(self, bad, ramp)
         while True:
             yield self._best_of(good, bad, estimated)
 
@@ -191,6 +192,11 @@ class ParzenHistory:
             self._good = _Good(numbers, estimator, mixture.weights, edges, kernels, cumulated)
         return self._good
 
+    def _ramp_of(self, bad: Ints) -> _Ramp:
+        if self._ramp is None or self._ramp.bad is not bad:
+            self._ramp = _Ramp(bad, self._strides, math.prod(self._sizes))
+        return self._ramp
+
     def _bad_choices(self) -> Ints:
         if self._bad is None:
             alive = self._alive[: self._count].copy()
@@ -202,35 +208,74 @@ class ParzenHistory:
         best = self._best_first[: good_count(len(self._best_first))]
         return sorted(number for _, number in best)
 
-    def _weights_of(self, count: int) -> Floats:
-        """Returns Optuna's weights of so many trials; those of a batch come again and again."""
-        found = self._weights.get(count)
-        if found is None:
-            if len(self._weights) >= _MOST_WEIGHTS:
-                self._weights.clear()
-            found = np.asarray(self._parameters.weights(count), dtype=np.float64)[:count]
-            self._weights[count] = found
-        return found
-
     def _exact(self, choices: Ints) -> Any:  # noqa: ANN401 - Optuna's own type
         columns = {name: choices[:, place] for place, name in enumerate(self._distributions)}
         return self._estimator(columns, self._distributions, self._parameters)
 
 
+class _Ramp:
+    """Weights of bad trials over a table of all combinations, ready for trials that come after.
+
+    Optuna's default weights rise in a line from the oldest trial on, and are 1 for the latest. So a
+    table of them is made of how many trials of the line chose a combination, and of their places;
+    one more trial moves one from the flat end to the line.
+
+    Attributes:
+        bad: The trials.
+    """
+
+    def __init__(self, bad: Ints, strides: Ints, size: int) -> None:
+        self.bad = bad
+        self._size = size
+        self._strides = strides
+        self._codes = bad @ strides
+        self._rising = max(len(bad) - _FLAT, 0)
+        line = self._codes[: self._rising]
+        self._counts = np.bincount(line, minlength=size).astype(np.float64)
+        places = np.arange(self._rising, dtype=np.float64)
+        self._places = np.bincount(line, weights=places, minlength=size).astype(np.float64)
+
+    def table(self, more: Ints) -> Floats:
+        """Returns the weight of every combination, with more trials after the bad ones."""
+        codes = self._codes
+        if len(more):
+            codes = np.concatenate([codes[self._rising :], more @ self._strides])
+        else:
+            codes = codes[self._rising :]
+        count = self._rising + len(codes)
+        if count < _FLAT:
+            return np.bincount(codes, minlength=self._size).astype(np.float64)
+        rising = count - _FLAT
+        counts, places = self._counts, self._places
+        if rising > self._rising:
+            moved = codes[: rising - self._rising]
+            counts, places = counts.copy(), places.copy()
+            np.add.at(counts, moved, 1.0)
+            np.add.at(places, moved, np.arange(self._rising, rising, dtype=np.float64))
+        step = (1.0 - 1.0 / count) / (rising - 1) if rising > 1 else 0.0
+        flat = np.bincount(codes[rising - self._rising :], minlength=self._size)
+        return np.asarray(counts / count + places * step + flat, dtype=np.float64)
+
+
 class _Estimated:
     """The density of bad trials, up to rounding and a factor that all draws share."""
 
-    def __init__(self, history: ParzenHistory, bad: Ints) -> None:
+    def __init__(self, history: ParzenHistory, bad: Ints, ramp: _Ramp | None) -> None:
         self._sizes = history._sizes
         self._bad = bad
         kernel_count = len(bad) + 1
         self._smoothing = 1.0 / kernel_count
-        self._weights = history._weights_of(len(bad))
         # What is divided by here is what Optuna normalises every kernel by.
         self._scale = math.prod(1.0 / (1.0 + size * self._smoothing) for size in self._sizes)
         self._prior = math.prod(1.0 / size for size in self._sizes)
         self._strides = history._strides
-        self._table = self._tabled() if history._tabled else None
+        self._table: Floats | None = None
+        self._weights: Floats = np.zeros(0)
+        if ramp is not None:
+            self._table = self._smoothed(ramp.table(bad[len(ramp.bad) :]))
+        else:
+            weights = history._parameters.weights(len(bad))
+            self._weights = np.asarray(weights, dtype=np.float64)[: len(bad)]
 
     def density(self, drawn: Ints) -> Floats:
         """Returns the density at every draw."""
@@ -244,10 +289,8 @@ class _Estimated:
             found = self._weights @ product
         return np.asarray(found * self._scale + self._prior)
 
-    def _tabled(self) -> Floats:
-        table = np.bincount(
-            self._bad @ self._strides, weights=self._weights, minlength=math.prod(self._sizes)
-        ).reshape(self._sizes)
+    def _smoothed(self, weights: Floats) -> Floats:
+        table = weights.reshape(self._sizes)
         for axis in range(len(self._sizes)):
             table = table + self._smoothing * table.sum(axis=axis, keepdims=True)
         return np.asarray(table, dtype=np.float64).ravel()

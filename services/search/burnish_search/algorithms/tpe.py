@@ -55,6 +55,8 @@ class TpeMirror:
         seen = {candidate.candidate_id for candidate in pending}
         held = [self._choices(candidate) for candidate in pending]
         drawn = self._trials.draws(seed, held)
+        # Where everything was tried there is nothing unseen to hope for.
+        hopeful = len(history.tried) < history.space.size
         repeat = None
         for choices in itertools.islice(drawn, _DRAWS):
             candidate = self._candidate(history, choices)
@@ -65,6 +67,8 @@ class TpeMirror:
                 ):
                     return candidate
                 repeat = candidate if repeat is None else repeat
+                if not hopeful:
+                    break
         return repeat
 
     def split(self, history: History) -> Sampler:
