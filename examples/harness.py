@@ -135,6 +135,7 @@ class Plan:
         top_k: Candidates compared on all validation rows at the end.
         effort: How much the proposer is shown.
         concurrency: Most rollouts in flight.
+        engine: What chooses candidates and rows, `race` or `tpe`; None is the release's default.
     """
 
     bootstrap: int = 60
@@ -153,6 +154,7 @@ class Plan:
     top_k: int = 2
     effort: str = "MEDIUM"
     concurrency: int = 16
+    engine: str | None = None
 
 
 def pools(info: TaskInfo, plan: Plan, *, seed: int) -> dict[str, list[int]]:
@@ -218,6 +220,7 @@ def job_settings(order: Order, info: TaskInfo) -> dict[str, object]:
         },
         "pools": pools(info, plan, seed=order.seed),
         "search": {
+            **({"engine": plan.engine} if plan.engine is not None else {}),
             "num_iterations": plan.iterations,
             "num_evaluations_per_iteration": 2,
             "batch_size": plan.batch_size,
