@@ -21,6 +21,8 @@ from burnish.verdicts import Comparison, chance, compare, detectable_gain
 FORMAT: Final = 1
 _SURE: Final = 0.95
 _SHOWN: Final = 20
+# A prompt can break a program on just those rows that it got wrong: a gate does not guess at more.
+_MOST_UNSCORED: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class GateReport:
             is allowed is not ruled out.
         passed: Whether the gate lets it through.
         comparison: Now against before, on the rows that both have.
+        means: Mean reward before and now, on those rows.
+        unscored: Rows that were run now and could not be scored.
         probability_worse: That it got worse, after a sceptical prior.
         detectable_loss: Loss that so many rows show four times out of five.
         lost: Rows that got worse, by seed: reward before and now.
@@ -68,6 +72,8 @@ class GateReport:
     outcome: str
     passed: bool
     comparison: Comparison
+    means: tuple[float, float]
+    unscored: tuple[int, ...]
     probability_worse: float
     detectable_loss: float
     lost: Mapping[int, tuple[float, float]]
@@ -78,12 +84,16 @@ class GateReport:
     def plain(self) -> dict[str, object]:
         """Everything, as plain JSON values."""
         found = asdict(self.comparison)
-        del found["promoted"]
+        for of_a_job in ("promoted", "held_out_probability", "search_rewards", "expected"):
+            del found[of_a_job]
         return {
             "baseline": self.baseline,
             "outcome": self.outcome,
             "passed": self.passed,
             "comparison": found,
+            "mean_before": self.means[0],
+            "mean_now": self.means[1],
+            "unscored": list(self.unscored),
             "probability_worse": self.probability_worse,
             "detectable_loss": self.detectable_loss,
             "lost": _rows(self.lost),
@@ -104,9 +114,16 @@ def hold(
         max_loss: Loss that has to be ruled out too, at least 0; None fails only what surely lost.
 
     Raises:
-        FailedPrecondition: No row was scored for both.
+        FailedPrecondition: No row was scored for both, or too many could not be scored now.
         InvalidArgument: `max_loss` is below 0.
     """
+    asked = len(now.rewards) + len(now.unscored)
+    if len(now.unscored) > _MOST_UNSCORED * asked:
+        raise FailedPrecondition(
+            f"{len(now.unscored)} of {asked} rows could not be scored, and what they would have"
+            " earned nobody knows: look at `burnish job get`, mend what failed, and measure again",
+            reason="TOO_FEW_SCORED",
+        )
     if max_loss is not None and max_loss < 0:
         raise InvalidArgument(
             f"max_loss is {max_loss:g}; use 0 or a loss to allow", reason="MAX_LOSS_INVALID"
@@ -133,6 +150,8 @@ def hold(
         outcome=outcome,
         passed=outcome in {"better", "no regression"},
         comparison=found,
+        means=_means(before.rewards, now.rewards),
+        unscored=now.unscored,
         probability_worse=against.probability,
         detectable_loss=detectable_gain(found.difference.count, deviation=found.deviation),
         lost={seed: pair for seed, pair in changed.items() if pair[1] < pair[0]},
@@ -250,13 +269,19 @@ def render(report: GateReport) -> str:
     lines = [
         f"## Gate against `{report.baseline}`: {report.outcome}",
         "",
-        "| rows | difference | 95 % interval | P(worse) | better rows | worse rows |",
-        "|---|---|---|---|---|---|",
-        f"| {size.count} | {size.mean:+.4f} | [{size.lower:+.4f}, {size.upper:+.4f}] |"
-        f" {chance(report.probability_worse)} | {found.gained} | {found.lost} |",
+        "| rows | before | now | difference | 95 % interval | P(worse) | better | worse |",
+        "|---|---|---|---|---|---|---|---|",
+        f"| {size.count} | {report.means[0]:.4f} | {report.means[1]:.4f} | {size.mean:+.4f} |"
+        f" [{size.lower:+.4f}, {size.upper:+.4f}] | {chance(report.probability_worse)} |"
+        f" {found.gained} | {found.lost} |",
         "",
-        f"So many rows show a loss from {report.detectable_loss:.3f} on.",
+        f"Of losses of {report.detectable_loss:.3f}, so many rows find four in five; of smaller"
+        " ones, fewer.",
     ]
+    if report.unscored:
+        listed = [str(seed) for seed in report.unscored]
+        more = f", and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+        lines += ["", f"Left out, as they were not scored: {', '.join(listed[:_SHOWN])}{more}."]
     for name, rows in (("worse", report.lost), ("better", report.gained)):
         if rows:
             listed = [f"{seed} ({old:g} to {new:g})" for seed, (old, new) in rows.items()]
@@ -267,6 +292,14 @@ def render(report: GateReport) -> str:
         fence = "`" * max(3, 1 + max(len(run) for run in _fences(report.diff)))
         lines += ["", f"{fence}diff", report.diff, fence]
     return "\n".join(lines) + "\n"
+
+
+def _means(before: Mapping[int, float], now: Mapping[int, float]) -> tuple[float, float]:
+    shared = sorted(before.keys() & now.keys())
+    return (
+        math.fsum(before[seed] for seed in shared) / len(shared),
+        math.fsum(now[seed] for seed in shared) / len(shared),
+    )
 
 
 def _fences(text: str) -> list[str]:

@@ -60,6 +60,34 @@ def test_only_rows_that_both_have_are_compared_and_without_any_nothing_is_said()
     assert caught.value.reason == "NO_SHARED_ROWS"
 
 
+def with_unscored(count: int) -> Measurement:
+    """A measurement some of whose 100 rows could not be scored."""
+    every = measured(80).rewards
+    return Measurement(
+        prompt="Sort it.",
+        models="local/local-reader",
+        rewards={seed: reward for seed, reward in every.items() if seed >= count},
+        unscored=tuple(range(count)),
+    )
+
+
+def test_rows_left_out_are_named_and_too_many_of_them_are_no_measurement():
+    report = hold(with_unscored(20), measured(80), baseline="production")
+    assert report.passed
+    assert report.plain["unscored"] == list(range(20))
+    assert "Left out, as they were not scored: 0, 1, 2" in render(report)
+    with pytest.raises(FailedPrecondition) as caught:
+        hold(with_unscored(21), measured(80), baseline="production")
+    assert caught.value.reason == "TOO_FEW_SCORED"
+
+
+def test_means_are_over_the_rows_that_both_have():
+    report = hold(with_unscored(10), measured(60), baseline="production")
+    assert report.means == (pytest.approx(50 / 90), pytest.approx(70 / 90))
+    assert report.plain["mean_now"] == report.means[1]
+    assert "expected" not in report.plain["comparison"]
+
+
 def test_a_baseline_is_read_as_it_was_written_and_one_row_stands_on_one_line(tmp_path):
     path = baseline_file("production", tmp_path / "kept")
     now = Measurement(
@@ -100,7 +128,7 @@ def test_the_report_has_a_table_the_rows_and_a_diff_that_no_prompt_can_break_out
     report = hold(measured(50, prompt="```\nSort it now."), before, baseline="production")
     text = render(report)
     assert text.startswith("## Gate against `production`: regression")
-    assert "| 100 | -0.3000 |" in text
+    assert "| 100 | 0.8000 | 0.5000 | -0.3000 |" in text
     assert "and 10 more" in text
     assert "````diff" in text
     assert "+Sort it now." in text
