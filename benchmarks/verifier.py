@@ -126,9 +126,9 @@ async def measured_checks(child: Child, stub: Stub, graph: str, *, seconds: floa
         return len(response.scored_rollouts)
 
     await ask(0)
-    start, before = time.monotonic(), child.cpu
-    done = await in_flight(BATCHES_AT_ONCE, ask, seconds=seconds)
-    return Rate(rollouts=done, seconds=time.monotonic() - start, cpu=child.cpu - before)
+    before = child.cpu
+    ran = await in_flight(BATCHES_AT_ONCE, ask, seconds=seconds)
+    return Rate(rollouts=ran.rollouts, seconds=ran.seconds, cpu=child.cpu - before)
 
 
 def floor_of_checks(names: Sequence[str], *, seconds: float) -> Rate:
@@ -161,11 +161,9 @@ async def bare_loop(base_url: str, *, count: int, seconds: float) -> Rate:
             return 1
 
         await ask(-1)
-        start, before = time.monotonic(), time.process_time()
-        done = await in_flight(count, ask, seconds=seconds)
-        return Rate(
-            rollouts=done, seconds=time.monotonic() - start, cpu=time.process_time() - before
-        )
+        before = time.process_time()
+        ran = await in_flight(count, ask, seconds=seconds)
+        return Rate(rollouts=ran.rollouts, seconds=ran.seconds, cpu=time.process_time() - before)
 
 
 @asynccontextmanager
@@ -197,12 +195,12 @@ async def judging(
             return 1
 
         async def measure() -> Rate:
-            start, before = time.monotonic(), child.cpu
+            before = child.cpu
             beside = 0.0 if ledger is None else ledger.cpu
-            done = await in_flight(options.in_flight, ask, seconds=options.seconds)
+            ran = await in_flight(options.in_flight, ask, seconds=options.seconds)
             return Rate(
-                rollouts=done,
-                seconds=time.monotonic() - start,
+                rollouts=ran.rollouts,
+                seconds=ran.seconds,
                 cpu=child.cpu - before,
                 beside=0.0 if ledger is None else ledger.cpu - beside,
             )

@@ -102,20 +102,39 @@ async def process(module: str, *arguments: str, **environment: str) -> AsyncIter
             await child.wait()
 
 
-async def in_flight(count: int, ask: Callable[[int], Awaitable[int]], *, seconds: float) -> int:
-    """Asks again and again, `count` at once, and returns how many rollouts were scored."""
-    ends = time.monotonic() + seconds
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What was done with so many in flight.
+
+    Attributes:
+        rollouts: How many were scored.
+        seconds: Which time they would have taken with as many in flight from first to last.
+    """
+
+    rollouts: int
+    seconds: float
+
+
+async def in_flight(count: int, ask: Callable[[int], Awaitable[int]], *, seconds: float) -> Ran:
+    """Asks again and again, `count` at once.
+
+    Each asker has a rate of its own, to the end of its last request, and these are summed up. At
+    the end some have stopped and others not: a rate over all of the time would count that too.
+    """
+    started = time.monotonic()
     numbers = iter(range(10**9))
-    done = 0
+    done, rate = 0, 0.0
 
     async def one() -> None:
-        nonlocal done
-        while time.monotonic() < ends:
-            scored = await ask(next(numbers))
-            done += scored
+        nonlocal done, rate
+        mine = 0
+        while time.monotonic() - started < seconds:
+            mine += await ask(next(numbers))
+        done += mine
+        rate += mine / (time.monotonic() - started)
 
     await asyncio.gather(*(one() for _ in range(count)))
-    return done
+    return Ran(rollouts=done, seconds=done / rate)
 
 
 def total(rates: Sequence[Rate]) -> Rate:
