@@ -106,6 +106,7 @@ async def ours(folder: Path, count: int, repeats: int) -> Costs:
             verifier=verifier_v1.VerifierServiceStub(channel),
             channels=(),
         )
+        stack.push_async_callback(peers.studies.close)
         single = await _session(database, space, peers, Job("single", 1, count))
         asks, tells, closes = await _timed(single, count, repeats)
         batch = await _session(database, space, peers, Job("batch", BATCH, count))

@@ -15,6 +15,7 @@ from burnish.api.search import v1 as search_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import BurnishError
 from burnish_controller.external import ExternalProposers
+from burnish_controller.search_stream import SearchStream
 from burnish_runtime.settings import ServiceSettings
 
 _Result = TypeVar("_Result")
@@ -25,16 +26,26 @@ CALL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peers:
-    """Stubs of the peers, and the channels behind them."""
+    """Stubs of the peers, and the channels behind them.
+
+    Attributes:
+        studies: Requests of studies, over a stream of their own.
+    """
 
     search: search_v1.SearchServiceStub
     proposer: proposer_v1.ProposerServiceStub
     verifier: verifier_v1.VerifierServiceStub
     channels: tuple[aio.Channel, ...]
     external_proposers: Mapping[str, proposer_v1.ProposerServiceStub] = field(default_factory=dict)
+    studies: SearchStream = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keeps one stream to search for all studies."""
+        object.__setattr__(self, "studies", SearchStream(self.search))
 
     async def close(self) -> None:
         """Closes the channels."""
+        await self.studies.close()
         for channel in self.channels:
             await channel.close()
 

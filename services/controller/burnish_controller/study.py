@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
@@ -13,7 +15,7 @@ from burnish_controller.features import features_of
 from burnish_controller.peers import CALL_SECONDS, Peers, patiently
 from burnish_controller.store.space import SpaceStore
 
-_Result = TypeVar("_Result")
+_Response = TypeVar("_Response", bound=Message)
 
 
 class StudySession:
@@ -21,6 +23,7 @@ class StudySession:
 
     def __init__(self, peers: Peers, space: SpaceStore, study: search_v1.Study) -> None:
         self._search = peers.search
+        self._studies = peers.studies
         self._space = space
         self._study = study
         self._job_id = study.name.removeprefix("studies/")
@@ -85,9 +88,7 @@ class StudySession:
         )
         if remaining is not None:
             request.remaining_cell_count = remaining
-        response = await self._fresh(
-            lambda: self._search.SuggestWork(request, timeout=CALL_SECONDS)
-        )
+        response = await self._send(request, search_v1.SuggestWorkResponse)
         entry = await self._space.append_entry(
             self._job_id,
             f"work/{ask_index}",
@@ -105,7 +106,7 @@ class StudySession:
         request = search_v1.RankCandidatesRequest(
             study=self._study.name, as_of_revision=revision, count=count
         )
-        return await self._fresh(lambda: self._search.RankCandidates(request, timeout=CALL_SECONDS))
+        return await self._send(request, search_v1.RankCandidatesResponse)
 
     async def _change(self, key: str, build: Callable[[int], search_v1.StudyEntry]) -> None:
         """Makes a change, once however often it is called: in the ledger and in the service.
@@ -131,29 +132,31 @@ class StudySession:
                 added = search_v1.AddComponentsRequest(
                     study=name, revision=revision, components=entry.components_added.components
                 )
-                await self._fresh(lambda: self._search.AddComponents(added, timeout=CALL_SECONDS))
+                await self._send(added, search_v1.AddComponentsResponse)
             case "components_retired":
                 retired = search_v1.RetireComponentsRequest(
                     study=name,
                     revision=revision,
                     component_ids=entry.components_retired.component_ids,
                 )
-                await self._fresh(
-                    lambda: self._search.RetireComponents(retired, timeout=CALL_SECONDS)
-                )
+                await self._send(retired, search_v1.RetireComponentsResponse)
             case "observations_told":
                 told = search_v1.TellObservationsRequest(
                     study=name, revision=revision, observations=entry.observations_told.observations
                 )
-                await self._fresh(lambda: self._search.TellObservations(told, timeout=CALL_SECONDS))
+                await self._send(told, search_v1.TellObservationsResponse)
             case "work_closed":
                 closed = search_v1.CloseWorkRequest(
                     study=name, revision=revision, ask_index=entry.work_closed.ask_index
                 )
-                await self._fresh(lambda: self._search.CloseWork(closed, timeout=CALL_SECONDS))
+                await self._send(closed, search_v1.CloseWorkResponse)
 
-    async def _fresh(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Makes a call, after refilling the search service when it does not know the study."""
+    async def _send(self, request: Message, response: type[_Response]) -> _Response:
+        """Sends a request, after refilling the search service when it does not know the study."""
+
+        async def call() -> _Response:
+            return await self._studies.send(request, response, seconds=CALL_SECONDS)
+
         try:
             return await patiently(call)
         except BurnishError as error:

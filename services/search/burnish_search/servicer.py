@@ -13,6 +13,7 @@ from burnish.api.search import v1 as search_v1
 from burnish.errors import InvalidArgument
 from burnish.resources import StudyName
 from burnish_search import convert
+from burnish_search.streams import RequestStream
 from burnish_search.studies import Studies
 from burnish_search.study import Study
 
@@ -159,6 +160,22 @@ class SearchServicer(search_v1.SearchServiceServicer):
         return search_v1.RankCandidatesResponse(
             candidates=[convert.ranked(one) for one in ranked.candidates], choice=ranked.choice
         )
+
+    async def StreamStudies(  # type: ignore[override]  # it writes its answers itself
+        self, request_iterator: AsyncIterator[search_v1.StreamStudiesRequest], context: _Context
+    ) -> None:
+        """Serves requests of one stream, each as its own RPC would be."""
+        await RequestStream(
+            {
+                "suggest_work": self.SuggestWork,
+                "tell_observations": self.TellObservations,
+                "close_work": self.CloseWork,
+                "add_components": self.AddComponents,
+                "retire_components": self.RetireComponents,
+                "rank_candidates": self.RankCandidates,
+            },
+            context,
+        ).serve(request_iterator)
 
     async def ListTrials(
         self, request: search_v1.ListTrialsRequest, context: _Context

@@ -6,6 +6,7 @@ import pytest
 
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
+from burnish.errors import Unimplemented
 from burnish_controller.peers import Peers
 from burnish_controller.study import StudySession
 from burnish_search.algorithms.random_search import RandomSearch
@@ -27,6 +28,9 @@ class Search:
     def __init__(self):
         self._servicer = SearchServicer(Studies({"random": RandomSearch}))
         self.calls = []
+
+    def StreamStudies(self, requests):
+        raise Unimplemented("there is no stream here")
 
     def __getattr__(self, rpc):
         async def call(request, **given):

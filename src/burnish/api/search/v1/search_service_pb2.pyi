@@ -1220,6 +1220,160 @@ class RankCandidatesResponse(_message.Message):
 Global___RankCandidatesResponse: _TypeAlias = RankCandidatesResponse  # noqa: Y015
 
 @_typing.final
+class StreamStudiesRequest(_message.Message):
+    """Request message for [SearchService.StreamStudies][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    SUGGEST_WORK_FIELD_NUMBER: _builtins.int
+    TELL_OBSERVATIONS_FIELD_NUMBER: _builtins.int
+    CLOSE_WORK_FIELD_NUMBER: _builtins.int
+    ADD_COMPONENTS_FIELD_NUMBER: _builtins.int
+    RETIRE_COMPONENTS_FIELD_NUMBER: _builtins.int
+    RANK_CANDIDATES_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Chosen by the caller; the response has the same."""
+    @_builtins.property
+    def suggest_work(self) -> Global___SuggestWorkRequest:
+        """As `SuggestWork` takes it."""
+
+    @_builtins.property
+    def tell_observations(self) -> Global___TellObservationsRequest:
+        """As `TellObservations` takes it."""
+
+    @_builtins.property
+    def close_work(self) -> Global___CloseWorkRequest:
+        """As `CloseWork` takes it."""
+
+    @_builtins.property
+    def add_components(self) -> Global___AddComponentsRequest:
+        """As `AddComponents` takes it."""
+
+    @_builtins.property
+    def retire_components(self) -> Global___RetireComponentsRequest:
+        """As `RetireComponents` takes it."""
+
+    @_builtins.property
+    def rank_candidates(self) -> Global___RankCandidatesRequest:
+        """As `RankCandidates` takes it."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        suggest_work: Global___SuggestWorkRequest | None = ...,
+        tell_observations: Global___TellObservationsRequest | None = ...,
+        close_work: Global___CloseWorkRequest | None = ...,
+        add_components: Global___AddComponentsRequest | None = ...,
+        retire_components: Global___RetireComponentsRequest | None = ...,
+        rank_candidates: Global___RankCandidatesRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_components", b"add_components", "close_work", b"close_work", "rank_candidates", b"rank_candidates", "request", b"request", "retire_components", b"retire_components", "suggest_work", b"suggest_work", "tell_observations", b"tell_observations"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_components", b"add_components", "close_work", b"close_work", "rank_candidates", b"rank_candidates", "request", b"request", "retire_components", b"retire_components", "sequence", b"sequence", "suggest_work", b"suggest_work", "tell_observations", b"tell_observations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["suggest_work", "tell_observations", "close_work", "add_components", "retire_components", "rank_candidates"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___StreamStudiesRequest: _TypeAlias = StreamStudiesRequest  # noqa: Y015
+
+@_typing.final
+class StreamStudiesResponse(_message.Message):
+    """Response message for [SearchService.StreamStudies][]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    SUGGEST_WORK_FIELD_NUMBER: _builtins.int
+    TELL_OBSERVATIONS_FIELD_NUMBER: _builtins.int
+    CLOSE_WORK_FIELD_NUMBER: _builtins.int
+    ADD_COMPONENTS_FIELD_NUMBER: _builtins.int
+    RETIRE_COMPONENTS_FIELD_NUMBER: _builtins.int
+    RANK_CANDIDATES_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """That of the request."""
+    @_builtins.property
+    def suggest_work(self) -> Global___SuggestWorkResponse:
+        """As `SuggestWork` answers."""
+
+    @_builtins.property
+    def tell_observations(self) -> Global___TellObservationsResponse:
+        """As `TellObservations` answers."""
+
+    @_builtins.property
+    def close_work(self) -> Global___CloseWorkResponse:
+        """As `CloseWork` answers."""
+
+    @_builtins.property
+    def add_components(self) -> Global___AddComponentsResponse:
+        """As `AddComponents` answers."""
+
+    @_builtins.property
+    def retire_components(self) -> Global___RetireComponentsResponse:
+        """As `RetireComponents` answers."""
+
+    @_builtins.property
+    def rank_candidates(self) -> Global___RankCandidatesResponse:
+        """As `RankCandidates` answers."""
+
+    @_builtins.property
+    def refused(self) -> Global___RequestRefused:
+        """Its RPC would have failed."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        suggest_work: Global___SuggestWorkResponse | None = ...,
+        tell_observations: Global___TellObservationsResponse | None = ...,
+        close_work: Global___CloseWorkResponse | None = ...,
+        add_components: Global___AddComponentsResponse | None = ...,
+        retire_components: Global___RetireComponentsResponse | None = ...,
+        rank_candidates: Global___RankCandidatesResponse | None = ...,
+        refused: Global___RequestRefused | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_components", b"add_components", "close_work", b"close_work", "rank_candidates", b"rank_candidates", "refused", b"refused", "response", b"response", "retire_components", b"retire_components", "suggest_work", b"suggest_work", "tell_observations", b"tell_observations"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_components", b"add_components", "close_work", b"close_work", "rank_candidates", b"rank_candidates", "refused", b"refused", "response", b"response", "retire_components", b"retire_components", "sequence", b"sequence", "suggest_work", b"suggest_work", "tell_observations", b"tell_observations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["suggest_work", "tell_observations", "close_work", "add_components", "retire_components", "rank_candidates", "refused"]  # noqa: Y015
+    _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
+
+Global___StreamStudiesResponse: _TypeAlias = StreamStudiesResponse  # noqa: Y015
+
+@_typing.final
+class RequestRefused(_message.Message):
+    """Why a request of a stream failed; the stream goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The `google.rpc.Code`."""
+    @_builtins.property
+    def failure(self) -> _rollout_pb2.Failure:
+        """The rest."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        failure: _rollout_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "failure", b"failure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestRefused: _TypeAlias = RequestRefused  # noqa: Y015
+
+@_typing.final
 class ListTrialsRequest(_message.Message):
     """Request message for [SearchService.ListTrials][]."""
 

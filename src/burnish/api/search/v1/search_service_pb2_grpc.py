@@ -90,6 +90,11 @@ class SearchServiceStub(object):
                 request_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RankCandidatesRequest.SerializeToString,
                 response_deserializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RankCandidatesResponse.FromString,
                 _registered_method=True)
+        self.StreamStudies = channel.stream_stream(
+                '/burnish.api.search.v1.SearchService/StreamStudies',
+                request_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.StreamStudiesRequest.SerializeToString,
+                response_deserializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.StreamStudiesResponse.FromString,
+                _registered_method=True)
         self.ListTrials = channel.unary_unary(
                 '/burnish.api.search.v1.SearchService/ListTrials',
                 request_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.ListTrialsRequest.SerializeToString,
@@ -186,6 +191,15 @@ class SearchServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamStudies(self, request_iterator, context):
+        """Serves asks, changes and rankings of studies on one open stream, each as its own RPC would be: to
+        open a call takes longer than most answers. Responses carry the number of their request; those of
+        one study come in its order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTrials(self, request, context):
         """Lists the trials in the order they were suggested. A trial is a view for people.
         """
@@ -252,6 +266,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.RankCandidates,
                     request_deserializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RankCandidatesRequest.FromString,
                     response_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RankCandidatesResponse.SerializeToString,
+            ),
+            'StreamStudies': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamStudies,
+                    request_deserializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.StreamStudiesRequest.FromString,
+                    response_serializer=burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.StreamStudiesResponse.SerializeToString,
             ),
             'ListTrials': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTrials,
@@ -540,6 +559,33 @@ class SearchService(object):
             '/burnish.api.search.v1.SearchService/RankCandidates',
             burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RankCandidatesRequest.SerializeToString,
             burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.RankCandidatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamStudies(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/burnish.api.search.v1.SearchService/StreamStudies',
+            burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.StreamStudiesRequest.SerializeToString,
+            burnish_dot_api_dot_search_dot_v1_dot_search__service__pb2.StreamStudiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

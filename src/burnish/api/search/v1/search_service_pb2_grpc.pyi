@@ -52,6 +52,11 @@ class SearchServiceStub:
     """Ranks the candidates seen, best first, by all that was told, pooled over instructions and over
     demo sets. Works at any time.
     """
+    StreamStudies: _aio.StreamStreamMultiCallable[_search_service_pb2.StreamStudiesRequest, _search_service_pb2.StreamStudiesResponse]
+    """Serves asks, changes and rankings of studies on one open stream, each as its own RPC would be: to
+    open a call takes longer than most answers. Responses carry the number of their request; those of
+    one study come in its order.
+    """
     ListTrials: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListTrialsRequest, _search_service_pb2.ListTrialsResponse]
     """Lists the trials in the order they were suggested. A trial is a view for people."""
     ListAlgorithms: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListAlgorithmsRequest, _search_service_pb2.ListAlgorithmsResponse]
@@ -154,6 +159,17 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_search_service_pb2.RankCandidatesResponse]:
         """Ranks the candidates seen, best first, by all that was told, pooled over instructions and over
         demo sets. Works at any time.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamStudies(
+        self,
+        request_iterator: _abc.AsyncIterator[_search_service_pb2.StreamStudiesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_search_service_pb2.StreamStudiesRequest], _abc.AsyncIterator[_search_service_pb2.StreamStudiesResponse]],
+    ) -> _abc.AsyncIterator[_search_service_pb2.StreamStudiesResponse]:
+        """Serves asks, changes and rankings of studies on one open stream, each as its own RPC would be: to
+        open a call takes longer than most answers. Responses carry the number of their request; those of
+        one study come in its order.
         """
 
     @_abc_1.abstractmethod
