@@ -30,6 +30,8 @@ from benchmarks.search_parts.chapters import (
     efficiency,
     faults,
     nulls,
+    pools,
+    proxies,
     replay,
 )
 
@@ -39,6 +41,8 @@ CHAPTERS: dict[str, Callable[[Bench, Report], None]] = {
     "faults": faults.measure,
     "replay": replay.measure,
     "decisions": decisions.measure,
+    "pools": pools.measure,
+    "proxies": proxies.measure,
     "ablations": ablations.measure,
 }
 _GRID_SIZE = 72

@@ -1,7 +1,8 @@
 """Recorded matrices of prompts and examples, found and sorted by what they hold, not by names.
 
 A folder holds files `*.npz` with an array `Y` (prompts x examples) of rewards in [0, 1], where a
-negative entry was not evaluated. `no_racing` may mark prompts that were kept whatever they scored.
+negative entry was not evaluated. `no_racing` may mark prompts that were kept whatever they scored,
+and `example_hash` may name the examples: two matrices with the same ones are of two models.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ class Matrix:
         name: What to call it in a table.
         rewards: Prompts x examples.
         spread: Standard deviation between prompts that chance does not explain.
+        examples: What tells the examples apart; empty when that is not known.
     """
 
     name: str
     rewards: Array
     spread: float
+    examples: tuple[int, ...] = ()
 
     @property
     def null(self) -> bool:
@@ -71,13 +74,21 @@ def load(folder: Path, *, grid_size: int) -> list[Matrix]:
             if "Y" not in stored or stored["Y"].ndim != 2:
                 continue
             rewards = stored["Y"].astype(np.float64)
+            examples = stored["example_hash"].tolist() if "example_hash" in stored else ()
             kept = (np.isfinite(rewards) & (rewards >= 0)).all(axis=1)
             unraced = kept & stored["no_racing"] if "no_racing" in stored else ~kept
         if unraced.sum() >= grid_size:
             kept = unraced
         rewards = rewards[kept]
         if len(rewards) >= _LEAST_PROMPTS and rewards.shape[1] >= _LEAST_EXAMPLES:
-            found.append(Matrix(name=path.stem, rewards=rewards, spread=spread(rewards)))
+            found.append(
+                Matrix(
+                    name=path.stem,
+                    rewards=rewards,
+                    spread=spread(rewards),
+                    examples=tuple(examples),
+                )
+            )
     if not found:
         raise SystemExit(
             f"`{folder}` holds no matrix of at least {_LEAST_PROMPTS} prompts, each with a reward "

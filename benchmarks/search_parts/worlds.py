@@ -30,6 +30,8 @@ class Environment:
         matrices: Where rows are taken from.
         shape: Instructions and demo sets of a grid.
         shares: Shares of the variance between a grid's cells: instruction, demo set, both.
+        cheap: For each matrix one of a cheaper model on the same examples; empty without any.
+        agreement: Correlation of what arms are worth to the two models, but for noise.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Environment:
     matrices: tuple[Matrix, ...]
     shape: tuple[int, int] = (6, 12)
     shares: tuple[float, float, float] = MAIN_EFFECTS
+    cheap: tuple[Matrix, ...] = ()
+    agreement: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class World:
         seen: Rewards that searches may buy, arms x examples.
         held: Rewards that no search sees.
         exact: Worth of every arm where it is known exactly; else None.
+        low: What `seen` is on a cheaper model; None without one.
     """
 
     name: str
@@ -58,6 +63,7 @@ class World:
     seen: Array
     held: Array
     exact: Array | None = None
+    low: Array | None = None
 
     @property
     def worth(self) -> Array:
@@ -78,6 +84,10 @@ def build(environment: Environment, place: int, repetition: int) -> World:
     rows, shape, exact = _arranged(environment, matrix.rewards, rng)
     examples = rng.permutation(rows.shape[1])
     split = 2 * len(examples) // 3
+    low = None
+    if environment.cheap:
+        other = _agreeing(rows, environment.cheap[place].rewards, environment.agreement, rng)
+        low = other[:, examples[:split]]
     return World(
         name=f"{environment.name}/{matrix.name}/{repetition}",
         seed=1000 * place + repetition + 1,
@@ -85,6 +95,7 @@ def build(environment: Environment, place: int, repetition: int) -> World:
         seen=rows[:, examples[:split]],
         held=rows[:, examples[split:]],
         exact=exact,
+        low=low,
     )
 
 
@@ -119,3 +130,14 @@ def _grid(environment: Environment, rewards: Array, rng: np.random.Generator) ->
     placed = np.empty(len(wanted), dtype=np.int64)
     placed[np.argsort(wanted)] = chosen[np.argsort(means)]
     return rewards[placed]
+
+
+def _agreeing(rows: Array, cheap: Array, agreement: float, rng: np.random.Generator) -> Array:
+    """Returns a cheaper model's rows for the arms: real ones, placed to agree so far in worth."""
+    means = rows.mean(axis=1)
+    known = (means - means.mean()) / max(float(means.std()), 1e-9)
+    wanted = agreement * known + np.sqrt(1.0 - agreement**2) * rng.normal(0, 1, len(rows))
+    chosen = rng.choice(len(cheap), len(rows), replace=len(cheap) < len(rows))
+    placed = np.empty(len(rows), dtype=np.int64)
+    placed[np.argsort(wanted)] = chosen[np.argsort(cheap[chosen].mean(axis=1))]
+    return cheap[placed]

@@ -1,0 +1,64 @@
+"""Whether adaptive pools pay: regret at the same number of evaluations, and later without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks.search_parts.bounds import Report, Table, mean
+from benchmarks.search_parts.chapters import Bench
+from benchmarks.search_parts.engines import TPE, Engine
+from benchmarks.search_parts.runs import Method
+from benchmarks.search_parts.worlds import Environment
+
+BUDGETS = (300, 400, 500, 650, 800, 1000)
+_LEVELS = ("LOW", "MODERATE", "HIGH")
+# A trial is an iteration here, so that pools shrink within the budgets.
+_SHAPE = {"num_evaluations_per_iteration": 1, "full_eval_every_k": 5}
+
+
+def measure(bench: Bench, report: Report) -> None:
+    """Adds regret with the pool of every level beside the plain one."""
+    methods = [Method(how=one, budgets=BUDGETS) for one in (_engine(None), *map(_engine, _LEVELS))]
+    methods.append(Method(how=_engine("HIGH", anchor_size=0), budgets=BUDGETS))
+    environments = (bench.grid(), Environment(name="flat", kind="flat", matrices=bench.flat))
+    for environment in environments:
+        table = bench.run(environment, methods, worlds=120)
+        worlds = len({result.world for result in table.results})
+        title = f"Regret in points with adaptive pools, tpe, {environment.name}, {worlds} worlds"
+        report.tables[title] = f"{table.markdown()}\n\n{_differences(table)}"
+        for level in _LEVELS:
+            less = mean(_pooled(table, f"tpe, pool {level}"))
+            report.add(
+                f"{environment.name}: pool {level} less none, pooled over budgets",
+                less.mean,
+                0.0 if environment.kind == "grid" else 0.3,
+                str(less),
+            )
+
+
+def _engine(level: str | None, **sizes: int) -> Engine:
+    if level is None:
+        return replace(TPE, settings={**TPE.settings, **_SHAPE})
+    pool = {"level": level, **sizes}
+    shown = "".join(f", {key.split('_')[0]} {value}" for key, value in sizes.items())
+    settings = {**TPE.settings, **_SHAPE, "adaptive_pool": pool}
+    return replace(TPE, name=f"tpe, pool {level}{shown}", settings=settings)
+
+
+def _differences(table: Table) -> str:
+    """Returns paired differences to the search without a pool that adapts."""
+    lines = [["less none", *map(str, table.budgets)], ["---"] * (len(table.budgets) + 1)]
+    for method in table.methods[1:]:
+        cells = [table.paired((method, one), (TPE.name, one)) for one in table.budgets]
+        lines.append([method, *map(str, cells)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _pooled(table: Table, method: str) -> list[float]:
+    plain = {(r.world, r.outcome.budget): r.regret for r in table.results if r.method == TPE.name}
+    worlds: dict[str, list[float]] = {}
+    for result in table.results:
+        if result.method == method:
+            less = result.regret - plain[result.world, result.outcome.budget]
+            worlds.setdefault(result.world, []).append(less)
+    return [sum(each) / len(each) for each in worlds.values()]

@@ -1,0 +1,175 @@
+"""Whether a cheaper model pays: the same regret for fewer evaluations by the dear one.
+
+No recorded set of prompts was run on two models, but for a handful. So rows of both models on the
+same examples are real, and how far the models agree on prompts is made up, from not at all to well:
+arms get the cheaper model's rows in the order that gives the wanted correlation. Trials on any rows
+let models agree on rows, which says nothing of prompts; on shared ones, anchors, they cannot.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.search_parts import proxied
+from benchmarks.search_parts.bounds import Mean, Report, mean
+from benchmarks.search_parts.chapters import Bench
+from benchmarks.search_parts.engines import TPE, Engine
+from benchmarks.search_parts.matrices import Matrix
+from benchmarks.search_parts.proxied import Found, Price, Task
+from benchmarks.search_parts.worlds import Environment
+from burnish_controller.proxies.run import Rules
+
+BUDGETS = (400, 650, 1000, 1500, 2000)
+_COMPARED = (1000, 2000)
+_AGREEMENTS = (0.0, 0.5, 0.9)
+_WORLDS = 60
+_HARM = 0.5
+_ANCHORED = replace(
+    TPE,
+    settings={**TPE.settings, "adaptive_pool": "LOW", "num_evaluations_per_iteration": 1},
+)
+_WAYS = {
+    "any rows": (TPE, Rules()),
+    "anchors": (_ANCHORED, Rules()),
+    "anchors, verified every 5 trials": (_ANCHORED, Rules(verify_every=5)),
+}
+_HEAD = (
+    "agreement",
+    "way",
+    "cells",
+    "switched on",
+    "by the dear model",
+    "by the cheap one",
+    "regret less without, same cells",
+    "regret less without, same money",
+    "net gain",
+)
+
+
+def measure(bench: Bench, report: Report) -> None:
+    """Adds what a cheaper model saves and costs, by how far it agrees."""
+    pairs = paired(bench.wide, bench.matrices)
+    if not pairs:
+        report.notes.append("cheaper models: no two matrices are on the same examples")
+        return
+    lines = [list(_HEAD), ["---"] * len(_HEAD)]
+    for agreement in _AGREEMENTS:
+        environment = Environment(
+            name=f"agreement {agreement:g}",
+            kind="grid",
+            matrices=tuple(dear for dear, _ in pairs),
+            cheap=tuple(cheap for _, cheap in pairs),
+            agreement=agreement,
+        )
+        plain = {
+            engine.settings.get("adaptive_pool"): _by_world(_run(bench, environment, engine, None))
+            for engine in (TPE, _ANCHORED)
+        }
+        for way, (engine, rules) in _WAYS.items():
+            without = plain[engine.settings.get("adaptive_pool")]
+            found = _by_world(_run(bench, environment, engine, rules))
+            for budget in _COMPARED:
+                lines.append(_line((agreement, way, budget), found, without, report))
+    title = f"A cheaper model at a tenth of the price, tpe, grid 6 x 12, {len(pairs)} pairs"
+    report.tables[title] = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def paired(dear: Sequence[Matrix], every: Sequence[Matrix]) -> list[tuple[Matrix, Matrix]]:
+    """Returns matrices with others on the same examples in the same order."""
+    return [
+        (one, other)
+        for one in dear
+        for other in every
+        if other is not one and one.examples and one.examples == other.examples
+    ]
+
+
+def _run(
+    bench: Bench, environment: Environment, engine: Engine, rules: Rules | None
+) -> list[Found]:
+    count = len(environment.matrices)
+    repetitions = max(round(bench.share * _WORLDS / count), 2)
+    tasks = [
+        Task(
+            environment=environment,
+            place=place,
+            repetition=repetition,
+            engine=engine,
+            budgets=BUDGETS if rules is None else _COMPARED,
+            rules=rules,
+        )
+        for repetition in range(repetitions)
+        for place in range(count)
+    ]
+    return list(proxied.run(tasks, processes=bench.processes))
+
+
+_Worlds = dict[str, dict[int, Found]]
+
+
+def _by_world(found: Sequence[Found]) -> _Worlds:
+    worlds: _Worlds = defaultdict(dict)
+    places: dict[tuple[str, int], int] = defaultdict(int)
+    for one in found:
+        # The same dear matrix comes once with each cheaper one.
+        number = places[one.world, one.budget]
+        places[one.world, one.budget] += 1
+        worlds[f"{one.world}#{number}"][one.budget] = one
+    return worlds
+
+
+def _line(
+    what: tuple[float, str, int], found: _Worlds, plain: _Worlds, report: Report
+) -> list[str]:
+    agreement, way, budget = what
+    own = [worlds[budget] for worlds in found.values()]
+    cells = mean(own_regret(found, plain, budget, money=False))
+    money = mean(own_regret(found, plain, budget, money=True))
+    name = f"cheaper model, agreement {agreement:g}, {way}, {budget} cells"
+    if way != "any rows":
+        report.add(f"{name}: regret less without for the same money", money.mean, _HARM, str(money))
+    if way == "anchors" and agreement == max(_AGREEMENTS):
+        pays = "pays" if money.upper < 0 else "does not pay for sure"
+        report.notes.append(
+            f"verdict, not left out: a cheaper model that agrees well {pays} at {budget} cells;"
+            f" regret less that without for the same money: {money}"
+        )
+    return [
+        f"{agreement:g}",
+        way,
+        str(budget),
+        f"{np.mean([one.on for one in own]):.0%}",
+        f"{np.mean([one.high for one in own]):.0f}",
+        f"{np.mean([one.low for one in own]):.0f}",
+        str(cells),
+        str(money),
+        str(_gain(own)),
+    ]
+
+
+def own_regret(found: _Worlds, plain: _Worlds, budget: int, *, money: bool) -> list[float]:
+    """Returns, world by world, the regret less that without a cheaper model.
+
+    Args:
+        found: With one.
+        plain: Without, at several budgets.
+        budget: Cells of the search.
+        money: Whether the one without spends the same money, between two of its budgets, rather
+            than looks at the same cells.
+    """
+    differences = []
+    for world, own in found.items():
+        one, other = own[budget], plain[world]
+        at = one.cost(Price()) if money else float(other[budget].high)
+        known = sorted(other.values(), key=lambda each: each.high)
+        regret = np.interp(at, [each.high for each in known], [each.regret for each in known])
+        differences.append(one.regret - float(regret))
+    return differences
+
+
+def _gain(found: Sequence[Found]) -> Mean:
+    return mean(one.net_gain for one in found)
