@@ -53,14 +53,14 @@ class AdaptivePoolConfig(ConfigModel):
         pool_update_period: Iterations between two updates.
         min_evals_per_example: Evaluations before a seed's informativeness counts.
         k_info_prompts: Best prompts whose scores measure informativeness.
-        info_buffer_factor: Share of informativeness to preserve, in [0, 1].
-        info_epsilon: Guards a division.
+        info_buffer_factor: Share of informativeness to preserve, in [0, 1]; other places explore.
+        info_epsilon: Least informativeness that there is to preserve a share of.
         anchor_selection_method: How anchors are chosen.
         exploration_strategy: How the rest is chosen.
-        heatup_reserve_pool: Seeds that may come back.
+        heatup_reserve_pool: Seeds that may come back, none of the test pool; absent: all left out.
         heatup_trigger: When they come back.
         heatup_size: How many come back.
-        heatup_cooldown_trials: Trials until they leave again.
+        heatup_cooldown_trials: Trials until they leave again, and until the next come; 0: never.
         heatup_schedule: Whether that repeats.
     """
 
@@ -95,7 +95,7 @@ class GEPAAdaptiveBatchConfig(ConfigModel):
     Attributes:
         level: Preset that the sizes came from; NONE switches it off.
         reflection_minibatch_size: Seeds per reflection.
-        min_local_improvement: Gain on the minibatch below which a child is dropped.
+        min_local_improvement: Gain on the minibatch that a child has to be above.
         val_evaluation_mode: Whether a child is validated on all validation seeds.
         val_subsample_size: Validation seeds when not on all.
         candidate_selection_strategy: How parents are drawn.

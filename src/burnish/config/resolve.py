@@ -53,6 +53,7 @@ def resolve_job(
     section = gepa or mipro or MIPROConfig()
     stages = resolve_stages(config, default_model)
     _check_searched(stages, findings)
+    adaptive = _adaptive(section.adaptive_pool)
     job = ResolvedJob(
         algorithm=config.algorithm.removeprefix("plugin:"),
         task_app_url=config.task_app_url,
@@ -72,8 +73,10 @@ def resolve_job(
         verifier=resolve_verifier(config, findings),
         budget=_budget(config, mipro, gepa),
         max_concurrent=gepa.rollout.max_concurrent if gepa else _concurrency(mipro),
-        adaptive_pool=_adaptive(section.adaptive_pool),
-        proxy_models=resolve_proxy(config.proxy_models, stages, findings),
+        adaptive_pool=adaptive,
+        proxy_models=resolve_proxy(
+            config.proxy_models, stages, findings, anchored=adaptive is not None
+        ),
         promotion=config.promotion.model_dump(exclude_none=True),
         random_seed=_seed(config, mipro, gepa),
         results_folder=config.results_folder,

@@ -11,7 +11,11 @@ from burnish.model_table import bare_model
 
 
 def resolve_proxy(
-    proxy: ProxyModelsConfig | None, stages: Sequence[ResolvedStage], findings: Findings
+    proxy: ProxyModelsConfig | None,
+    stages: Sequence[ResolvedStage],
+    findings: Findings,
+    *,
+    anchored: bool,
 ) -> dict[str, object] | None:
     """Returns the table with the dear model as the stages name it; None when none stands in.
 
@@ -22,6 +26,7 @@ def resolve_proxy(
         proxy: As the file gives it.
         stages: The program's stages.
         findings: Told when no stage runs on the dear model, or when both are the same.
+        anchored: Whether trials share rows.
     """
     if proxy is None:
         return None
@@ -44,4 +49,10 @@ def resolve_proxy(
     if (proxy.lo_provider.value, bare_model(proxy.lo_model)) == dear:
         findings.warn("proxy_models", "has no effect here: both models are the same")
         return None
+    if not anchored:
+        findings.warn(
+            "proxy_models",
+            "trials are on different rows, and models agree on rows whatever the prompt; the"
+            " anchors of an adaptive_pool are rows that all trials share",
+        )
     return {**settled, "hi_model": used[0]}

@@ -104,12 +104,12 @@ class ProxyModelsConfig(ConfigModel):
         hi_model: The dear model.
         lo_provider: Provider of the cheap model.
         lo_model: The cheap model.
-        n_min_hi: Evaluations by the dear model before the cheap one may stand in.
+        n_min_hi: Trials by both models before the cheap one may stand in, 3 or more in effect.
         r2_thresh: Explained variance in [0, 1] that switches the proxy on.
-        r2_stop: Explained variance in [0, 1] below which it is switched off.
+        r2_stop: Explained variance in [0, 1] below which it is given up.
         sigma_max: Largest residual variance to calibrate with.
         sigma_stop: Residual variance at which the proxy is given up.
-        verify_every: Every so many cheap evaluations both run; 0 never.
+        verify_every: Every so many trials by the cheap model alone both run; 0 never.
         proxy_patience_usd: Net gain in US dollars below which the proxy is given up.
     """
 

@@ -69,6 +69,13 @@ def test_searches_that_take_every_reward_for_a_measurement_are_given_none(mipro)
     assert not to_job_spec(resolved(TABLE, **mipro)).HasField("proxy")
 
 
+def test_trials_without_shared_rows_are_warned_of():
+    alone, pooled = resolved(TABLE), resolved(TABLE, adaptive_pool="LOW")
+
+    assert any("rows that all trials share" in warning for warning in alone.warnings)
+    assert not any("rows that all trials share" in warning for warning in pooled.warnings)
+
+
 def test_a_job_without_the_table_has_none():
     job = resolved(TABLE)
     assert job.proxy_models is not None

@@ -227,16 +227,16 @@ class Reader:
             return None
         return number
 
-    def number(self, key: str) -> float | None:
-        """Reads a number of at least 0; None when absent."""
+    def number(self, key: str, *, least: float = 0.0) -> float | None:
+        """Reads a number of at least `least`; None when absent."""
         value = self._get(key)
         if value is None:
             return None
         plain = None if isinstance(value, bool) else value
         number = float(plain) if isinstance(plain, int | float) else math.nan
-        if math.isfinite(number) and number >= 0:
+        if math.isfinite(number) and number >= least:
             return number
-        self._reject(key, value, "a number of at least 0")
+        self._reject(key, value, f"a number of at least {least:g}")
         return None
 
     def wholes(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
