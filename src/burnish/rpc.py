@@ -11,11 +11,12 @@ import contextvars
 import json
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeAlias
 
+import grpc
 from grpc import aio
 
 from burnish.errors import DeadlineExceeded, InvalidArgument
@@ -27,8 +28,7 @@ DIRECT = ("grpc.enable_http_proxy", 0)
 """Channel argument that keeps gRPC from calling through the proxy of the environment."""
 _MARGIN_SECONDS = 0.05
 
-_Req = TypeVar("_Req")
-_Res = TypeVar("_Res")
+_Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("burnish_request_id", default="")
 """Id of the request being served; calls made meanwhile carry it on."""
@@ -84,9 +84,7 @@ def connect(
     arguments = _channel_arguments(options)
     if on_this_machine(target):
         arguments.append(DIRECT)
-    return aio.insecure_channel(
-        target, options=arguments, interceptors=_attaching_interceptors(token)
-    )
+    return _AttachingChannel(aio.insecure_channel(target, options=arguments), _Attacher(token))
 
 
 def on_this_machine(target: str) -> bool:
@@ -232,66 +230,73 @@ class _Attacher:
     def __init__(self, token: str | None) -> None:
         self._authorization = () if token is None else (("authorization", f"Bearer {token}"),)
 
-    def attach(self, details: aio.ClientCallDetails) -> aio.ClientCallDetails:
-        metadata = aio.Metadata(*(details.metadata or ()), *self._authorization)
-        if metadata.get(REQUEST_ID_KEY) is None:
-            metadata.add(REQUEST_ID_KEY, request_id.get() or uuid.uuid4().hex)
-        return aio.ClientCallDetails(
-            details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
-        )
+    def attached(self, given: _Metadata | None) -> _Metadata:
+        """Returns metadata with the token, and with a request id unless it has one."""
+        metadata = (*(given or ()), *self._authorization)
+        if any(key == REQUEST_ID_KEY for key, _ in metadata):
+            return metadata
+        return (*metadata, (REQUEST_ID_KEY, request_id.get() or uuid.uuid4().hex))
 
 
-# grpc.aio files an interceptor under one kind of call only, hence a class for each.
-class _UnaryUnary(_Attacher, aio.UnaryUnaryClientInterceptor):
-    async def intercept_unary_unary(
+class _Method:
+    """One method of a channel; its calls carry what is attached."""
+
+    def __init__(self, method: Callable[..., Any], attacher: _Attacher) -> None:
+        self._method = method
+        self._attacher = attacher
+
+    def __call__(
         self,
-        continuation: Callable[
-            [aio.ClientCallDetails, _Req], Awaitable[aio.UnaryUnaryCall[_Req, _Res]]
-        ],
-        client_call_details: aio.ClientCallDetails,
-        request: _Req,
-    ) -> aio.UnaryUnaryCall[_Req, _Res]:
-        return await continuation(self.attach(client_call_details), request)
+        request: object = None,
+        *,
+        metadata: _Metadata | None = None,
+        **given: Any,  # noqa: ANN401 - whatever gRPC's own takes
+    ) -> Any:  # noqa: ANN401 - one of gRPC's four kinds of call
+        return self._method(request, metadata=self._attacher.attached(metadata), **given)
 
 
-class _UnaryStream(_Attacher, aio.UnaryStreamClientInterceptor):
-    async def intercept_unary_stream(
+class _AttachingChannel(aio.Channel):
+    """A channel whose calls carry a token and a request id.
+
+    gRPC's interceptors would do the same, at the cost of a task per call and of a queue per stream.
+    """
+
+    def __init__(self, channel: aio.Channel, attacher: _Attacher) -> None:
+        self._channel = channel
+        self._attacher = attacher
+
+    async def __aenter__(self) -> Self:
+        await self._channel.__aenter__()
+        return self
+
+    async def __aexit__(
         self,
-        continuation: Callable[
-            [aio.ClientCallDetails, _Req], Awaitable[aio.UnaryStreamCall[_Req, _Res]]
-        ],
-        client_call_details: aio.ClientCallDetails,
-        request: _Req,
-    ) -> aio.UnaryStreamCall[_Req, _Res]:
-        return await continuation(self.attach(client_call_details), request)
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._channel.__aexit__(kind, error, trace)
 
+    async def close(self, grace: float | None = None) -> None:
+        await self._channel.close(grace)
 
-_Requests = AsyncIterable[_Req] | Iterable[_Req]
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return self._channel.get_state(try_to_connect)
 
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._channel.wait_for_state_change(last_observed_state)
 
-class _StreamUnary(_Attacher, aio.StreamUnaryClientInterceptor):
-    async def intercept_stream_unary(
-        self,
-        continuation: Callable[
-            [aio.ClientCallDetails, _Requests[_Req]], Awaitable[aio.StreamUnaryCall[_Req, _Res]]
-        ],
-        client_call_details: aio.ClientCallDetails,
-        request_iterator: _Requests[_Req],
-    ) -> aio.StreamUnaryCall[_Req, _Res]:
-        return await continuation(self.attach(client_call_details), request_iterator)
+    async def channel_ready(self) -> None:
+        await self._channel.channel_ready()
 
+    def unary_unary(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - gRPC's own
+        return _Method(self._channel.unary_unary(*given, **named), self._attacher)
 
-class _StreamStream(_Attacher, aio.StreamStreamClientInterceptor):
-    async def intercept_stream_stream(
-        self,
-        continuation: Callable[
-            [aio.ClientCallDetails, _Requests[_Req]], Awaitable[aio.StreamStreamCall[_Req, _Res]]
-        ],
-        client_call_details: aio.ClientCallDetails,
-        request_iterator: _Requests[_Req],
-    ) -> AsyncIterator[_Res] | aio.StreamStreamCall[_Req, _Res]:
-        return await continuation(self.attach(client_call_details), request_iterator)
+    def unary_stream(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - gRPC's own
+        return _Method(self._channel.unary_stream(*given, **named), self._attacher)
 
+    def stream_unary(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - gRPC's own
+        return _Method(self._channel.stream_unary(*given, **named), self._attacher)
 
-def _attaching_interceptors(token: str | None) -> Sequence[aio.ClientInterceptor]:
-    return [kind(token) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
+    def stream_stream(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - gRPC's own
+        return _Method(self._channel.stream_stream(*given, **named), self._attacher)
