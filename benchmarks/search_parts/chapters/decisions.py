@@ -37,7 +37,7 @@ def _decisions(shape: tuple[int, int], cells: int) -> list[float]:
     rewards = (rng.random((size, _ROWS)) < chance).astype(np.float64)
     world = World(name="made up", seed=1, shape=shape, seen=rewards, held=rewards)
     # What a study may hold at most is no limit here, nor is what would settle the race.
-    engine = RACE.tuned("race", stop_regret=0.0, headroom=0.0, null_share=1.0, least_gain=0.0)
+    engine = RACE.tuned("race", stop_regret=0.0, headroom=0.0)
     session = Session(engine, world, budget=10 * cells)
     session.record(_behind(session, shape, cells // size))
     works = itertools.islice(session.works(), _DECISIONS)

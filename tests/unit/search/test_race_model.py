@@ -126,7 +126,7 @@ def test_levels_are_shares_and_rise_with_worth(rig):
     order = np.argsort(posterior.worth)
     assert np.all(np.diff(posterior.levels[order]) >= 0)
     assert 0 < posterior.levels.min() < posterior.levels.max() < 1
-    assert posterior.levels[:9].mean() == pytest.approx(cells.rewards.mean(), abs=0.05)
+    assert posterior.levels[:9].mean() == pytest.approx(cells.rewards.mean(), abs=0.15)
 
 
 def test_arms_without_a_column_of_their_own_are_believed_by_their_options(rig, monkeypatch):

@@ -20,7 +20,7 @@ _AHEAD = (5, 20, 80)
 _JITTER = 0.2
 _LEAST_TOLD = 1e-9
 # Nodes and weights of the expectation over a standard normal (Gauss and Hermite).
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 

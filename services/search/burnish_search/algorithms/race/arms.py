@@ -53,6 +53,11 @@ class Arms:
         """Returns the candidate of an arm."""
         return self._layout.candidate(tuple(int(one) for one in self.columns[arm, 1:]))
 
+    def place(self, candidate: Candidate) -> int | None:
+        """Returns the arm of a candidate that was measured; None when it was not."""
+        known = candidate.candidate_id
+        return self._ids.index(known) if known in self._ids else None
+
     def joined(self, more: Ints) -> Arms:
         """Returns the arms with others after them; those already there are left out."""
         known = {tuple(one) for one in self.columns.tolist()}

@@ -15,7 +15,7 @@ from burnish_search.algorithms.race.settings import RaceSettings
 from burnish_search.history import History
 
 _ALWAYS_BELOW = 40
-_GROWTH = 1.3
+_GROWTH = 1.2
 _POINTED = 32
 
 
@@ -80,7 +80,7 @@ class Beliefs:
         layout = self._laid_out(history)
         key = (len(history.rows), layout.key)
         if self._last is None or self._last[0] != key:
-            self._last = (key, self._believed(history, layout))
+            self._last = (key, self._believed(history, layout, len(history.rows)))
         belief = self._last[1]
         if rng is None or layout.whole:
             return belief
@@ -89,9 +89,13 @@ class Beliefs:
         model = Model(belief.arms.joined(pointed), self._cells(history), self._structure)
         return _fitted(model, known)
 
-    def _believed(self, history: History, layout: Layout) -> Belief:
-        arms, cells = layout.arms(history), self._cells(history)
-        point = _refit_point(len(history.rows))
+    def earlier(self, history: History, count: int) -> Belief:
+        """Returns what was to be believed of today's arms after the first `count` cells."""
+        return self._believed(history, self._laid_out(history), count)
+
+    def _believed(self, history: History, layout: Layout, count: int) -> Belief:
+        arms, cells = layout.arms(history), self._cells(history).first(count)
+        point = _refit_point(count)
         key = (point, layout.key)
         if key not in self._variances:
             self._variances[key] = Model(arms, cells.first(point), self._structure).best()

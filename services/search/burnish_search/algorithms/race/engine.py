@@ -11,6 +11,7 @@ Everything is a function of the history, the settings and the seed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -43,11 +44,13 @@ from burnish_search.model import (
 from burnish_search.problems import StudyInvalid
 
 _PARENTS = 5
-_REGRET_DRAWS = 128
+_REGRET_DRAWS = 256
 _LEAST_ARMS = 10
 _LEAST_ROWS = 12
-_NO_DIFFERENCE = 0.1
-_LEAST_TRIED = 350
+_NO_DIFFERENCE = 0.05
+_LEAST_TRIED = 250
+_USUAL_CELLS = 1000
+_WHILE = 40
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
 _UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
@@ -180,12 +183,22 @@ class Race:
         rng = numbers(self.spec, "regret", len(history.rows))
         baseline = self._baseline_arm(belief, history.space.baseline())
         headroom, regret = belief.outlook(baseline, _REGRET_DRAWS, rng)
-        if headroom < self.settings.headroom or regret < self.settings.stop_regret:
+        if regret < self.settings.stop_regret:
             return True
-        # So much of the budget has shown no difference, and the best seems hardly any better.
-        tried = allowance.raced >= max(self.settings.null_share * allowance.total, _LEAST_TRIED)
-        alike = belief.strength < _NO_DIFFERENCE
-        return tried and alike and belief.gain(baseline) < self.settings.least_gain
+        # More cells find smaller differences, as the root of their number.
+        findable = self.settings.headroom * min(1.0, math.sqrt(_USUAL_CELLS / allowance.total))
+        if allowance.raced < _LEAST_TRIED or not self._alike(belief, baseline, headroom, findable):
+            return False
+        # It has to have been so for a while: a few unlucky cells make arms look alike.
+        before = self._beliefs.earlier(history, len(history.rows) - _WHILE)
+        headroom, _ = before.outlook(baseline, _REGRET_DRAWS, rng)
+        return self._alike(before, baseline, headroom, findable)
+
+    def _alike(self, belief: Belief, baseline: int, headroom: float, findable: float) -> bool:
+        """Whether candidates do not seem to differ by more than could be found."""
+        gain = belief.gain(baseline)
+        same = belief.strength < _NO_DIFFERENCE
+        return same and headroom < findable and gain < self.settings.least_gain
 
     def _target_rows(self) -> Sequence[RowKey]:
         return self._final or self._rows

@@ -13,6 +13,7 @@ from burnish_search.algorithms.race.model import Fit, Model
 _PROBIT = math.pi / 8
 _MOST_WEIGHED = 512
 _UPPER = 1.5
+_FADING = 3
 
 
 class Posterior:
@@ -32,16 +33,30 @@ class Posterior:
         self._padded = np.vstack([self._spread, np.zeros(self._spread.shape[1])])
         self.worth = model.offset + model.worth(fit.effects[:, None])[:, 0]
         # The share of a row that was never seen is averaged over what its ease may be.
-        counts = np.bincount(model.cells.rows, minlength=len(fit.ease))
-        seen = counts > 0
+        seen = np.bincount(model.cells.rows, minlength=len(fit.ease)) > 0
         self._shrink = np.where(seen, 1.0, 1.0 / math.sqrt(1.0 + _PROBIT * fit.variances.ease**2))
         grid = np.linspace(self.worth.min() - 4.0, self.worth.max() + 4.0, 200)
         self._grid = grid
-        # Rows are drawn toward the usual one; over all rows together that is undone.
-        drawn = model.dispersion * fit.ease[seen] / (fit.variances.ease**2 * counts[seen])
-        shares = self._share(grid[:, None], fit.ease, self._shrink).mean(axis=1)
-        self._shares = np.clip(shares + drawn.mean() * seen.mean(), 0.0, 1.0)
+        self._shares = self._corrected(seen)
         self.levels = self.reward(self.worth)
+
+    def _corrected(self, seen: npt.NDArray[np.bool_]) -> Floats:
+        """Returns the mean reward over all rows at every point of the grid of worths.
+
+        Rows that were seen stand for the others: which were, was drawn. How much the model is off
+        over them is told by each row's cells, the first ones above all: later ones were bought for
+        what the first had shown, so that rows that began badly would count as better than they are.
+        """
+        cells, ease = self._model.cells, self._fit.ease
+        off = cells.rewards - self._share(
+            self.worth[cells.arms] + ease[cells.rows], np.zeros(1), np.ones(1)
+        )
+        weight = 1.0 / (1.0 + _ranks(cells.rows)) ** _FADING
+        row_count = len(ease)
+        total = np.bincount(cells.rows, weight, minlength=row_count)[seen]
+        by_row = np.bincount(cells.rows, weight * off, minlength=row_count)[seen] / total
+        shares = self._share(self._grid[:, None], ease[seen], np.ones(len(total))).mean(axis=1)
+        return np.asarray(np.clip(shares + by_row.mean(), 0.0, 1.0))
 
     def reward(self, worth: Floats) -> Floats:
         """Returns the mean reward over all rows that some worth comes to."""
@@ -117,3 +132,14 @@ class Posterior:
     @staticmethod
     def _share(worth: Floats, ease: Floats, shrink: Floats) -> Floats:
         return np.asarray(1.0 / (1.0 + np.exp(-(worth + ease) * shrink)))
+
+
+def _ranks(rows: Ints) -> Ints:
+    """Returns how many cells of the same row came before each cell."""
+    order = np.argsort(rows, kind="stable")
+    grouped = rows[order]
+    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
+    within = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))
+    ranks = np.empty(len(rows), dtype=np.int64)
+    ranks[order] = within
+    return ranks

@@ -21,9 +21,10 @@ class RaceSettings:
         arms_per_batch: Candidates of one work; None follows from the budget.
         rows_per_arm: Rows that a candidate is looked at on per turn.
         stop_regret: Ends the race when no more than so much reward is expected to be missed.
-        headroom: Ends the race when no more than so much can be expected above the baseline.
-        null_share: Share of the budget after which candidates that do not differ end the race.
-        least_gain: Gain over the baseline that such a race must promise to go on.
+        headroom: Ends a race of up to 1,000 cells whose candidates do not seem to differ when the
+            best of them is expected to be no more than so much above the baseline; a longer race
+            can find less, by the root of its length.
+        least_gain: Gain over the baseline that is reason enough to go on.
         factors: Whether instructions and demo sets have effects of their own.
         row_effects: Whether rows differ in how easy they are.
         informative: Whether rows are chosen that tell candidates apart.
@@ -34,9 +35,8 @@ class RaceSettings:
     arms_per_batch: int | None = None
     rows_per_arm: int = 5
     stop_regret: float = 0.003
-    headroom: float = 0.02
-    null_share: float = 0.4
-    least_gain: float = 0.01
+    headroom: float = 0.05
+    least_gain: float = 0.02
     factors: bool = True
     row_effects: bool = True
     informative: bool = True
@@ -63,7 +63,6 @@ def parse(given: Mapping[str, object]) -> tuple[RaceSettings, list[str]]:
         rows_per_arm=table.whole("rows_per_arm", defaults.rows_per_arm),
         stop_regret=_share(table, "stop_regret", defaults.stop_regret),
         headroom=_share(table, "headroom", defaults.headroom),
-        null_share=_share(table, "null_share", defaults.null_share),
         least_gain=_share(table, "least_gain", defaults.least_gain),
         factors=_switch(table, "factors"),
         row_effects=_switch(table, "row_effects"),

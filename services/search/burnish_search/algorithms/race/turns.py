@@ -19,7 +19,10 @@ from burnish_search.algorithms.race.settings import RaceSettings
 from burnish_search.history import History
 from burnish_search.model import Candidate, StudySpec, TrialKind
 
-_IN_QUESTION = 40
+_IN_QUESTION = 32
+_BASELINE_SHARE = 0.1
+_BASELINE_CELLS = 80
+_STRIDE = 3
 
 Turn: TypeAlias = tuple[Candidate, Sequence[RowKey]]
 # An arm to look at, and how much every row tells of it.
@@ -51,14 +54,16 @@ class Turns:
         left = allowance.cells
         chosen: dict[str, Candidate] = {}
         picked: dict[str, list[int]] = {}
-        for candidate, told in picks[: allowance.turns]:
+        for place, (candidate, told) in enumerate(picks[: allowance.turns]):
             key = candidate.candidate_id
             closed = self._beliefs.evidence.asked(history, key)
             closed[picked.get(key, [])] = True
             unseen = np.flatnonzero(~closed)
             wanted = min(count, left)
             if plain or told is None:
-                rows = [int(one) for one in unseen[:wanted]]
+                # Rows overlap, so that they compare arms; all the same ones might be all easy.
+                from_here = np.roll(unseen, 0 if history.minibatch_count else -place * _STRIDE)
+                rows = [int(one) for one in from_here[:wanted]]
             else:
                 rows = pick_rows(told, unseen, wanted, rng)
             left -= len(rows)
@@ -144,7 +149,19 @@ class Turns:
         picks = contest.picks(
             allowance.arms_per_batch, rows=allowance.rows_per_arm, left=allowance.cells
         )
-        return [(belief.arms.candidate(int(arms[one])), told[one]) for one in picks]
+        chosen = [(belief.arms.candidate(int(arms[one])), told[one]) for one in picks]
+        baseline = history.space.baseline()
+        if chosen and self._due(history, baseline, allowance):
+            arm = belief.arms.place(baseline)
+            if arm is not None and open_arms[arm]:
+                chosen[-1] = (baseline, posterior.told(np.array([arm]))[0, : len(self._rows)])
+        return chosen
+
+    @staticmethod
+    def _due(history: History, baseline: Candidate, allowance: Allowance) -> bool:
+        """Whether too little is known of the baseline to tell how much there is to gain."""
+        count = len(history.asked(baseline.candidate_id))
+        return count < min(_BASELINE_SHARE * allowance.raced, _BASELINE_CELLS)
 
     def _open_arms(self, history: History, belief: Belief) -> npt.NDArray[np.bool_]:
         """Returns which arms are offered and have a row left that they were not asked."""
