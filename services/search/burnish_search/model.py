@@ -1,7 +1,4 @@
-"""The value objects of a search: components, candidates, cells, trials and works, without protobuf.
-
-The numbers of the enums are those of the wire, so that no table has to be kept beside them.
-"""
+"""The value objects of a search, without protobuf; numbers of its enums are those of the wire."""
 
 from __future__ import annotations
 
