@@ -23,7 +23,7 @@ from burnish.estimates.figures import (
     RoleEstimate,
     role_of,
 )
-from burnish.estimates.rollouts import pool_size, rollouts_of
+from burnish.estimates.rollouts import CHEAP, pool_size, rollouts_of
 from burnish.job_loading import load_job
 from burnish.prices import PriceTable, shared_table
 from burnish.promotion import rule_of
@@ -77,12 +77,12 @@ def estimate_job(
     """
     table = shared_table() if prices is None else prices
     rollouts = rollouts_of(spec)
-    total = NOTHING
-    for part in rollouts.values():
-        total += part
+    cheap = rollouts.get(CHEAP, NOTHING)
+    own = sum((part for name, part in rollouts.items() if name != CHEAP), NOTHING)
+    total = own + cheap
     chosen = graph if graph is not None else _graph(spec)
     found = {
-        _TASK: role_of(parts.policy_uses(spec, total), table),
+        _TASK: role_of([*parts.policy_uses(spec, own), *parts.cheap_uses(spec, cheap)], table),
         _PROPOSER: role_of(parts.proposer_uses(spec), table),
         _JUDGE: role_of(parts.judge_uses(spec, chosen, total), table),
     }
@@ -153,6 +153,8 @@ def _assumptions(
         f"an answer has up to the model's output limit, or {parts.ANSWER_TOKENS[1]} tokens where"
         " there is none"
     )
+    if spec.HasField("proxy"):
+        yield "every minibatch runs on the cheap model as well at the high end"
     yield "the search ends after one minibatch at the low end, and never early at the high end"
     if found[_PROPOSER].calls.high:
         yield "every proposal is refused as often as it may be at the high end"

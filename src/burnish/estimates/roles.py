@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from burnish.api.job.v1 import job_spec_pb2
 from burnish.api.proposer.v1 import proposer_service_pb2
@@ -47,6 +48,17 @@ def policy_uses(spec: job_spec_pb2.JobSpec, rollouts: Range) -> Iterator[Use]:
             read=_stage_reads(spec, stage),
             written=Range(low=min(ANSWER_TOKENS[0], limit), high=limit),
         )
+
+
+def cheap_uses(spec: job_spec_pb2.JobSpec, rollouts: Range) -> Iterator[Use]:
+    """Yields the calls of rollouts in which the cheap model stands in."""
+    if not spec.HasField("proxy"):
+        return
+    proxy = spec.proxy
+    for use in policy_uses(spec, rollouts):
+        dear = (use.model.provider, use.model.model)
+        same = dear == (proxy.high_model.provider, proxy.high_model.model)
+        yield replace(use, model=proxy.low_model) if same else use
 
 
 def proposer_uses(spec: job_spec_pb2.JobSpec) -> Iterator[Use]:

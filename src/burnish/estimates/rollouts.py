@@ -10,6 +10,7 @@ from burnish.api.job.v1 import job_spec_pb2
 from burnish.api.types.v1 import model_pb2
 from burnish.estimates.figures import Range
 
+CHEAP = "proxy"
 _LEARNING = 8
 _BATCH = 32
 _ITERATIONS = 20
@@ -37,6 +38,11 @@ def rollouts_of(spec: job_spec_pb2.JobSpec) -> dict[str, Range]:
         bootstrap = min(bootstrap, room * 2 // 3)
         planned = min(planned, room - bootstrap)
     test = pool_size(offline.test_pool)
+    cheap = {}
+    if spec.HasField("proxy"):
+        # At worst both models run every minibatch; a cap counts the rollouts of both.
+        most = _trials(spec) * _whole(spec, "batch_size", _BATCH)
+        cheap[CHEAP] = Range(low=0, high=min(most, planned) if cap else most)
     return {
         "baseline": Range(low=baseline, high=baseline),
         # A baseline that is not given is learnt from rollouts of the bootstrap's.
@@ -44,6 +50,7 @@ def rollouts_of(spec: job_spec_pb2.JobSpec) -> dict[str, Range]:
         "search": Range(low=min(planned, _whole(spec, "batch_size", _BATCH)), high=planned),
         # The baseline alone is tested when it wins.
         "test": Range(low=test, high=2 * test),
+        **cheap,
     }
 
 

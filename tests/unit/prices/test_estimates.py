@@ -198,6 +198,22 @@ def test_caps_cap_the_dollars_of_their_role_and_of_all():
     assert found.tokens == span(100, 100)
 
 
+def test_a_cheap_model_may_run_every_minibatch_beside_the_dear_one():
+    cheap = model(
+        model="cheap", price=model_pb2.Price(input_usd_per_million=0.1, output_usd_per_million=0.2)
+    )
+    proxy = job_spec_pb2.ProxySpec(high_model=model(), low_model=cheap)
+    plain, found = estimate_job(job()), estimate_job(job(proxy=proxy))
+    assert found.rollouts == {**plain.rollouts, "proxy": span(0, 80)}
+    assert found.roles["task"].calls.high == plain.roles["task"].calls.high + 80
+    assert plain.cost_usd is not None
+    assert found.cost_usd is not None
+    more = found.cost_usd.high - plain.cost_usd.high
+    assert more == pytest.approx(plain.cost_usd.high / plain.calls.high * 80 / 10)
+    assert found.cost_usd.low == plain.cost_usd.low
+    assert any("cheap model" in one for one in found.assumptions)
+
+
 def test_the_figures_are_plain_json():
     document = json.loads(json.dumps(dataclasses.asdict(estimate_job(job()))))
     assert document["roles"]["task"]["calls"] == {"low": 29, "high": 136}
