@@ -7,6 +7,7 @@ the same candidates fail on them.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,19 +20,21 @@ Array = npt.NDArray[np.float64]
 
 _PRIOR_WEIGHT = 2.0
 _ROUNDS = 10
+_MOST_CANDIDATES = 64
 
 
 def vectors(measured: Sequence[Row], keys: Sequence[RowKey]) -> Array:
     """Returns rewards by row and candidate.
 
-    A reward that is missing is taken for the row's mean, shrunken towards that of all rows; of a
-    row without any reward nothing is known but that mean.
+    Only the candidates with the most rewards count, so that large searches cost no more. A reward
+    that is missing is taken for the row's mean, shrunken towards that of all rows; of a row without
+    any reward nothing is known but that mean.
     """
     places = {key: place for place, key in enumerate(keys)}
     known = [row for row in measured if (row.pool, row.seed) in places]
-    columns: dict[str, int] = {}
-    for row in known:
-        columns.setdefault(row.candidate_id, len(columns))
+    often = Counter(row.candidate_id for row in known).most_common(_MOST_CANDIDATES)
+    columns = {name: place for place, (name, _) in enumerate(often)}
+    known = [row for row in known if row.candidate_id in columns]
     if not known:
         return np.zeros((len(keys), 1))
     where = np.array([places[row.pool, row.seed] for row in known])

@@ -23,6 +23,10 @@ from burnish_search.algorithms.ranking import Ranking
 from burnish_search.history import History, Row
 from burnish_search.model import Pool, StudySpec, TrialKind, TrialState
 
+# So many rows and no more are told apart, which bounds what an update takes in any search.
+_MOST_ROWS = 10_000
+_MOST_SPREAD = 200
+
 
 class AdaptivePool:
     """The rows of every iteration; what it keeps is only a cache.
@@ -43,7 +47,7 @@ class AdaptivePool:
             seeds: Rows that there are; at least one.
             config: Settings; sizes that do not fit are clamped.
         """
-        self.config = config.fitted(len(seeds))
+        self.config = config.fitted(min(len(seeds), _MOST_ROWS))
         self._spec = spec
         order = [(pool, seed) for seed in seeds]
         base.generator(spec, "adaptive pool", 0).shuffle(order)
@@ -125,11 +129,13 @@ class AdaptivePool:
         self, measured: Sequence[Row], inside: Sequence[int], count: int, update: int
     ) -> list[int]:
         randomness = base.generator(self._spec, "exploration", update)
+        found: list[int] = []
         if self.config.exploration_strategy == "diversity":
             points = likeness.vectors(measured, self._first)
-            return likeness.spread_out(points, inside, count, randomness)
-        outside = sorted(set(range(len(self._first))) - set(inside))
-        return randomness.sample(outside, min(count, len(outside)))
+            spread = min(count, _MOST_SPREAD)
+            found = likeness.spread_out(points, inside, spread, randomness)
+        outside = sorted(set(range(len(self._first))) - {*inside, *found})
+        return found + randomness.sample(outside, min(count - len(found), len(outside)))
 
 
 class AdaptiveMinibatches:
