@@ -9,6 +9,7 @@ exits with 0.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -211,11 +212,21 @@ async def _serve(build: Callable[[ServiceSettings], Service], settings: ServiceS
         if settings.ready_file is not None:
             _write_ready_file(settings.ready_file, service=service.name, addresses=addresses)
         _log.info("serving", **asdict(addresses))
+        _settle_heap()
         await stopping.wait()
         _log.info("stopping")
     finally:
         await server.stop()
     _log.info("stopped")
+
+
+def _settle_heap() -> None:
+    """Takes what a service is made of out of the garbage collector's way.
+
+    It stays to the end, and to go through all of it again holds up every call for some 50 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _write_ready_file(path: Path, *, service: str, addresses: Addresses) -> None:
