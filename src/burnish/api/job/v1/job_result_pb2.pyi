@@ -175,7 +175,7 @@ class JobResult(_message.Message):
 
     @_builtins.property
     def rollouts_by_phase(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Rollouts by phase: `baseline`, `bootstrap`, `search`, `test`."""
+        """Rollouts by phase: `baseline`, `bootstrap`, `search`, `test`, and `proxy` on a cheap model."""
 
     @_builtins.property
     def unscored_by_reason(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
