@@ -6,12 +6,17 @@ The order counts when several files run at once.
 import os
 from collections import Counter
 
+import hypothesis
 import pytest
 
 # As the suite has it: threads of linear algebra wait for each other by spinning, so that what takes
 # milliseconds takes seconds where other tests keep the machine busy.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile("burnish", deadline=None)
+hypothesis.settings.load_profile("burnish")
 
 
 @pytest.hookimpl(trylast=True)
