@@ -37,6 +37,11 @@ class Mean:
         """Upper end of the interval."""
         return self.mean + self.half
 
+    @property
+    def lower(self) -> float:
+        """Lower end of the interval."""
+        return self.mean - self.half
+
     def __str__(self) -> str:
         return f"{self.mean:.2f} ± {self.half:.2f}"
 

@@ -4,6 +4,7 @@ No recorded set of prompts was run on two models, but for a handful. So rows of 
 same examples are real, and how far the models agree on prompts is made up, from not at all to well:
 arms get the cheaper model's rows in the order that gives the wanted correlation. Trials on any rows
 let models agree on rows, which says nothing of prompts; on shared ones, anchors, they cannot.
+Beside these stands what no model can beat: one that earns the same on every row.
 """
 
 from __future__ import annotations
@@ -57,14 +58,23 @@ def measure(bench: Bench, report: Report) -> None:
         report.notes.append("cheaper models: no two matrices are on the same examples")
         return
     lines = [list(_HEAD), ["---"] * len(_HEAD)]
-    for agreement in _AGREEMENTS:
-        environment = Environment(
-            name=f"agreement {agreement:g}",
-            kind="grid",
-            matrices=tuple(dear for dear, _ in pairs),
-            cheap=tuple(cheap for _, cheap in pairs),
-            agreement=agreement,
+    verdicts = []
+    dear = tuple(dict.fromkeys(one.name for one, _ in pairs))
+    same = tuple(next(one for one, _ in pairs if one.name == name) for name in dear)
+    environments = [("the same everywhere", bench.grid("ideal", matrices=same))]
+    environments += [
+        (
+            f"{agreement:g}",
+            bench.grid(
+                f"agreement {agreement:g}",
+                matrices=tuple(one for one, _ in pairs),
+                cheap=tuple(other for _, other in pairs),
+                agreement=agreement,
+            ),
         )
+        for agreement in _AGREEMENTS
+    ]
+    for name, environment in environments:
         plain = {
             engine.settings.get("adaptive_pool"): _by_world(_run(bench, environment, engine, None))
             for engine in (TPE, _ANCHORED)
@@ -73,9 +83,18 @@ def measure(bench: Bench, report: Report) -> None:
             without = plain[engine.settings.get("adaptive_pool")]
             found = _by_world(_run(bench, environment, engine, rules))
             for budget in _COMPARED:
-                lines.append(_line((agreement, way, budget), found, without, report))
+                line, money = _line((name, way, budget), found, without)
+                lines.append(line)
+                title = f"cheaper model, agreement {name}, {way}, {budget} cells"
+                if way != "any rows":
+                    report.add(f"{title}: for the same money", money.mean, _HARM, str(money))
+                verdict = "pays" if money.upper < 0 else "costs" if money.lower > 0 else "neither"
+                verdicts.append(f"- {title}: {verdict} ({money} points of regret)")
     title = f"A cheaper model at a tenth of the price, tpe, grid 6 x 12, {len(pairs)} pairs"
     report.tables[title] = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    report.tables["Whether it pays: regret less that without for the same money"] = "\n".join(
+        verdicts
+    )
 
 
 def paired(dear: Sequence[Matrix], every: Sequence[Matrix]) -> list[tuple[Matrix, Matrix]]:
@@ -122,33 +141,22 @@ def _by_world(found: Sequence[Found]) -> _Worlds:
     return worlds
 
 
-def _line(
-    what: tuple[float, str, int], found: _Worlds, plain: _Worlds, report: Report
-) -> list[str]:
+def _line(what: tuple[str, str, int], found: _Worlds, plain: _Worlds) -> tuple[list[str], Mean]:
     agreement, way, budget = what
     own = [worlds[budget] for worlds in found.values()]
-    cells = mean(own_regret(found, plain, budget, money=False))
     money = mean(own_regret(found, plain, budget, money=True))
-    name = f"cheaper model, agreement {agreement:g}, {way}, {budget} cells"
-    if way != "any rows":
-        report.add(f"{name}: regret less without for the same money", money.mean, _HARM, str(money))
-    if way == "anchors" and agreement == max(_AGREEMENTS):
-        pays = "pays" if money.upper < 0 else "does not pay for sure"
-        report.notes.append(
-            f"verdict, not left out: a cheaper model that agrees well {pays} at {budget} cells;"
-            f" regret less that without for the same money: {money}"
-        )
-    return [
-        f"{agreement:g}",
+    line = [
+        agreement,
         way,
         str(budget),
         f"{np.mean([one.on for one in own]):.0%}",
         f"{np.mean([one.high for one in own]):.0f}",
         f"{np.mean([one.low for one in own]):.0f}",
-        str(cells),
+        str(mean(own_regret(found, plain, budget, money=False))),
         str(money),
-        str(_gain(own)),
+        str(mean(one.net_gain for one in own)),
     ]
+    return line, money
 
 
 def own_regret(found: _Worlds, plain: _Worlds, budget: int, *, money: bool) -> list[float]:
@@ -169,7 +177,3 @@ def own_regret(found: _Worlds, plain: _Worlds, budget: int, *, money: bool) -> l
         regret = np.interp(at, [each.high for each in known], [each.regret for each in known])
         differences.append(one.regret - float(regret))
     return differences
-
-
-def _gain(found: Sequence[Found]) -> Mean:
-    return mean(one.net_gain for one in found)
