@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from burnish_search.model import Estimate, Pool
 
-_SWEEPS = 20
+_MOST_SWEEPS = 50
+_STILL = 1e-10  # Of the dearest cell: what is left to move after that is rounding.
 _Z = 1.96
 _DIGITS = 12  # Sums may differ in the last digits from machine to machine.
 
@@ -55,8 +56,8 @@ class Costs:
             column.values.append(value)
             column.cell_counts[candidate_id] = column.cell_counts.get(candidate_id, 0) + 1
 
-    def means(self, objective: str) -> Mapping[str, Estimate]:
-        """Returns the mean cost of every candidate that it is known of."""
+    def means(self, objective: str, wanted: Iterable[str]) -> Mapping[str, Estimate]:
+        """Returns the mean cost of those among some candidates that it is known of."""
         column = self._columns.get(objective)
         if column is None:
             return {}
@@ -66,18 +67,20 @@ class Costs:
         row_counts = np.bincount(where, minlength=len(self._rows))
         own = np.zeros(len(counts))
         of_row = np.zeros(len(row_counts))
-        for _ in range(_SWEEPS):
-            own = _mean(who, values - of_row[where], counts)
+        still = _STILL * float(np.abs(values).max())
+        for _ in range(_MOST_SWEEPS):
+            before, own = own, _mean(who, values - of_row[where], counts)
             of_row = _mean(where, values - own[who], row_counts)
+            if float(np.abs(own - before).max()) <= still:
+                break
         level = float(of_row[row_counts > 0].mean())
         left = values - own[who] - of_row[where]
         freedom = len(values) - int((counts > 0).sum()) - int((row_counts > 0).sum()) + 1
         spread = math.sqrt(float(left @ left) / max(freedom, 1))
         return {
-            candidate_id: _estimate(float(own[place]) + level, spread, count)
-            for candidate_id, place in self._candidates.items()
-            if (count := column.cell_counts.get(candidate_id, 0))
-            and count == self._cell_counts[candidate_id]
+            one: _estimate(float(own[self._candidates[one]]) + level, spread, count)
+            for one in wanted
+            if (count := column.cell_counts.get(one, 0)) and count == self._cell_counts[one]
         }
 
 

@@ -88,7 +88,9 @@ def told(
     history: History, ranked: Sequence[Ranked], *, by: str = tradeoffs.PROMPT_LENGTH
 ) -> list[Ranked]:
     """Returns ranked candidates with what is known of their costs, and where they stand by one."""
-    means = {name: history.costs.means(name) for name in (tradeoffs.COST_USD, tradeoffs.TOKENS)}
+    ids = [one.candidate.candidate_id for one in ranked]
+    names = (tradeoffs.COST_USD, tradeoffs.TOKENS)
+    means = {name: history.costs.means(name, ids) for name in names}
     found = []
     for one in ranked:
         candidate = one.candidate

@@ -159,7 +159,7 @@ def test_costs_are_not_distorted_by_the_rows_that_a_candidate_saw():
             costs.add("dear", (Pool.ONLINE, seed), (("tokens", own["dear"] + dear_rows[seed]),))
         if seed < 8:
             costs.add("cheap", (Pool.ONLINE, seed), (("tokens", own["cheap"] + dear_rows[seed]),))
-    means = costs.means("tokens")
+    means = costs.means("tokens", ["cheap", "dear"])
     assert means["dear"].mean - means["cheap"].mean == pytest.approx(1.0, abs=0.01)
     assert means["cheap"].mean == pytest.approx(6.0, abs=0.05)
 
@@ -169,8 +169,8 @@ def test_a_cost_is_known_only_when_that_of_every_scored_cell_is():
     costs.add("a", (Pool.ONLINE, 1), (("cost_usd", 0.5),))
     costs.add("a", (Pool.ONLINE, 2), ())
     costs.add("b", (Pool.ONLINE, 1), (("cost_usd", 0.25),))
-    assert set(costs.means("cost_usd")) == {"b"}
-    assert costs.means("tokens") == {}
+    assert set(costs.means("cost_usd", ["a", "b", "never"])) == {"b"}
+    assert costs.means("tokens", ["a"]) == {}
 
 
 def test_a_failure_tells_no_cost():
@@ -179,7 +179,7 @@ def test_a_failure_tells_no_cost():
     baseline = study.history.space.baseline().candidate_id
     cell = Cell(candidate_id=baseline, pool=Pool.ONLINE, seed=1)
     study.tell(2, [Observation(cell=cell, reward=None, costs=(("cost_usd", 5.0),))])
-    assert study.history.costs.means("cost_usd") == {}
+    assert study.history.costs.means("cost_usd", [baseline]) == {}
 
 
 def test_a_length_is_that_of_every_choice():
