@@ -10,7 +10,7 @@ from benchmarks.search_parts.engines import TPE, Engine
 from benchmarks.search_parts.runs import Method
 from benchmarks.search_parts.worlds import Environment
 
-BUDGETS = (300, 400, 500, 650, 800, 1000)
+BUDGETS = (300, 400, 500, 650, 1000)
 _LEVELS = ("LOW", "MODERATE", "HIGH")
 # A trial is an iteration here, so that pools shrink within the budgets.
 _SHAPE = {"num_evaluations_per_iteration": 1, "full_eval_every_k": 5}
@@ -22,7 +22,7 @@ def measure(bench: Bench, report: Report) -> None:
     methods.append(Method(how=_engine("HIGH", anchor_size=0), budgets=BUDGETS))
     environments = (bench.grid(), Environment(name="flat", kind="flat", matrices=bench.flat))
     for environment in environments:
-        table = bench.run(environment, methods, worlds=120)
+        table = bench.run(environment, methods, worlds=80)
         worlds = len({result.world for result in table.results})
         title = f"Regret in points with adaptive pools, tpe, {environment.name}, {worlds} worlds"
         report.tables[title] = f"{table.markdown()}\n\n{_differences(table)}"

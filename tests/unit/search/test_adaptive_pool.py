@@ -5,14 +5,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from burnish.config import resolve_adaptive_pool_config
+from burnish.config import PromptLearningConfig, resolve_adaptive_pool_config, resolve_job
+from burnish.search_settings import algorithm_settings
 from burnish_search.algorithms.adaptive import likeness, schedule
 from burnish_search.algorithms.adaptive.pool import informativeness
 from burnish_search.algorithms.adaptive.settings import PoolSettings, parse
+from burnish_search.algorithms.engines import MiproEngines
 from burnish_search.algorithms.mipro import tpe_engine
 from burnish_search.algorithms.random_search import RandomSearch
 from burnish_search.history import Row
@@ -303,3 +307,34 @@ def test_numbers_may_come_as_json_has_them(rig):
     assert not problems
     assert config is not None
     assert (config.anchor_size, config.heatup_reserve_pool) == (4, (1,))
+
+
+@pytest.mark.parametrize("algorithm", ["mipro", "random"])
+@pytest.mark.parametrize("size", [1, 7, 300])
+def test_a_files_pool_reaches_the_engine_over_the_wire(rig, algorithm, size):
+    data = {
+        "algorithm": algorithm,
+        "task_app_url": "http://localhost:1",
+        "policy": {"model": "gpt-4o-mini", "provider": "openai"},
+        "mipro": {
+            "adaptive_pool": {"level": "HIGH", "heatup_reserve_pool": [900, 901]},
+            "online_pool": list(range(size)),
+            "bootstrap_train_seeds": [800],
+            "test_pool": [801],
+        },
+    }
+    job = resolve_job(PromptLearningConfig.from_mapping(data, env={}))
+    struct = ParseDict(algorithm_settings(job), Struct())
+    engine = {"mipro": MiproEngines, "random": RandomSearch}[algorithm]
+
+    run = rig(engine, settings=MessageToDict(struct), online=range(size))
+    run.start().run(most_asks=20)
+
+    assert minibatches(run)
+    assert rows_of(minibatches(run)) <= {*range(size), 900, 901}
+
+
+def test_other_engines_refuse_a_pool(rig):
+    for more in ({"engine": "race"}, {"engine": "tpe", "protocol": "miprov2"}):
+        with pytest.raises(StudyInvalid, match="adaptive_pool"):
+            rig(MiproEngines, settings={**more, "adaptive_pool": "LOW"})
