@@ -30,6 +30,7 @@ class Arms:
         columns: Columns of each arm: 0, then its option of every slot.
         offered: Whether each arm may be looked at.
         measured_count: How many were measured; they are the first.
+        measured_ids: Ids of their candidates.
         column_count: How many columns there are.
         slots: First column of every slot, and how many it has.
     """
@@ -38,7 +39,7 @@ class Arms:
         self, layout: Layout, columns: Ints, offered: npt.NDArray[np.bool_], measured: Sequence[str]
     ) -> None:
         self._layout = layout
-        self._ids = list(measured)
+        self.measured_ids = list(measured)
         self.columns = columns
         self.offered = offered
         self.measured_count = len(measured)
@@ -56,7 +57,7 @@ class Arms:
     def place(self, candidate: Candidate) -> int | None:
         """Returns the arm of a candidate that was measured; None when it was not."""
         known = candidate.candidate_id
-        return self._ids.index(known) if known in self._ids else None
+        return self.measured_ids.index(known) if known in self.measured_ids else None
 
     def joined(self, more: Ints) -> Arms:
         """Returns the arms with others after them; those already there are left out."""
@@ -66,7 +67,7 @@ class Arms:
             return self
         columns = np.concatenate([self.columns, np.array(fresh, dtype=np.int64)])
         offered = np.concatenate([self.offered, np.ones(len(fresh), dtype=bool)])
-        return Arms(self._layout, columns, offered, self._ids)
+        return Arms(self._layout, columns, offered, self.measured_ids)
 
 
 class Layout:

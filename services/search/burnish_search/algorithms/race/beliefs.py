@@ -16,7 +16,11 @@ from burnish_search.history import History
 
 _ALWAYS_BELOW = 40
 _GROWTH = 1.2
+_LATER_GROWTH = 1.35
+_MANY = 2000
 _POINTED = 32
+_RIVALS = 32
+_STEPS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,8 @@ class Belief:
     posterior: Posterior
     strength: float
 
-    def outlook(self, baseline: int, count: int, rng: np.random.Generator) -> tuple[float, float]:
-        """Returns how much the best arm is expected to be above the baseline, and above the choice.
+    def headroom(self, baseline: int, count: int, rng: np.random.Generator) -> float:
+        """Returns how much the best arm is expected to be above the baseline.
 
         Args:
             baseline: The baseline.
@@ -43,12 +47,24 @@ class Belief:
         """
         draws = self.posterior.draws(count, rng)
         chosen = draws[int(np.argmax(self.posterior.worth[: self.arms.measured_count]))]
-        offered = draws.max(axis=0)
-        if not self.arms.offered.all():
-            offered = draws[self.arms.offered].max(axis=0)
-        best = self.posterior.reward(np.maximum(offered, chosen))
-        headroom = float((best - self.posterior.reward(draws[baseline])).mean())
-        return headroom, float((best - self.posterior.reward(chosen)).mean())
+        offered = draws if self.arms.offered.all() else draws[self.arms.offered]
+        best = self.posterior.reward(np.maximum(offered.max(axis=0), chosen))
+        return float((best - self.posterior.reward(draws[baseline])).mean())
+
+    def regret(self, count: int, rng: np.random.Generator) -> float:
+        """Returns how much the arm believed best is expected to be below the one that is.
+
+        Args:
+            count: How many draws to go by.
+            rng: Source of randomness.
+        """
+        leader = int(np.argmax(self.posterior.worth[: self.arms.measured_count]))
+        rivals = self.posterior.in_question(self.arms.offered, _RIVALS)
+        arms = np.unique(np.append(rivals, leader))
+        draws = self.posterior.draws_of(arms, count, rng)
+        best = self.posterior.reward(draws.max(axis=0))
+        chosen = draws[int(np.searchsorted(arms, leader))]
+        return float((best - self.posterior.reward(chosen)).mean())
 
     def gain(self, baseline: int) -> float:
         """Returns how much the arm believed best is expected to be above the baseline."""
@@ -112,7 +128,9 @@ class Beliefs:
 
 
 def _fitted(model: Model, choice: Choice) -> Belief:
-    fit = model.fit(choice.variances, choice.peak)
+    # With many cells the peak hardly moves from one point of refitting to the next.
+    steps = _STEPS if len(model.cells.rewards) < _MANY else 1
+    fit = model.fit(choice.variances, choice.peak, steps=steps)
     return Belief(model.arms, Posterior(model, fit), choice.strength)
 
 
@@ -129,6 +147,8 @@ def _refit_point(count: int) -> int:
     if count < _ALWAYS_BELOW:
         return count
     point = _ALWAYS_BELOW
-    while (following := int(point * _GROWTH)) <= count:
+    while True:
+        following = int(point * (_GROWTH if point < _MANY else _LATER_GROWTH))
+        if following > count:
+            return point
         point = following
-    return point

@@ -44,7 +44,8 @@ from burnish_search.model import (
 from burnish_search.problems import StudyInvalid
 
 _PARENTS = 5
-_REGRET_DRAWS = 256
+_REGRET_DRAWS = 128
+_HEADROOM_DRAWS = 256
 _LEAST_ARMS = 10
 _LEAST_ROWS = 12
 _NO_DIFFERENCE = 0.05
@@ -182,23 +183,23 @@ class Race:
             return False
         rng = numbers(self.spec, "regret", len(history.rows))
         baseline = self._baseline_arm(belief, history.space.baseline())
-        headroom, regret = belief.outlook(baseline, _REGRET_DRAWS, rng)
-        if regret < self.settings.stop_regret:
+        if belief.regret(_REGRET_DRAWS, rng) < self.settings.stop_regret:
             return True
         # More cells find smaller differences, as the root of their number.
         findable = self.settings.headroom * min(1.0, math.sqrt(_USUAL_CELLS / allowance.total))
-        if allowance.raced < _LEAST_TRIED or not self._alike(belief, baseline, headroom, findable):
+        if allowance.raced < _LEAST_TRIED or not self._alike(belief, baseline, findable, rng):
             return False
         # It has to have been so for a while: a few unlucky cells make arms look alike.
         before = self._beliefs.earlier(history, len(history.rows) - _WHILE)
-        headroom, _ = before.outlook(baseline, _REGRET_DRAWS, rng)
-        return self._alike(before, baseline, headroom, findable)
+        return self._alike(before, baseline, findable, rng)
 
-    def _alike(self, belief: Belief, baseline: int, headroom: float, findable: float) -> bool:
+    def _alike(
+        self, belief: Belief, baseline: int, findable: float, rng: np.random.Generator
+    ) -> bool:
         """Whether candidates do not seem to differ by more than could be found."""
-        gain = belief.gain(baseline)
-        same = belief.strength < _NO_DIFFERENCE
-        return same and headroom < findable and gain < self.settings.least_gain
+        if belief.strength >= _NO_DIFFERENCE or belief.gain(baseline) >= self.settings.least_gain:
+            return False
+        return belief.headroom(baseline, _HEADROOM_DRAWS, rng) < findable
 
     def _target_rows(self) -> Sequence[RowKey]:
         return self._final or self._rows

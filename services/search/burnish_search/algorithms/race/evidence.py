@@ -80,6 +80,8 @@ class Evidence:
     def asked(self, history: History, candidate_id: str) -> npt.NDArray[np.bool_]:
         """Returns which of the rows raced on a candidate was ever asked."""
         mask = np.zeros(len(self.rows), dtype=bool)
-        places = [self.places.get(row, len(self.rows)) for row in history.asked(candidate_id)]
-        mask[[place for place in places if place < len(self.rows)]] = True
+        places, count = self.places, len(self.rows)
+        mask[
+            [p for row in history.asked(candidate_id) if (p := places.get(row, count)) < count]
+        ] = 1
         return mask

@@ -134,7 +134,7 @@ class Model:
         if self._factored:
             profiles = range(len(_PROFILES))
             found, peak = self._likeliest([replace(found, profile=one) for one in profiles], peak)
-        fits = [self.fit(replace(found, scale=scale), peak, steps=_STEPS) for scale in _SCALES]
+        fits = [self.fit(replace(found, scale=scale), peak, steps=1) for scale in _SCALES]
         scores = np.array([_score(one) for one in fits])
         weights = np.exp(scores - scores.max())
         mean = float(weights @ np.array(_SCALES) / weights.sum())
@@ -147,7 +147,7 @@ class Model:
         )
 
     def _likeliest(self, choices: Sequence[Variances], start: Peak) -> tuple[Variances, Peak]:
-        fits = [self.fit(one, start, steps=_STEPS) for one in choices]
+        fits = [self.fit(one, start, steps=1) for one in choices]
         best = max(fits, key=_score)
         return best.variances, best.peak(self)
 
@@ -193,7 +193,8 @@ class Model:
         step = self._step(effects, ease, own)
         for _ in range(steps):
             depth = step.rows + stiff
-            inner = root[:, None] * (step.gram - (step.spread / depth) @ step.spread.T) * root
+            told = step.spread / np.sqrt(depth)
+            inner = root[:, None] * (step.gram - told @ told.T) * root
             inner[np.diag_indices(self.size)] += 1.0
             pull = step.row_pull - ease * stiff
             right = root * (step.pull - step.spread @ (pull / depth)) - effects / root

@@ -14,6 +14,7 @@ _PROBIT = math.pi / 8
 _MOST_WEIGHED = 512
 _UPPER = 1.5
 _FADING = 3
+_SMALL = 48
 
 
 class Posterior:
@@ -29,7 +30,7 @@ class Posterior:
         self._fit = fit
         self._without = np.ones(len(model.arms), dtype=bool)
         self._without[model.own] = False
-        self._spread = fit.root[:, None] * np.linalg.inv(fit.lower).T
+        self._spread = fit.root[:, None] * _inverse(fit.lower).T
         self._padded = np.vstack([self._spread, np.zeros(self._spread.shape[1])])
         self.worth = model.offset + model.worth(fit.effects[:, None])[:, 0]
         # The share of a row that was never seen is averaged over what its ease may be.
@@ -107,6 +108,13 @@ class Posterior:
             drawn[self._without] += math.sqrt(self._fit.own) * noise
         return drawn
 
+    def draws_of(self, arms: Ints, count: int, rng: np.random.Generator) -> Floats:
+        """Draws the worth of some arms; one column per draw."""
+        values, vectors = np.linalg.eigh(self.covariance(arms))
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        noise = rng.standard_normal((len(arms), count))
+        return np.asarray(self.worth[arms][:, None] + root @ noise)
+
     def effects(self, count: int, rng: np.random.Generator) -> Floats:
         """Draws the effects of the columns; one column per draw."""
         noise = rng.standard_normal((len(self._fit.effects), count))
@@ -132,6 +140,19 @@ class Posterior:
     @staticmethod
     def _share(worth: Floats, ease: Floats, shrink: Floats) -> Floats:
         return np.asarray(1.0 / (1.0 + np.exp(-(worth + ease) * shrink)))
+
+
+def _inverse(lower: Floats) -> Floats:
+    """Returns the inverse of a lower triangular matrix, by halves."""
+    size = len(lower)
+    if size <= _SMALL:
+        return np.asarray(np.linalg.inv(lower), dtype=np.float64)
+    half = size // 2
+    found = np.zeros_like(lower)
+    found[:half, :half] = _inverse(lower[:half, :half])
+    found[half:, half:] = _inverse(lower[half:, half:])
+    found[half:, :half] = -found[half:, half:] @ (lower[half:, :half] @ found[:half, :half])
+    return found
 
 
 def _ranks(rows: Ints) -> Ints:

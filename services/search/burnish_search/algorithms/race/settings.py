@@ -35,7 +35,7 @@ class RaceSettings:
     arms_per_batch: int | None = None
     rows_per_arm: int = 5
     stop_regret: float = 0.003
-    headroom: float = 0.05
+    headroom: float = 0.052
     least_gain: float = 0.02
     factors: bool = True
     row_effects: bool = True

@@ -141,7 +141,7 @@ class Turns:
             if not open_arms[arm]:
                 told[place] = 0.0
             elif arm < belief.arms.measured_count:
-                key = belief.arms.candidate(int(arm)).candidate_id
+                key = belief.arms.measured_ids[arm]
                 told[place, self._beliefs.evidence.asked(history, key)] = 0.0
         contest = Contest(
             means=posterior.worth[arms], covariance=posterior.covariance(arms), told=told
@@ -166,10 +166,9 @@ class Turns:
     def _open_arms(self, history: History, belief: Belief) -> npt.NDArray[np.bool_]:
         """Returns which arms are offered and have a row left that they were not asked."""
         found = belief.arms.offered.copy()
-        for arm in range(belief.arms.measured_count):
-            candidate = belief.arms.candidate(arm)
-            if found[arm] and len(history.asked(candidate.candidate_id)) >= len(self._rows):
-                found[arm] = self._open(history, candidate)
+        for arm, known in enumerate(belief.arms.measured_ids):
+            if found[arm] and len(history.asked(known)) >= len(self._rows):
+                found[arm] = not self._beliefs.evidence.asked(history, known).all()
         return found
 
     def _open(self, history: History, candidate: Candidate) -> bool:
