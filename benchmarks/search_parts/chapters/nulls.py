@@ -66,7 +66,8 @@ def _bound(report: Report, environment: Environment, table: Table, *, power: boo
             best = 100 - _share(results, lambda one: one.findable)
             note = f"of {len(results)}; the best arm on every example: {best:.0f}"
             report.add(f"{name}: not promoted, in %", missed, 100 - _LEAST_POWER, note)
-        bias = _optimism(results)
+        # Where examples are held back a job reports their mean; else what its engine claims.
+        bias = mean(one.optimism for one in results if one.optimism is not None)
         report.add(
             f"{name}: reported less held back, either way",
             abs(bias.mean),
@@ -87,7 +88,7 @@ def _line(environment: Environment, results: list[Result]) -> str:
         f"{_share(results, lambda one: one.findable):.0f} %",
         f"{_share(large, takes):.0f} % of {len(large)}" if large else "",
         str(mean(seen for one in results if (seen := _seen(one)) is not None)),
-        str(_optimism(results)),
+        str(_corrected(results)),
         str(mean(one.optimism for one in results if one.optimism is not None)),
         str(_too_much(results)),
     ]
@@ -135,11 +136,8 @@ def _seen(result: Result) -> float | None:
     return 100.0 * (sum(rewards) / len(rewards) - float(result.winner.mean())) - result.ease
 
 
-def _optimism(results: Iterable[Result]) -> Mean:
-    """Returns how far the mean that a job reports is above the mean held back.
-
-    A job without held-out examples reports the mean less the winner's luck; with them, theirs.
-    """
+def _corrected(results: Iterable[Result]) -> Mean:
+    """Returns how far the mean less the winner's luck is above the mean held back."""
     claims = []
     for one in results:
         found = corrected(_named(one), str(one.outcome.arm), prior_deviation=_PRIOR_DEVIATION)
