@@ -160,6 +160,17 @@ def test_a_round_of_proposals_is_asked_for_when_its_iteration_comes(rig):
     assert plans[0].parent_candidate_ids
 
 
+def test_a_race_ends_with_rows_that_winner_and_baseline_share(rig):
+    given_settings = {**LONG, "num_trials": 100, "race": {"confirm": 0.2, "headroom": 0.0}}
+    found = rig(Race, settings=given_settings, reward=graded, online=range(400)).start().run()
+    best = found.study.rank(found.study.revision, 1)[0].candidate
+    asked = [
+        {row for pool, row in found.history.asked(one.candidate_id) if pool is Pool.ONLINE}
+        for one in (best, found.history.space.baseline())
+    ]
+    assert len(asked[0] & asked[1]) >= 60
+
+
 def test_a_target_that_is_reached_ends_the_race(rig):
     given_settings = {**LONG, "target_reward": 0.95}
     found = rig(Race, settings=given_settings, reward=better(1), online=range(200)).start().run()

@@ -24,7 +24,7 @@ from burnish_search.algorithms.minibatches import RowKey
 from burnish_search.algorithms.race import settings
 from burnish_search.algorithms.race.beliefs import Belief, Beliefs
 from burnish_search.algorithms.race.budget import FIRST_ROWS, Allowance
-from burnish_search.algorithms.race.turns import Turns, numbers
+from burnish_search.algorithms.race.turns import Turn, Turns, numbers
 from burnish_search.algorithms.ranking import Ranking
 from burnish_search.history import History
 from burnish_search.model import (
@@ -95,9 +95,9 @@ class Race:
             if self._stop_reason(history, allowance) is None:
                 plan = self._full(history, ask, allowance) or self._proposal(history, allowance)
                 plan = plan or self._batch(history, ask, allowance)
-                if plan is not None:
-                    return plan
-            plan = self._check(history, allowance)
+            else:
+                plan = self._confirmation(history, allowance)
+            plan = plan or self._check(history, allowance)
             if plan is not None:
                 return plan
         return FinishPlan(reason=self._stop_reason(history, allowance) or FinishReason.BUDGET)
@@ -246,6 +246,23 @@ class Race:
         turns = self._turns.next(history, ask, allowance)
         if not turns:
             return None
+        return self._evaluation(turns, allowance)
+
+    def _confirmation(self, history: History, allowance: Allowance) -> Plan | None:
+        """Plans to compare winner and baseline once a race is sure of the winner; None when done.
+
+        No race is confirmed that ended for another reason.
+        """
+        if not allowance.cells or not history.rows or self._starts(history):
+            return None
+        rng = numbers(self.spec, "regret", len(history.rows))
+        belief = self._beliefs.of(history)
+        if belief.regret(_REGRET_DRAWS, rng) >= self.settings.stop_regret:
+            return None
+        turns = self._turns.confirming(history, allowance)
+        return self._evaluation(turns, allowance) if turns else None
+
+    def _evaluation(self, turns: Sequence[Turn], allowance: Allowance) -> Plan:
         return EvaluationPlan(
             trials=tuple(
                 self._trial(candidate, TrialKind.MINIBATCH, rows, allowance)

@@ -25,6 +25,7 @@ class RaceSettings:
             best of them is expected to be no more than so much above the baseline; a longer race
             can find less, by the root of its length.
         least_gain: Gain over the baseline that is reason enough to go on.
+        confirm: Share of the cells, as rows that leader and baseline are both to have at the end.
         factors: Whether instructions and demo sets have effects of their own.
         row_effects: Whether rows differ in how easy they are.
         informative: Whether rows are chosen that tell candidates apart.
@@ -37,6 +38,7 @@ class RaceSettings:
     stop_regret: float = 0.003
     headroom: float = 0.052
     least_gain: float = 0.02
+    confirm: float = 0.1
     factors: bool = True
     row_effects: bool = True
     informative: bool = True
@@ -64,6 +66,7 @@ def parse(given: Mapping[str, object]) -> tuple[RaceSettings, list[str]]:
         stop_regret=_share(table, "stop_regret", defaults.stop_regret),
         headroom=_share(table, "headroom", defaults.headroom),
         least_gain=_share(table, "least_gain", defaults.least_gain),
+        confirm=_share(table, "confirm", defaults.confirm),
         factors=_switch(table, "factors"),
         row_effects=_switch(table, "row_effects"),
         informative=_switch(table, "informative"),

@@ -46,6 +46,10 @@ class Turns:
 
     def next(self, history: History, ask: Ask, allowance: Allowance) -> list[Turn]:
         """Returns the turns of the next work; none when the budget or the rows are used up."""
+        if allowance.cells <= self._settings.confirm * allowance.total:
+            confirming = self.confirming(history, allowance)
+            if confirming:
+                return confirming
         rng = numbers(self._spec, "batch", ask.index)
         turns = self._covering(history, ask, allowance)
         count = max(FIRST_ROWS, allowance.rows_per_arm) if turns else allowance.rows_per_arm
@@ -118,6 +122,34 @@ class Turns:
                 choices.append(options[place] if place < len(options) else kept)
             turns.append(history.space.candidate(choices))
         return [one for one in turns if fits(one)]
+
+    def confirming(self, history: History, allowance: Allowance) -> list[Turn]:
+        """Returns rows of leader and baseline alone; none when they share enough of them.
+
+        The leader was chosen by rows that it happened to do well on. Rows that one of the two has
+        pair it with the other; then come rows that neither has, in the order that all arms walk.
+        """
+        if not history.rows:
+            return []
+        leader, baseline = self._leader(history), history.space.baseline()
+        has, had = (
+            self._beliefs.evidence.asked(history, one.candidate_id) for one in (leader, baseline)
+        )
+        enough = self._settings.confirm * allowance.total
+        known = leader.candidate_id == baseline.candidate_id or (has & had).sum() >= enough
+        if known or not history.space.offers(leader):
+            return []
+        left = min(allowance.arms_per_batch * allowance.rows_per_arm, allowance.cells)
+        found: dict[bool, list[RowKey]] = {True: [], False: []}
+        for row in (*np.flatnonzero(has != had), *np.flatnonzero(~has & ~had)):
+            lacking = [own for own, asked in ((True, has), (False, had)) if not asked[row]]
+            if len(lacking) > left:
+                break
+            left -= len(lacking)
+            for own in lacking:
+                found[own].append(self._rows[row])
+        turns: list[Turn] = [(leader, found[True]), (baseline, found[False])]
+        return [turn for turn in turns if turn[1]][: allowance.turns]
 
     def _picks(
         self, history: History, allowance: Allowance, rng: np.random.Generator
