@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 
 from burnish.api.job import v1 as job_v1
@@ -20,9 +20,13 @@ class JobStates:
         self._jobs = jobs
         self._events = events
         self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Task[None]] = set()
 
     async def move(self, job: job_v1.Job, state: job_v1.JobState.ValueType) -> None:
         """Moves a job to a state that is not final; one that has ended stays as it is."""
+        await self._whole(self._move(job, state))
+
+    async def _move(self, job: job_v1.Job, state: job_v1.JobState.ValueType) -> None:
         async with self._changing:
             if is_final(job):
                 return
@@ -33,6 +37,9 @@ class JobStates:
 
     async def begin(self, job: job_v1.Job) -> None:
         """Notes that a job's first phase begins; a job that was begun before goes on."""
+        await self._whole(self._begin(job))
+
+    async def _begin(self, job: job_v1.Job) -> None:
         async with self._changing:
             if job.HasField("start_time"):
                 return
@@ -46,15 +53,31 @@ class JobStates:
 
     async def succeed(self, job: job_v1.Job) -> None:
         """Ends a job that did all it had to do."""
-        await self._end(job, job_v1.JOB_STATE_SUCCEEDED)
+        await self._whole(self._end(job, job_v1.JOB_STATE_SUCCEEDED))
 
     async def cancel(self, job: job_v1.Job) -> None:
         """Ends a job that was asked to stop."""
-        await self._end(job, job_v1.JOB_STATE_CANCELLED)
+        await self._whole(self._end(job, job_v1.JOB_STATE_CANCELLED))
 
     async def fail(self, job: job_v1.Job, failure: types_v1.Failure) -> None:
         """Ends a job that cannot go on."""
-        await self._end(job, job_v1.JOB_STATE_FAILED, failure=failure)
+        await self._whole(self._end(job, job_v1.JOB_STATE_FAILED, failure=failure))
+
+    async def _whole(self, change: Coroutine[None, None, None]) -> None:
+        """Makes a change to its end, also when whoever asked for it is cut off between its writes.
+
+        A state that is stored and not logged would be in nobody's log once it is left again.
+        """
+        task = asyncio.create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changed)
+        await asyncio.shield(task)
+
+    def _changed(self, task: asyncio.Task[None]) -> None:
+        self._changes.discard(task)
+        if not task.cancelled():
+            # Marks a failure as seen: nobody awaits the change of one that was cut off.
+            task.exception()
 
     async def _end(
         self,

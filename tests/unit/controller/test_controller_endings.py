@@ -1,5 +1,7 @@
 """How jobs end: the bill first, the final state last, and both although the disk is full."""
 
+import asyncio
+
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -96,3 +98,32 @@ async def test_a_change_of_state_that_was_not_stored_is_undone(make_scene):
     disk.passes = 100
     await scene.services.states.begin(job)
     assert job.state == job_v1.JOB_STATE_RUNNING
+
+
+async def test_a_change_of_state_is_stored_and_logged_although_its_asker_is_cut_off_between(
+    make_scene, eventually
+):
+    scene = await make_scene()
+    between, go_on = asyncio.Event(), asyncio.Event()
+    append = scene.services.events.append_state
+
+    async def append_later(job_id: str, event: job_v1.JobEvent) -> int:
+        between.set()
+        await go_on.wait()
+        return await append(job_id, event)
+
+    scene.services.events.append_state = append_later
+    pausing = asyncio.create_task(
+        scene.services.states.move(scene.job.job, job_v1.JOB_STATE_PAUSED)
+    )
+    await between.wait()
+    pausing.cancel()
+    await asyncio.wait([pausing])
+    assert pausing.cancelled()
+    go_on.set()
+
+    async def logged() -> bool:
+        return await kinds(scene) == ["state_changed"]
+
+    await eventually(logged)
+    assert scene.job.job.state == job_v1.JOB_STATE_PAUSED
