@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
+from burnish.errors import Unimplemented
 from burnish_controller.context import JobContext, pools_of, stages_of
 from burnish_controller.dispatch import Batch, Dispatcher
 from burnish_controller.ledger.books import Pricer
@@ -26,6 +27,7 @@ from burnish_controller.ledger.store import CallStore
 from burnish_controller.peers import Peers
 from burnish_controller.phases.base import PhaseServices
 from burnish_controller.progress import ProgressReporter
+from burnish_controller.search_stream import SearchStream
 from burnish_controller.states import JobStates
 from burnish_controller.store.database import Database, open_database
 from burnish_controller.store.events import EventLog
@@ -308,6 +310,10 @@ class FakeSearch:
         self.asked: list[search_v1.SuggestWorkRequest] = []
         self.told: list[types_v1.Observation] = []
 
+    def StreamStudies(self, requests: object) -> object:
+        """Has no stream: it is asked by calls."""
+        raise Unimplemented("there is no stream here")
+
     async def AddComponents(self, request: object, timeout: float) -> object:  # noqa: ASYNC109
         return search_v1.AddComponentsResponse()
 
@@ -415,7 +421,11 @@ async def make_scene(stores: Stores, bank: Bank) -> Callable[..., Awaitable[Scen
             peers=cast(
                 Peers,
                 SimpleNamespace(
-                    search=search, proposer=proposer, verifier=None, external_proposers={}
+                    search=search,
+                    studies=SearchStream(cast(Any, search)),
+                    proposer=proposer,
+                    verifier=None,
+                    external_proposers={},
                 ),
             ),
             progress=ProgressReporter(
