@@ -159,8 +159,10 @@ class Session:
         """Returns what the search recommends now."""
         best = self.study.rank(self.study.revision, 1)[0]
         rewards: dict[int, dict[int, float]] = {}
+        known = self.study.history.candidates
         for row in self.study.history.rows:
-            rewards.setdefault(self._arms[row.candidate_id], {})[row.seed] = row.reward
+            # A search that goes on from a log was not here when its candidates were observed.
+            rewards.setdefault(self._arm(known[row.candidate_id]), {})[row.seed] = row.reward
         return Outcome(
             budget=self._budget,
             spent=self.spent,
