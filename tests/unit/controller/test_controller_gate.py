@@ -52,6 +52,24 @@ async def test_the_search_is_told_of_the_cap_on_trials_to_plan_by_it(make_scene)
     assert "max_trials" not in (await make_scene()).job.study().settings
 
 
+@pytest.mark.parametrize(
+    ("budget", "reason"),
+    [
+        (job_v1.Budget(max_trials=4), "TRIAL_LIMIT"),
+        (job_v1.Budget(max_trials=4, max_rollouts=500), "TRIAL_LIMIT"),
+        (job_v1.Budget(max_trials=4, max_rollouts=10), "ROLLOUT_LIMIT"),
+        (job_v1.Budget(max_rollouts=500), "ROLLOUT_LIMIT"),
+    ],
+)
+async def test_a_search_that_ends_for_its_budget_names_the_cap_that_it_met(
+    make_scene, budget, reason
+):
+    scene = await make_scene(budget=budget)
+    finished = search_v1.Finished(reason=search_v1.FINISH_REASON_BUDGET)
+    found = await search._ended(scene.services, scene.job, finished)
+    assert Reason.Name(found) == f"TERMINATION_REASON_{reason}"
+
+
 async def test_without_caps_the_search_goes_on(make_scene):
     scene = await make_scene()
     await run(scene, online(range(50)))

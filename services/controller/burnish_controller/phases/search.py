@@ -56,13 +56,23 @@ async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> s
         work = await session.ask(ask_index, remaining=remaining)
     action = work.WhichOneof("action")
     if action == "finished":
-        reason = _FINISH.get(work.finished.reason, job_v1.TERMINATION_REASON_COMPLETED)
-        return job_v1.TerminationReason.Name(reason)
+        return job_v1.TerminationReason.Name(await _ended(services, job, work.finished))
     if action == "proposal":
         return "propose"
     await _know(services, job, work.evaluation)
     await search_log.announce(services, job, work)
     return "evaluate"
+
+
+async def _ended(
+    services: PhaseServices, job: JobContext, finished: search_v1.Finished
+) -> job_v1.TerminationReason.ValueType:
+    """Returns why the search says that it is over: of its limits, the one that it met."""
+    if finished.reason == search_v1.FINISH_REASON_BUDGET and job.spec.budget.max_trials:
+        remaining = await gate.remaining_rollouts(services, job)
+        if remaining is None or remaining >= search_plan(job).batch_size:
+            return job_v1.TERMINATION_REASON_TRIAL_LIMIT
+    return _FINISH.get(finished.reason, job_v1.TERMINATION_REASON_COMPLETED)
 
 
 async def evaluate(services: PhaseServices, job: JobContext, ask_index: int) -> None:
