@@ -107,7 +107,7 @@ async def test_a_change_of_state_is_stored_and_logged_although_its_asker_is_cut_
     between, go_on = asyncio.Event(), asyncio.Event()
     append = scene.services.events.append_state
 
-    async def append_later(job_id: str, event: job_v1.JobEvent) -> int:
+    async def append_later(job_id, event):
         between.set()
         await go_on.wait()
         return await append(job_id, event)

@@ -97,7 +97,7 @@ def test_half_of_a_test_is_no_test():
     assert challenger_of([], best="old", baseline="old") == "old"
 
 
-def searched(pool: types_v1.Pool = types_v1.POOL_ONLINE) -> list[FinishedRollout]:
+def searched(pool: types_v1.Pool.ValueType = types_v1.POOL_ONLINE) -> list[FinishedRollout]:
     """A search in which the challenger is clearly ahead, and a test that shows half as much."""
     done = [
         rollout(name, seed, float(seed % 10 < tens), "search")

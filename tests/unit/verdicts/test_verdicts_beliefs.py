@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Hashable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +33,7 @@ class World:
     def gain(self) -> float:
         return self.worth[self.best] - self.worth["c0"]
 
-    def compared(self, **rule: float):
+    def compared(self, **rule):
         search = SearchRows(rewards=self.seen, challenger=self.best, baseline="c0")
         found = compare(self.held[self.best], self.held["c0"], rule=Rule(**rule), search=search)
         assert found is not None
@@ -119,7 +120,7 @@ def test_a_smaller_prior_is_more_sceptical():
 
 def test_more_candidates_than_can_be_reckoned_with_are_sampled():
     rng = random.Random(5)
-    rewards = {
+    rewards: dict[str, dict[Hashable, float]] = {
         f"c{n:03}": {row: float(rng.random() < 0.5) for row in range(12)} for n in range(450)
     }
     found = believed(rewards, "c449", baseline="c000", prior_deviation=0.1)
