@@ -11,7 +11,6 @@ Everything is a function of the history, the settings and the seed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -50,6 +49,7 @@ _LEAST_ARMS = 10
 _LEAST_ROWS = 12
 _NO_DIFFERENCE = 0.05
 _LEAST_TRIED = 250
+_TRIED_PART = 4
 _USUAL_CELLS = 1000
 _WHILE = 40
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
@@ -185,9 +185,10 @@ class Race:
         baseline = self._baseline_arm(belief, history.space.baseline())
         if belief.regret(_REGRET_DRAWS, rng) < self.settings.stop_regret:
             return True
-        # More cells find smaller differences, as the root of their number.
-        findable = self.settings.headroom * min(1.0, math.sqrt(_USUAL_CELLS / allowance.total))
-        if allowance.raced < _LEAST_TRIED or not self._alike(belief, baseline, findable, rng):
+        # More cells find smaller differences, and take longer to say that there are none.
+        findable = self.settings.headroom * min(1.0, _USUAL_CELLS / allowance.total)
+        tried = allowance.raced >= max(_LEAST_TRIED, allowance.total // _TRIED_PART)
+        if not tried or not self._alike(belief, baseline, findable, rng):
             return False
         # It has to have been so for a while: a few unlucky cells make arms look alike.
         before = self._beliefs.earlier(history, len(history.rows) - _WHILE)
