@@ -186,7 +186,7 @@ def _together(
 def _with_search(found: Comparison, beliefs: Beliefs, rule: Rule, count: int) -> Comparison:
     """Returns a comparison by all rows together, which those held out can veto."""
     probability = beliefs.probability
-    if found.difference.mean < 0:
+    if found.difference.mean <= 0:
         probability = min(probability, _EVEN)
     half = _NORMAL.inv_cdf((1 + CONFIDENCE) / 2) * beliefs.error
     expected = Interval(

@@ -177,3 +177,12 @@ def test_a_baseline_that_the_search_never_ran_is_known_by_the_held_out_rows():
     found = world.compared()
     assert found.expected is not None
     assert found.probability != found.held_out_probability
+
+
+def test_a_prompt_that_gains_nothing_on_held_out_rows_is_not_called_better():
+    seen = {"base": dict.fromkeys(range(60), 0.0), "new": dict.fromkeys(range(60), 1.0)}
+    held = dict(enumerate([1.0, 0.0] * 20)), dict(enumerate([0.0, 1.0] * 20))
+    found = compare(*held, search=SearchRows(rewards=seen, challenger="new", baseline="base"))
+    assert found is not None
+    assert found.difference.mean == 0
+    assert found.probability <= 0.5
