@@ -48,8 +48,8 @@ _HEADROOM_DRAWS = 256
 _LEAST_ARMS = 10
 _LEAST_ROWS = 12
 _NO_DIFFERENCE = 0.05
-_LEAST_TRIED = 250
-_TRIED_PART = 4
+_LEAST_TRIED = 330
+_TRIED_PART = 3
 _USUAL_CELLS = 1000
 _WHILE = 40
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.

@@ -13,7 +13,7 @@ from burnish_search.algorithms.race.model import Fit, Model
 _PROBIT = math.pi / 8
 _MOST_WEIGHED = 512
 _UPPER = 1.5
-_FADING = 3
+_FADING = 5
 _SMALL = 48
 
 
