@@ -188,7 +188,7 @@ async def test_a_client_that_reads_the_file_itself_logs_what_it_warns_of(caplog)
         "algorithm": "mipro",
         "task_app_url": "http://localhost:8002",
         "policy": {"model": "gpt-4o-mini", "provider": "openai"},
-        "mipro": {**pools, "reference_pool": [4], "adaptive_pool": "LOW"},
+        "mipro": {**pools, "reference_pool": [4], "parallel_risk": 0.5},
     }
     async with (
         FakeController() as controller,
@@ -196,7 +196,7 @@ async def test_a_client_that_reads_the_file_itself_logs_what_it_warns_of(caplog)
     ):
         await client.jobs.create({"prompt_learning": settings})
     told = [one.getMessage() for one in caplog.records if one.name == "burnish.config"]
-    assert sum("mipro.adaptive_pool" in one for one in told) == 1
+    assert sum("mipro.parallel_risk" in one for one in told) == 1
 
 
 def test_the_plain_client_does_the_same_without_a_loop():
