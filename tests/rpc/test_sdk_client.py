@@ -188,7 +188,7 @@ async def test_a_client_that_reads_the_file_itself_logs_what_it_warns_of(caplog)
         "algorithm": "mipro",
         "task_app_url": "http://localhost:8002",
         "policy": {"model": "gpt-4o-mini", "provider": "openai"},
-        "mipro": {**pools, "reference_pool": [4], "parallel_risk": 0.5},
+        "mipro": {**pools, "reference_pool": [4], "parallel_risk": "low"},
     }
     async with (
         FakeController() as controller,
