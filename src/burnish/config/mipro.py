@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from burnish.config.adaptive import AdaptivePool
 from burnish.config.base import (
@@ -17,6 +18,7 @@ from burnish.config.base import (
     read_alone,
 )
 from burnish.config.enums import (
+    AdaptiveCurriculumLevel,
     JobMode,
     MiproProposerMode,
     ProposerEffort,
@@ -54,7 +56,8 @@ class MIPROConfig(ConfigModel):
         env_name: Beats the top level's.
         env_config: Merged over the top level's.
         mode: `offline` or `online`; `execution_mode` is read too.
-        engine: `tpe` is MIPROv2's own search, `race` ours.
+        engine: `race` is our own search, `tpe` MIPROv2's. Absent: `tpe` beside what only it has
+            (`auto`, a `tpe` table, `protocol`, `adaptive_pool`, `proxy_models`), else `race`.
         protocol: Of `tpe`: `burnish` pools what trials tell; `miprov2` is DSPy's, trial by trial.
         auto: MIPROv2's `light`, `medium` or `heavy`, which then decides the shape of the search.
         num_iterations: Iterations.
@@ -134,7 +137,7 @@ class MIPROConfig(ConfigModel):
     env_name: str | None = None
     env_config: dict[str, object] | None = None
     mode: JobMode = JobMode.OFFLINE
-    engine: SearchEngine = SearchEngine.TPE
+    engine: SearchEngine | None = None
     protocol: SearchProtocol = SearchProtocol.BURNISH
     auto: SearchPreset | None = None
 
@@ -218,6 +221,21 @@ class MIPROConfig(ConfigModel):
     system_id: str | None = None
     system_name: str | None = None
     ontology: dict[str, object] | None = None
+
+    @model_validator(mode="after")
+    def _choose_engine(self) -> Self:
+        """Settings that only one engine has ask for it; the choice is written down at once."""
+        if self.engine is None:
+            pool = self.adaptive_pool
+            own = (
+                self.auto is not None
+                or "tpe" in self.model_fields_set
+                or self.protocol is SearchProtocol.MIPROV2
+                or self.proxy_models is not None
+                or (pool is not None and pool.level is not AdaptiveCurriculumLevel.NONE)
+            )
+            self.engine = SearchEngine.TPE if own else SearchEngine.RACE
+        return self
 
     @classmethod
     def simple(

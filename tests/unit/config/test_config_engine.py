@@ -26,14 +26,18 @@ def settings(**search: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("table", "engine"),
     [
-        ({}, "tpe"),
+        ({}, "race"),
         ({"engine": "tpe"}, "tpe"),
-        ({"engine": "race"}, "race"),
+        ({"auto": "light"}, "tpe"),
+        ({"tpe": {"n_startup_trials": 10}}, "tpe"),
+        ({"protocol": "miprov2"}, "tpe"),
+        ({"adaptive_pool": {"level": "LOW"}}, "tpe"),
+        ({"adaptive_pool": {"level": "NONE"}}, "race"),
         ({"auto": "light", "engine": "race"}, "race"),
         ({"tpe": {"epsilon": 0.2}, "engine": "RACE"}, "race"),
     ],
 )
-def test_the_engine_is_miprov2s_own_unless_another_is_named(table, engine):
+def test_what_only_one_engine_has_asks_for_it_unless_one_is_named(table, engine):
     config = MIPROConfig.model_validate(table)
     assert config.engine is SearchEngine(engine)
     assert resolve_mipro(config, []).engine == engine
