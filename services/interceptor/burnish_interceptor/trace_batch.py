@@ -92,19 +92,22 @@ class TraceBatch:
         """
         self._kept = provider_request
         self.served: dict[Served, int] = {}
-        self.shared_indexes = array("i")
+        self.shared_indexes: list[int] = []
         self.call_ids: list[str] = []
         self.rollout_ids: list[str] = []
         self.trace_ids: list[str] = []
         self.app_requests, self.provider_requests = Packed(), Packed()
         self.replies, self.bindings = Packed(), Packed()
         self.provider_request_hashes: list[bytes] = []
-        self.reply_statuses = array("i")
+        self.reply_statuses: list[int] = []
         self.streams: list[bool] = []
-        self.start_times, self.latencies = array("d"), array("d")
-        self.first_byte_latencies, self.overheads = array("d"), array("d")
-        self.input_tokens, self.output_tokens = array("q"), array("q")
-        self.match_ratios = array("d")
+        self.start_times: list[float] = []
+        self.latencies: list[float] = []
+        self.first_byte_latencies: list[float] = []
+        self.overheads: list[float] = []
+        self.input_tokens: list[int] = []
+        self.output_tokens: list[int] = []
+        self.match_ratios: list[float] = []
         self.problems: dict[int, Problem] = {}
 
     def __len__(self) -> int:
@@ -131,7 +134,6 @@ class TraceBatch:
         self.shared_indexes.extend([places.setdefault(one, len(places)) for one in served])
         self.call_ids.extend(call_ids)
         self.rollout_ids.extend(rollout_ids)
-        self.trace_ids.extend([call_id[-32:] for call_id in call_ids])
         self.start_times.extend(start_times)
         self.latencies.extend(latencies)
         self.first_byte_latencies.extend(first_byte_latencies)
@@ -149,16 +151,23 @@ class TraceBatch:
         self.output_tokens.extend(written)
         self.match_ratios.extend([_NOT_COMPARED if one is None else one for one in match_ratios])
         self.bindings.extend([orjson.dumps(one) if one else b"" for one in bindings])
-        if any(traceparents) or any(problems):
-            self._note(before, calls)
+        if any(problems):
+            self._note(before, problems)
+        if self.trace_ids or any(traceparents):
+            self._name_traces(calls)
 
-    def _note(self, before: int, calls: Sequence[SeenCall]) -> None:
-        """Takes what few calls have."""
-        for position, call in enumerate(calls, before):
-            if call.problem is not None:
-                self.problems[position] = call.problem
-            if call.traceparent:
-                self.trace_ids[position] = call.trace.trace_id
+    def _note(self, before: int, problems: Sequence[Problem | None]) -> None:
+        """Takes why calls have no usable answer."""
+        for position, problem in enumerate(problems, before):
+            if problem is not None:
+                self.problems[position] = problem
+
+    def _name_traces(self, calls: Sequence[SeenCall]) -> None:
+        """Takes the calls' traces, and those of the calls before that were not worth a column."""
+        if not self.trace_ids:
+            before = self.call_ids[: len(self) - len(calls)]
+            self.trace_ids = [call_id[-32:] for call_id in before]
+        self.trace_ids.extend([call.trace.trace_id for call in calls])
 
 
 def _hash(body: bytes) -> bytes:

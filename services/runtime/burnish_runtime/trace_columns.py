@@ -66,7 +66,7 @@ def _trace(columns: trace_v1.TraceColumns, bodies: _Bodies, position: int) -> tr
     found.CopyFrom(shared.trace)
     found.call_id = columns.call_ids[position]
     found.rollout_id = columns.rollout_ids[position]
-    found.trace_id = columns.trace_ids[position]
+    found.trace_id = columns.trace_ids[position] if columns.trace_ids else found.call_id[-32:]
     _set(found.overhead, columns.overheads[position])
     if columns.match_ratios[position] >= 0:
         found.match_ratio = columns.match_ratios[position]
@@ -131,12 +131,12 @@ def _check(columns: trace_v1.TraceColumns, joined: Mapping[str, bytes]) -> None:
         "input_tokens": columns.input_tokens,
         "output_tokens": columns.output_tokens,
         "match_ratios": columns.match_ratios,
-        "trace_ids": columns.trace_ids,
         "bindings": columns.bindings.lengths,
     }
     optional: dict[str, Sized] = {
         "provider_requests": columns.provider_requests.lengths,
         "provider_request_hashes": columns.provider_request_hashes,
+        "trace_ids": columns.trace_ids,
     }
     uneven = [name for name, column in whole.items() if len(column) != count]
     uneven += [name for name, column in optional.items() if len(column) not in (0, count)]

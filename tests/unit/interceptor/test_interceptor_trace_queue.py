@@ -293,3 +293,18 @@ def test_the_apps_trace_is_gone_on_with_when_it_is_valid(given, followed):
     assert found.parent_span_id == (SPAN if followed else "")
     assert found.span_id == own[:16]
     assert found.traceparent.count("-") == 3
+
+
+def test_calls_have_their_own_trace_unless_the_app_names_one():
+    ids = [f"req_{number:032x}" for number in range(1, 6)]
+    theirs = "a" * 32
+    calls = [call(call_id=one) for one in ids]
+    calls[3] = call(call_id=ids[3], traceparent=f"00-{theirs}-{'b' * 16}-01")
+    batch = TraceBatch("off")
+    batch.extend(calls[:2])
+    assert not batch.trace_ids
+    batch.extend(calls[2:4])
+    batch.extend(calls[4:])
+    told = convert_trace.traces_request("n", batch, dropped=0).columns
+    own = [one[-32:] for one in ids]
+    assert [one.trace_id for one in trace_columns.traces(told)] == [*own[:3], theirs, own[4]]

@@ -328,7 +328,7 @@ class TraceColumns(_message.Message):
 
     @_builtins.property
     def trace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """W3C trace ids."""
+        """W3C trace ids; no column when each is the last 32 digits of its call's id."""
 
     @_builtins.property
     def bindings(self) -> Global___JoinedBodies:
