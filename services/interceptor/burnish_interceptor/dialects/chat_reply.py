@@ -79,18 +79,6 @@ class ChatStream(AnswerStream):
         self._head = b""
         self._chosen = False
 
-    def feed(self, piece: bytes) -> bytes:
-        """Takes a piece of the provider's stream; returns what may go to the app now.
-
-        Most pieces are one event that holds a little text: for them it is done here.
-        """
-        if self._head and not (self._over or self._done or self.failed):
-            data = self._parser.alone(piece)
-            if data is not None and (plain := chat_usual.piece(data, self._head)) is not None:
-                self._chosen = True
-                return plain
-        return super().feed(piece)
-
     def rest(self) -> bytes:
         """Returns what was kept back, with the end of the stream."""
         return b"".join(self._held) + sse.encode(sse.DONE)

@@ -22,27 +22,18 @@ class Parser:
         self._returns = False
         self._usual = False
 
-    def alone(self, chunk: bytes) -> bytes | None:
-        """Returns the data of a chunk that is exactly one event of one line, as most are.
-
-        None, and nothing is taken, when it is anything else.
-        """
-        if self._usual and not self._rest and chunk.startswith(_DATA):
-            # By number, as bytes are found in half the time.
-            end = chunk.find(_NEW_LINE)
-            if end == len(chunk) - 2 and chunk[end + 1] == _NEW_LINE and _RETURN not in chunk:
-                return chunk[6:end]
-        return None
-
     def feed(self, chunk: bytes) -> list[bytes]:
         """Returns the data of the events that the chunk ends, in order.
 
         Raises:
             EventTooLong: One event is over `MAX_EVENT_BYTES`.
         """
-        alone = self.alone(chunk)
-        if alone is not None:
-            return [alone]
+        if self._usual and not self._rest and chunk.startswith(_DATA):
+            # Exactly one event of one line, as most chunks are. By number, as bytes are found in
+            # half the time.
+            end = chunk.find(_NEW_LINE)
+            if end == len(chunk) - 2 and chunk[end + 1] == _NEW_LINE and _RETURN not in chunk:
+                return [chunk[6:end]]
         rest = self._rest + chunk if self._rest else chunk
         if not self._started:
             if _BOM.startswith(rest):
