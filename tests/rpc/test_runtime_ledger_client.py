@@ -14,8 +14,8 @@ from burnish.api.ledger.v1 import call_ledger_service_pb2 as ledger_v1
 from burnish.api.types.v1 import rollout_pb2
 from burnish.errors import PermissionDenied
 from burnish_runtime.backoff import Backoff
-from burnish_runtime.ledger_client import (
-    LedgerClient,
+from burnish_runtime.ledger_client import LedgerClient
+from burnish_runtime.ledger_errors import (
     LedgerClientClosed,
     LedgerMessageTooLarge,
     LedgerRefused,

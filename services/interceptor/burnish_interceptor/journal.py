@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from burnish_interceptor import convert_ledger
 from burnish_interceptor.calls import Call, Decision, Outcome
-from burnish_runtime.ledger_client import LedgerClient, LedgerMessageTooLarge
+from burnish_runtime.ledger_client import LedgerClient
+from burnish_runtime.ledger_errors import LedgerMessageTooLarge
 
 # A decision may wait for an identical call in flight elsewhere, and for a controller that is away.
 _BEGIN_SECONDS = 600.0

@@ -22,10 +22,6 @@ from burnish.statuses import error_from_rpc
 from burnish_runtime import ledger_errors as errors
 from burnish_runtime import ledger_messages as messages
 from burnish_runtime.backoff import Backoff
-from burnish_runtime.ledger_errors import LedgerClientClosed as LedgerClientClosed
-from burnish_runtime.ledger_errors import LedgerMessageTooLarge as LedgerMessageTooLarge
-from burnish_runtime.ledger_errors import LedgerRefused as LedgerRefused
-from burnish_runtime.ledger_errors import LedgerUnreachable as LedgerUnreachable
 from burnish_runtime.outbox import MOST_BYTES, MOST_ITEMS, Outbox
 
 _log = structlog.get_logger("burnish.ledger_client")
