@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 
 from benchmarks.search_parts.engines import Engine, Session
+from benchmarks.search_parts.runs import spread
 from benchmarks.search_parts.worlds import Environment, World, build
 from burnish_controller.proxies.run import Look, Measured, Mode, ProxyRun, Rules, State
 from burnish_search.model import Cell, Observation, ObservationsTold, TrialKind, Work, WorkClosed
@@ -127,13 +126,7 @@ class ProxySession(Session):
 
 def run(tasks: Sequence[Task], *, processes: int) -> Iterator[Found]:
     """Runs tasks and yields what came of them, in their order."""
-    if processes == 1:
-        for task in tasks:
-            yield from _run(task)
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for found in pool.map(_run, tasks):
-            yield from found
+    return spread(_run, tasks, processes=processes)
 
 
 def _run(task: Task) -> list[Found]:

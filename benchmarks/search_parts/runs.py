@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from benchmarks.search_parts.worlds import Environment, World, build
 from burnish.errors import BurnishError
 from burnish.verdicts import compare
 
+_Work = TypeVar("_Work")
+_Found = TypeVar("_Found")
 _runners: list[Runner] = []
 
 
@@ -89,13 +92,20 @@ class Result:
 
 def run(tasks: Sequence[Task], *, processes: int) -> Iterator[Result]:
     """Runs tasks and yields results, in the order of the tasks."""
+    return spread(_run, tasks, processes=processes)
+
+
+def spread(
+    work: Callable[[_Work], Iterable[_Found]], tasks: Sequence[_Work], *, processes: int
+) -> Iterator[_Found]:
+    """Does work, a task per process, and yields what came of it, in the order of the tasks."""
     if processes == 1:
         for task in tasks:
-            yield from _run(task)
+            yield from work(task)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for results in pool.map(_run, tasks):
-            yield from results
+        for found in pool.map(work, tasks):
+            yield from found
 
 
 def tasks(environment: Environment, methods: Iterable[Method], *, repetitions: int) -> list[Task]:
