@@ -217,8 +217,7 @@ def build(settings: ServiceSettings) -> server.Service:
         SettingsInvalid: A variable of the data plane cannot be used.
     """
     http = HttpSettings.from_environment(os.environ)
-    # Calls make garbage that counting frees; the collector need not walk what was loaded for good.
-    gc.freeze()
+    # Calls make garbage that counting frees.
     gc.set_threshold(*_COLLECTIONS)
     _keep_memory()
     if http.processes > 1:
