@@ -1,6 +1,7 @@
 """Both engines on Banking77, whole jobs over the wire: which winner is better on held-out rows.
 
     python -m benchmarks.banking77 --data DIR [--presets cards12 all] [--budgets 75 150 300 600]
+        [--seeds 8] [--first-seed 0]
 
 `DIR` holds Banking77's train.csv and test.csv. For every preset, budget and seed the engines get
 the same rows, the same demos and the same first proposals, and their winners are scored on the same
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ from examples.harness import Order, Plan, app_process, run_job
 
 ENGINES = ("race", "tpe")
 PRESETS = ("cards12", "all")
+FILES = ("train.csv", "test.csv")
 BUDGETS = (75, 150, 300, 600)
 
 
@@ -77,12 +80,12 @@ def plan(budget: int, rows: int) -> Plan:
     )
 
 
-async def measure(client: AsyncClient, url: str, cell: Cell, seeds: int) -> Cell:
-    """Runs the jobs of one cell."""
+async def measure(client: AsyncClient, url: str, cell: Cell, seeds: range) -> Cell:
+    """Runs the jobs of one cell, and tells of each pair on standard error."""
     began = time.monotonic()
     size = plan(cell.budget, cell.rows)
     rows = cell.rows
-    for seed in range(seeds):
+    for seed in seeds:
         baseline = None
         for engine in ENGINES:
             order = Order(url=url, plan=replace(size, engine=engine), seed=seed)
@@ -98,12 +101,17 @@ async def measure(client: AsyncClient, url: str, cell: Cell, seeds: int) -> Cell
             cell.spent[engine].append(searched)
             baseline, rows = outcome.baseline.test.mean, chosen.test.row_count
         cell.baselines.append(baseline if baseline is not None else 0.0)
+        won = ", ".join(f"{engine} {cell.scores[engine][-1]:.3f}" for engine in ENGINES)
+        taken = time.monotonic() - began
+        told = f"{cell.preset} at {cell.budget}, seed {seed}: {won} ({taken:.0f} s so far)"
+        print(told, file=sys.stderr, flush=True)
     return replace(cell, rows=rows, seconds=time.monotonic() - began)
 
 
 async def run(options: argparse.Namespace) -> list[Cell]:
     """Runs every job; prints each line as it is known."""
     cells = []
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with contextlib.AsyncExitStack() as stack:
@@ -123,7 +131,7 @@ async def run(options: argparse.Namespace) -> list[Cell]:
                             rows=options.rows,
                             seconds=0.0,
                         )
-                        cells.append(await measure(client, url, cell, options.seeds))
+                        cells.append(await measure(client, url, cell, seeds))
                         if not options.json:
                             print("\n".join(table(cells[-1:], head=len(cells) == 1)), flush=True)
     return cells
@@ -162,11 +170,15 @@ def main() -> int:
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
     parser.add_argument("--seeds", type=int, default=8, help="jobs of each kind (8)")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first pair (0)")
     parser.add_argument("--rows", type=int, default=480, help="most held-out rows (480)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("--seeds has to be at least 2: one pair has no interval")
+    missing = [name for name in FILES if not (options.data / name).is_file()]
+    if missing:
+        parser.error(f"`{options.data}` has no {' and no '.join(missing)}; give Banking77's folder")
     cells = asyncio.run(run(options))
     lost = worse(cells)
     if options.json:
