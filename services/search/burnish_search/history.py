@@ -88,6 +88,8 @@ class History:
         uses: Per slot, how many minibatch trials chose each option.
         kinds: How many trials there are of each kind.
         costs: What scored cells cost.
+        pending: Rows that candidates were suggested on and that nothing was told of yet, by
+            candidate; only of works that are not closed.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -105,6 +107,7 @@ class History:
         self.uses: list[Counter[str]] = [Counter() for _ in self.space.slots]
         self.kinds: Counter[TrialKind] = Counter()
         self.costs = Costs()
+        self.pending: dict[str, set[tuple[Pool, int]]] = {}
         self._prior_row_count: int | None = None
         self._outcomes: dict[Cell, float | None] = {}
         self._asked: dict[str, set[tuple[Pool, int]]] = {}
@@ -143,6 +146,8 @@ class History:
                     uses[choice] += 1
             asked = self._asked.setdefault(trial.candidate.candidate_id, set())
             asked.update(cell.row for cell in trial.cells)
+            pending = self.pending.setdefault(trial.candidate.candidate_id, set())
+            pending.update(cell.row for cell in trial.cells)
 
     def tell(self, observations: Iterable[Observation]) -> None:
         """Records measurements. The first reward of a cell stands; a failure never replaces one.
@@ -153,6 +158,7 @@ class History:
         for observation in observations:
             cell = observation.cell
             self._asked.setdefault(cell.candidate_id, set()).add(cell.row)
+            self._answered(cell)
             if observation.predicted and observation.reward is not None:
                 self._predicted(cell, observation.reward)
             elif observation.reward is None:
@@ -180,6 +186,8 @@ class History:
             trial.mean_reward = sum(rewards) / len(rewards) if rewards else None
             trial.state = TrialState.SUCCEEDED if rewards else TrialState.FAILED
             trial.rows_at_close = len(self.rows)
+            for cell in trial.cells:
+                self._answered(cell)
 
     def asked(self, candidate_id: str) -> set[tuple[Pool, int]]:
         """Returns the rows that a candidate was ever suggested or told on."""
@@ -202,6 +210,13 @@ class History:
     def rewards(self, candidate_id: str, pool: Pool) -> Sequence[float]:
         """Returns a candidate's measured rewards in a pool, in the order they were told."""
         return self._rewards.get((candidate_id, pool), ())
+
+    def _answered(self, cell: Cell) -> None:
+        pending = self.pending.get(cell.candidate_id)
+        if pending is not None:
+            pending.discard(cell.row)
+            if not pending:
+                del self.pending[cell.candidate_id]
 
     def _predicted(self, cell: Cell, reward: float) -> None:
         if self._outcomes.get(cell) is not None or cell in self._predictions:

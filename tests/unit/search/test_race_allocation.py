@@ -1,8 +1,9 @@
 """Where a race looks next: what cells are worth before they are bought."""
 
 import numpy as np
+import pytest
 
-from burnish_search.algorithms.race.allocation import Contest, pick_rows
+from burnish_search.algorithms.race.allocation import Contest, answered, pick_rows
 
 
 def contest(means, deviations, *, told=0.2, rows=100):
@@ -47,6 +48,14 @@ def test_arms_that_move_together_are_not_told_apart_by_cells():
     together[2, 2] = 0.3
     found = Contest(means=means, covariance=together, told=np.full((3, 50), 0.2))
     assert found.picks(1, rows=5, left=100) == [2]
+
+
+def test_what_cells_will_tell_is_known_before_they_are_answered():
+    root = np.random.default_rng(0).normal(size=(4, 4))
+    covariance = root @ root.T
+    precision = np.linalg.inv(covariance)
+    precision[2, 2] += 3.0
+    assert answered(covariance, 2, 3.0) == pytest.approx(np.linalg.inv(precision))
 
 
 def test_rows_that_tell_more_are_picked_more_often():

@@ -1,5 +1,6 @@
 """The race: who wins, what it spends, and that it is a function of its history alone."""
 
+import collections
 import itertools
 import random
 
@@ -127,6 +128,37 @@ def test_no_cell_is_asked_beyond_the_budget_or_twice(rig, cells, arms, rows, top
 def test_no_trial_is_suggested_beyond_their_limit(rig, most):
     found = rig(Race, settings={**LONG, "max_trials": most}, online=range(200)).start().run()
     assert 1 <= len(found.history.trials) <= most
+
+
+def test_works_in_flight_are_spread_as_if_those_before_had_been_answered(rig):
+    found = rig(Race, settings={**LONG, "num_trials": 60}, reward=graded, online=range(200), seed=1)
+    found.start().run(most_asks=6)
+    trials = [trial for _ in range(5) for trial in found.ask().trials]
+    cells = collections.Counter(t.candidate.candidate_id for t in trials for _ in t.cells)
+    assert len(cells) >= 8
+    assert max(cells.values()) <= cells.total() / 3
+
+
+def test_what_is_in_flight_in_a_race_survives_a_restart(rig):
+    given_settings = {**LONG, "num_trials": 60}
+    found = rig(Race, settings=given_settings, reward=graded, online=range(200)).start()
+    found.run(most_asks=5)
+    first, second = found.ask(), found.ask()
+    found.do(second)
+    following = found.restored().ask()
+    assert set(found.history.pending) >= {t.candidate.candidate_id for t in first.trials}
+    again = rig(Race, settings=given_settings, reward=graded, online=range(200))
+    again.log = found.log[:-1]
+    assert again.restored().ask().trials == following.trials
+
+
+def test_nothing_is_in_flight_once_a_work_is_closed(rig):
+    found = rig(Race, settings=LONG, reward=flaky(0.3)).start().run(most_asks=2)
+    work = found.ask()
+    asked = {t.candidate.candidate_id: {c.row for c in t.cells} for t in work.trials}
+    assert found.history.pending == asked
+    found.study.close(found.study.revision + 1, work.ask_index)
+    assert not found.history.pending
 
 
 def test_a_new_instruction_is_looked_at_next_with_the_best_demos(rig, make):

@@ -52,7 +52,7 @@ class Contest:
         """
         best_first = -np.sort(-self.told, axis=1)
         sums = np.cumsum(best_first, axis=1)
-        covariance = self.covariance.copy()
+        covariance = self.covariance
         open_cells = (self.told > 0.0).sum(axis=1)
         picked: list[int] = []
         for _ in range(count):
@@ -62,9 +62,7 @@ class Contest:
                 break
             picked.append(arm)
             open_cells[arm] -= rows
-            column = covariance[:, arm].copy()
-            known = column[arm] + 1.0 / _precision(sums, rows)[arm]
-            covariance -= np.outer(column, column) / known
+            covariance = answered(covariance, arm, float(_precision(sums, rows)[arm]))
         return picked
 
     def _gain(self, covariance: Floats, sums: Floats, left: int) -> Floats:
@@ -78,6 +76,19 @@ class Contest:
             leads = (self.means[:, None, None] + moves[:, :, None] * _NODES).max(axis=0)
             best = np.maximum(best, (leads @ _WEIGHTS - self.means.max()) / ahead)
         return best
+
+
+def answered(covariance: Floats, place: int, precision: float) -> Floats:
+    """Returns a covariance of arms as it is once cells of one of them are answered.
+
+    Args:
+        covariance: How sure the arms are now.
+        place: Which of them is looked at.
+        precision: How much the cells tell of it.
+    """
+    column = covariance[:, place]
+    known = column[place] + 1.0 / max(precision, _LEAST_TOLD)
+    return np.asarray(covariance - np.outer(column, column) / known)
 
 
 def pick_rows(told: Floats, unseen: Ints, count: int, rng: np.random.Generator) -> list[int]:

@@ -59,6 +59,11 @@ class Arms:
         known = candidate.candidate_id
         return self.measured_ids.index(known) if known in self.measured_ids else None
 
+    def places(self, columns: Ints) -> Ints:
+        """Returns the arms that choose these columns, one per row; -1 where there is none."""
+        known = {tuple(one): arm for arm, one in enumerate(self.columns.tolist())}
+        return np.array([known.get(tuple(one), -1) for one in columns.tolist()], dtype=np.int64)
+
     def joined(self, more: Ints) -> Arms:
         """Returns the arms with others after them; those already there are left out."""
         known = {tuple(one) for one in self.columns.tolist()}
@@ -109,7 +114,7 @@ class Layout:
     def arms(self, history: History) -> Arms:
         """Returns the arms as of now."""
         measured = history.codes.candidate_ids
-        rows = [self._columns_of(history, one) for one in measured]
+        rows = [self.columns_of(history, one) for one in measured]
         fresh = np.ones(len(self._listed), dtype=bool)
         fresh[[self._places[row] for row in rows if row in self._places]] = False
         columns = np.concatenate(
@@ -131,7 +136,8 @@ class Layout:
             )
         return self._candidates[columns]
 
-    def _columns_of(self, history: History, candidate_id: str) -> tuple[int, ...]:
+    def columns_of(self, history: History, candidate_id: str) -> tuple[int, ...]:
+        """Returns the columns that a candidate of a history chooses."""
         found = self._known.get(candidate_id)
         if found is None:
             choices = history.candidates[candidate_id].choices

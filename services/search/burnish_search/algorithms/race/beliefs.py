@@ -101,9 +101,19 @@ class Beliefs:
         if rng is None or layout.whole:
             return belief
         pointed = _pointed(layout, belief.posterior.effects(_POINTED, rng))
+        if history.pending:
+            pointed = np.concatenate([_waiting(layout, history), pointed])
         known = self._variances[_refit_point(len(history.rows)), layout.key]
         model = Model(belief.arms.joined(pointed), self._cells(history), self._structure)
         return _fitted(model, known)
+
+    def in_flight(self, history: History, arms: Arms) -> list[tuple[int, Ints]]:
+        """Returns the cells that were planned and not answered: arms, and the rows of each."""
+        if not history.pending:
+            return []
+        found = arms.places(_waiting(self._laid_out(history), history)).tolist()
+        rows = map(self.evidence.places_of, history.pending.values())
+        return [(arm, each) for arm, each in zip(found, rows, strict=True) if arm >= 0]
 
     def earlier(self, history: History, count: int) -> Belief:
         """Returns what was to be believed of today's arms after the first `count` cells."""
@@ -141,6 +151,11 @@ def _pointed(layout: Layout, effects: Floats) -> Ints:
         options = np.array(offered)
         columns.append(options[effects[options].argmax(axis=0)])
     return np.column_stack(columns)
+
+
+def _waiting(layout: Layout, history: History) -> Ints:
+    """Returns the columns of the arms that have cells in flight."""
+    return np.array([layout.columns_of(history, one) for one in history.pending], dtype=np.int64)
 
 
 def _refit_point(count: int) -> int:

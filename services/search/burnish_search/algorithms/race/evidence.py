@@ -7,7 +7,7 @@ told of but are not raced on come after them.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,11 @@ class Evidence:
             np.array(self._rewards, dtype=np.float64),
             len(self.places),
         )
+
+    def places_of(self, rows: Iterable[RowKey]) -> Ints:
+        """Returns the numbers of rows, those apart that no cell was raced on or measured on."""
+        known = (self.places.get(row) for row in rows)
+        return np.array(sorted(one for one in known if one is not None), dtype=np.int64)
 
     def asked(self, history: History, candidate_id: str) -> npt.NDArray[np.bool_]:
         """Returns which of the rows raced on a candidate was ever asked."""

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from burnish_search.algorithms import coverage
 from burnish_search.algorithms.base import Ask, generator
 from burnish_search.algorithms.minibatches import RowKey
-from burnish_search.algorithms.race.allocation import Contest, pick_rows
+from burnish_search.algorithms.race.allocation import Contest, answered, pick_rows
 from burnish_search.algorithms.race.beliefs import Belief, Beliefs
 from burnish_search.algorithms.race.budget import FIRST_ROWS, Allowance
-from burnish_search.algorithms.race.evidence import Floats
+from burnish_search.algorithms.race.evidence import Floats, Ints
 from burnish_search.algorithms.race.settings import RaceSettings
 from burnish_search.history import History
 from burnish_search.model import Candidate, StudySpec, TrialKind
@@ -172,11 +172,13 @@ class Turns:
         for place, arm in enumerate(arms):
             if not open_arms[arm]:
                 told[place] = 0.0
-            elif arm < belief.arms.measured_count:
-                key = belief.arms.measured_ids[arm]
+            else:
+                key = belief.arms.candidate(int(arm)).candidate_id
                 told[place, self._beliefs.evidence.asked(history, key)] = 0.0
         contest = Contest(
-            means=posterior.worth[arms], covariance=posterior.covariance(arms), told=told
+            means=posterior.worth[arms],
+            covariance=self._soon_known(history, belief, arms),
+            told=told,
         )
         picks = contest.picks(
             allowance.arms_per_batch, rows=allowance.rows_per_arm, left=allowance.cells
@@ -188,6 +190,18 @@ class Turns:
             if arm is not None and open_arms[arm]:
                 chosen[-1] = (baseline, posterior.told(np.array([arm]))[0, : len(self._rows)])
         return chosen
+
+    def _soon_known(self, history: History, belief: Belief, arms: Ints) -> Floats:
+        """Returns the covariance of arms as it is once all that is in flight is answered."""
+        in_flight = self._beliefs.in_flight(history, belief.arms)
+        every = np.concatenate(
+            [arms, np.setdiff1d(np.array([arm for arm, _ in in_flight], dtype=np.int64), arms)]
+        )
+        found = belief.posterior.covariance(every)
+        for arm, rows in in_flight:
+            told = belief.posterior.told(np.array([arm]))[0, rows].sum()
+            found = answered(found, int(np.flatnonzero(every == arm)[0]), float(told))
+        return found[: len(arms), : len(arms)]
 
     @staticmethod
     def _due(history: History, baseline: Candidate, allowance: Allowance) -> bool:
