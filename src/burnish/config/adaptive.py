@@ -141,8 +141,12 @@ def with_level(
 
 
 def fill_pool(value: object) -> object:
-    """Fills an `adaptive_pool` table from its level, and refuses sizes that contradict."""
-    if isinstance(value, Mapping):
+    """Fills an `adaptive_pool` table from its level, and refuses sizes that contradict.
+
+    Those of a pool that is off are of no use, and its own contradict.
+    """
+    off = AdaptiveCurriculumLevel.NONE.value
+    if isinstance(value, Mapping) and str(value.get("level", "")).strip().upper() != off:
         for message, fix in conflicts(value):
             raise PydanticCustomError("pool", "{message}", {"message": message, "fix": fix})
     return with_level(value, POOL_LEVELS, AdaptiveCurriculumLevel, AdaptiveCurriculumLevel.LOW)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from burnish.config import native, rules
 from burnish.config.base import Raw, read_model, unknown_keys
+from burnish.config.engine import choose_engine
 from burnish.config.normalize import normalize
 from burnish.config.problems import Findings, PathNames, nearest
 from burnish.config.source import apply_overrides, clean_copy, expand
@@ -58,6 +59,9 @@ def load(
     elif not table.get("task_app_api_key") and inputs.env.get("ENVIRONMENT_API_KEY"):
         table["task_app_api_key"] = inputs.env["ENVIRONMENT_API_KEY"]
     normalize(Table(table, findings))
+    choose_engine(Table(table, findings))
+    if ours:
+        native.size_by_default(table, root)
     _drop_leftovers(table, findings)
     config = read_model(cls, table, findings)
     if config is None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr
 
 from burnish.config.adaptive import AdaptivePool
 from burnish.config.base import (
@@ -18,7 +17,6 @@ from burnish.config.base import (
     read_alone,
 )
 from burnish.config.enums import (
-    AdaptiveCurriculumLevel,
     JobMode,
     MiproProposerMode,
     ProposerEffort,
@@ -221,21 +219,6 @@ class MIPROConfig(ConfigModel):
     system_id: str | None = None
     system_name: str | None = None
     ontology: dict[str, object] | None = None
-
-    @model_validator(mode="after")
-    def _choose_engine(self) -> Self:
-        """Settings that only one engine has ask for it; the choice is written down at once."""
-        if self.engine is None:
-            pool = self.adaptive_pool
-            own = (
-                self.auto is not None
-                or "tpe" in self.model_fields_set
-                or self.protocol is SearchProtocol.MIPROV2
-                or self.proxy_models is not None
-                or (pool is not None and pool.level is not AdaptiveCurriculumLevel.NONE)
-            )
-            self.engine = SearchEngine.TPE if own else SearchEngine.RACE
-        return self
 
     @classmethod
     def simple(

@@ -72,6 +72,7 @@ _SECTIONS: Final = {
     "judge": "verifier",
     "termination_config": "budget",
 }
+_SHAPE: Final = frozenset({"num_iterations", "num_evaluations_per_iteration", "batch_size"})
 _TABLES: Final = (
     *("model", "proposer", "pools", "search", "budget", "stages", "verifier", "gepa"),
     *("task_app_api_key_env", "proxy_models", "promotion"),
@@ -202,12 +203,8 @@ def _search(work: _Translation, job: Raw, *, gepa: bool) -> None:
     preset = search.get("preset")
     settings = {key: value for key, value in search.items() if key != "preset"}
     work.keys(settings, "search", SEARCH, "mipro")
-    shaped = {"num_iterations", "num_evaluations_per_iteration", "batch_size"} & search.keys()
-    if preset is None and not shaped and job.get("algorithm", "mipro") == "mipro":
-        preset = "light"
-    if isinstance(preset, str) and preset.strip().lower() == "none":
-        return
-    if preset is None:
+    shaped = _SHAPE & search.keys()
+    if preset is None or (isinstance(preset, str) and preset.strip().lower() == "none"):
         return
     work.put("mipro.auto", preset, "search.preset")
     for key in sorted(shaped):
@@ -217,6 +214,26 @@ def _search(work: _Translation, job: Raw, *, gepa: bool) -> None:
             "is what the preset decides",
             'remove it, or set preset = "none"',
         )
+
+
+def size_by_default(table: Raw, root: Raw) -> None:
+    """Gives a search of MIPRO the sizes of `light` where its file gives none.
+
+    That comes after the engine was chosen, for it is a preset that nobody asked for.
+
+    Args:
+        table: The canonical section.
+        root: The file.
+    """
+    search = cast(Raw, root["job"]).get("search")
+    given = search.keys() if isinstance(search, dict) else frozenset[str]()
+    mipro = table.get("mipro")
+    if (
+        table["algorithm"] == "mipro"
+        and isinstance(mipro, dict)
+        and not given & {*_SHAPE, "preset"}
+    ):
+        mipro["auto"] = "light"
 
 
 def _stages(work: _Translation, stages: object) -> None:

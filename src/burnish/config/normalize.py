@@ -97,9 +97,6 @@ def normalize(table: Table) -> None:
             )
             table.drop(f"{algorithm}.proxy_models")
         table.move(f"{algorithm}.proxy_models", "proxy_models")
-    mipro = table.get("mipro")
-    if isinstance(mipro, dict) and table.get("proxy_models") and mipro.get("engine") is None:
-        table.put("mipro.engine", "tpe")  # The engine that can be led by predicted rewards.
     _normalize_termination(table)
     _copy_pools(table)
     if isinstance(table.get("mipro"), dict):

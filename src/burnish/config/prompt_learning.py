@@ -220,16 +220,20 @@ class PromptLearningConfig(ConfigModel):
         """
         if self._checked:
             return self
-        written = self.model_dump(mode="json", exclude_none=True, exclude_unset=True)
-        table = cast(Raw, escape(written))
-        table.setdefault("algorithm", self.algorithm)
+        table = self._written()
         if self.task_app_api_key is not None:
             table["task_app_api_key"] = self.task_app_api_key
         return type(self).from_mapping(table, env={}, base_dir=self._base_dir)
 
     def to_dict(self) -> dict[str, object]:
         """Returns the canonical mapping, which `from_mapping` reads back; it holds no key."""
-        dumped = self.model_dump(mode="json", exclude_none=True)
-        if self.initial_prompt is not None and not self.initial_prompt.messages:
-            del dumped["initial_prompt"]["messages"]
-        return {"prompt_learning": cast(Raw, escape(dumped))}
+        return {"prompt_learning": self._written()}
+
+    def _written(self) -> Raw:
+        """Returns what was read; of one built by hand what was set: a default asks for nothing."""
+        dumped = self.model_dump(mode="json", exclude_none=True, exclude_unset=not self._checked)
+        dumped.setdefault("algorithm", self.algorithm)
+        prompt = dumped.get("initial_prompt")
+        if prompt is not None and not prompt.get("messages"):
+            prompt.pop("messages", None)
+        return cast(Raw, escape(dumped))

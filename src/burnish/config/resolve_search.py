@@ -94,7 +94,7 @@ def resolve_mipro(mipro: MIPROConfig, stages: Sequence[ResolvedStage]) -> Resolv
             alpha=mipro.tpe.alpha,
             prior_weight=mipro.tpe.prior_weight,
         ),
-        engine="race" if mipro.engine is SearchEngine.RACE else "tpe",
+        engine="tpe" if mipro.engine is SearchEngine.TPE else "race",
         protocol="miprov2" if own else "burnish",
         preset=preset,
         meta_update=_meta_update(mipro),
