@@ -41,7 +41,7 @@ from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
 from burnish_controller.peers import Peers
 from burnish_controller.store.database import Database, open_database
-from burnish_controller.store.space import SpaceStore
+from burnish_controller.store.study_log import StudyLog
 from burnish_controller.store.tables import study_entries
 from burnish_controller.store.writer import Writer
 from burnish_controller.study import StudySession
@@ -99,7 +99,7 @@ async def ours(folder: Path, count: int, repeats: int) -> Costs:
         writer = Writer(database.write_engine)
         writer.start()
         stack.push_async_callback(writer.close)
-        space = SpaceStore(database, writer, tenant=TENANT)
+        log = StudyLog(database, writer, tenant=TENANT)
         peers = Peers(
             search=search_v1.SearchServiceStub(channel),
             proposer=proposer_v1.ProposerServiceStub(channel),
@@ -107,9 +107,9 @@ async def ours(folder: Path, count: int, repeats: int) -> Costs:
             channels=(),
         )
         stack.push_async_callback(peers.studies.close)
-        single = await _session(database, space, peers, Job("single", 1, count))
+        single = await _session(database, log, peers, Job("single", 1, count))
         asks, tells, closes = await _timed(single, count, repeats)
-        batch = await _session(database, space, peers, Job("batch", BATCH, count))
+        batch = await _session(database, log, peers, Job("batch", BATCH, count))
         batches, _, _ = await _timed(batch, count, repeats)
     return Costs("burnish, durable, gRPC", count, asks, tells, closes, batches)
 
@@ -186,7 +186,7 @@ class Job:
         ]
 
 
-async def _session(database: Database, space: SpaceStore, peers: Peers, job: Job) -> StudySession:
+async def _session(database: Database, log: StudyLog, peers: Peers, job: Job) -> StudySession:
     rows = [
         {
             "tenant": TENANT,
@@ -199,7 +199,7 @@ async def _session(database: Database, space: SpaceStore, peers: Peers, job: Job
     ]
     with database.write_engine.begin() as connection:
         connection.execute(insert(study_entries), rows)
-    session = StudySession(peers, space, job.study)
+    session = StudySession(peers, log, job.job_id, lambda: job.study)
     await session.rank(1)  # The service lacks the study, and is given its entries.
     return session
 

@@ -43,6 +43,7 @@ from burnish_controller.store.database import Database, open_database
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.policies import PolicyStore
 from burnish_controller.store.space import SpaceStore
+from burnish_controller.store.study_log import StudyLog
 from burnish_controller.store.traces import TraceStore, max_bytes_from
 from burnish_controller.store.writer import Writer
 from burnish_controller.task_apps import AppOptions, TaskAppClient
@@ -228,6 +229,7 @@ def _phases(
         states=JobStates(jobs=jobs, events=events),
         events=events,
         space=SpaceStore(database, writer, tenant=TENANT),
+        log=StudyLog(database, writer, tenant=TENANT),
         rollouts=rollouts,
         calls=calls,
         ledger=ledger,
@@ -249,6 +251,7 @@ def _add_servicers(
         jobs=phases.jobs,
         events=phases.events,
         space=phases.space,
+        log=phases.log,
         rollouts=phases.rollouts,
         ledger=phases.ledger,
     )

@@ -17,6 +17,7 @@ from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.store.space import SpaceStore
+from burnish_controller.store.study_log import StudyLog
 from burnish_controller.tradeoff import objectives_of, standing_of
 from burnish_controller.verdicts import challenger_of, is_over, judge
 
@@ -35,6 +36,7 @@ class ResultBuilder:
     jobs: JobStore
     events: EventLog
     space: SpaceStore
+    log: StudyLog
     rollouts: RolloutStore
     ledger: CallLedger
 
@@ -50,7 +52,7 @@ class ResultBuilder:
         ranked = self._rank(candidates, done, best_id=best_id, baseline_id=baseline_id)
         _weigh(ranked, job, done, components)
         by_id = {one.candidate.candidate_id: one for one in ranked}
-        entries = await self.space.entries(job_id)
+        entries = await self.log.entries(job_id)
         result = job_v1.JobResult(
             best=by_id.get(best_id),
             baseline=by_id.get(baseline_id),

@@ -13,7 +13,7 @@ from burnish.api.types import v1 as types_v1
 from burnish.errors import BurnishError, NotFound
 from burnish_controller.features import features_of
 from burnish_controller.peers import CALL_SECONDS, Peers, patiently
-from burnish_controller.store.space import SpaceStore
+from burnish_controller.store.study_log import StudyLog
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -21,12 +21,23 @@ _Response = TypeVar("_Response", bound=Message)
 class StudySession:
     """Asks and tells one study. Every method may be called again after a crash."""
 
-    def __init__(self, peers: Peers, space: SpaceStore, study: search_v1.Study) -> None:
+    def __init__(
+        self, peers: Peers, log: StudyLog, job_id: str, study: Callable[[], search_v1.Study]
+    ) -> None:
+        """Asks nothing yet.
+
+        Args:
+            peers: Where the search service is.
+            log: The ledger of entries.
+            job_id: The job.
+            study: Builds the study as the search service is given it, which is seldom.
+        """
         self._search = peers.search
         self._studies = peers.studies
-        self._space = space
+        self._log = log
+        self._job_id = job_id
+        self._name = f"studies/{job_id}"
         self._study = study
-        self._job_id = study.name.removeprefix("studies/")
 
     async def add_components(self, key: str, found: Sequence[types_v1.Component]) -> None:
         """Adds components to the space."""
@@ -69,7 +80,7 @@ class StudySession:
 
     async def asked(self, ask_index: int) -> search_v1.Work | None:
         """Returns the work of an ask that was answered before, else None."""
-        entry = await self._space.entry(self._job_id, f"work/{ask_index}")
+        entry = await self._log.entry(self._job_id, f"work/{ask_index}")
         return None if entry is None else entry.work_suggested
 
     async def ask(self, ask_index: int, *, remaining: int | None) -> search_v1.Work:
@@ -82,14 +93,14 @@ class StudySession:
         known = await self.asked(ask_index)
         if known is not None:
             return known
-        revision = await self._space.revision(self._job_id)
+        revision = await self._log.revision(self._job_id)
         request = search_v1.SuggestWorkRequest(
-            study=self._study.name, ask_index=ask_index, as_of_revision=revision
+            study=self._name, ask_index=ask_index, as_of_revision=revision
         )
         if remaining is not None:
             request.remaining_cell_count = remaining
         response = await self._send(request, search_v1.SuggestWorkResponse)
-        entry = await self._space.append_entry(
+        entry = await self._log.append(
             self._job_id,
             f"work/{ask_index}",
             lambda revision: search_v1.StudyEntry(revision=revision, work_suggested=response.work),
@@ -102,9 +113,9 @@ class StudySession:
 
     async def preferred(self, count: int) -> search_v1.RankCandidatesResponse:
         """Returns the candidates seen, the one to take first, and what it was chosen by."""
-        revision = await self._space.revision(self._job_id)
+        revision = await self._log.revision(self._job_id)
         request = search_v1.RankCandidatesRequest(
-            study=self._study.name, as_of_revision=revision, count=count
+            study=self._name, as_of_revision=revision, count=count
         )
         return await self._send(request, search_v1.RankCandidatesResponse)
 
@@ -114,10 +125,10 @@ class StudySession:
         Both at once, for a commit takes as long as the call. When it comes to nothing, the service
         is ahead of the ledger, finds the next change to be another one, and is refilled.
         """
-        foreseen = await self._space.entry(self._job_id, key)
+        foreseen = await self._log.entry(self._job_id, key)
         if foreseen is None:
-            foreseen = build(await self._space.revision(self._job_id) + 1)
-        append = asyncio.ensure_future(self._space.append_entry(self._job_id, key, build))
+            foreseen = build(await self._log.revision(self._job_id) + 1)
+        append = asyncio.ensure_future(self._log.append(self._job_id, key, build))
         try:
             await self._push(foreseen)
         finally:
@@ -126,7 +137,7 @@ class StudySession:
             await self._push(entry)
 
     async def _push(self, entry: search_v1.StudyEntry) -> None:
-        name, revision = self._study.name, entry.revision
+        name, revision = self._name, entry.revision
         match entry.WhichOneof("change"):
             case "components_added":
                 added = search_v1.AddComponentsRequest(
@@ -166,10 +177,10 @@ class StudySession:
         return await patiently(call)
 
     async def _restore(self) -> search_v1.RestoreStudyResponse:
-        entries = await self._space.entries(self._job_id)
+        entries = await self._log.entries(self._job_id)
 
         async def items() -> AsyncIterator[search_v1.RestoreStudyRequest]:
-            yield search_v1.RestoreStudyRequest(study=self._study)
+            yield search_v1.RestoreStudyRequest(study=self._study())
             for entry in entries:
                 yield search_v1.RestoreStudyRequest(entry=entry)
 

@@ -34,6 +34,7 @@ from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.store.space import SpaceStore
+from burnish_controller.store.study_log import StudyLog
 from burnish_controller.store.writer import Writer
 from burnish_controller.task_apps import (
     AppExample,
@@ -55,6 +56,7 @@ class Stores:
     jobs: JobStore = field(init=False)
     events: EventLog = field(init=False)
     space: SpaceStore = field(init=False)
+    log: StudyLog = field(init=False)
     rollouts: RolloutStore = field(init=False)
     calls: CallStore = field(init=False)
     states: JobStates = field(init=False)
@@ -63,6 +65,7 @@ class Stores:
         self.jobs = JobStore(self.database, self.writer, tenant=self.tenant)
         self.events = EventLog(self.database, self.writer, tenant=self.tenant)
         self.space = SpaceStore(self.database, self.writer, tenant=self.tenant)
+        self.log = StudyLog(self.database, self.writer, tenant=self.tenant)
         self.rollouts = RolloutStore(self.database, self.writer, tenant=self.tenant)
         self.calls = CallStore(self.database, self.writer, tenant=self.tenant)
         self.states = JobStates(jobs=self.jobs, events=self.events)
@@ -414,6 +417,7 @@ async def make_scene(stores: Stores, bank: Bank) -> Callable[..., Awaitable[Scen
             states=stores.states,
             events=stores.events,
             space=stores.space,
+            log=stores.log,
             rollouts=stores.rollouts,
             calls=stores.calls,
             ledger=ledger,

@@ -437,15 +437,13 @@ async def test_entries_are_idempotent_by_key_and_have_no_gaps(stores):
             revision=revision, work_closed=search_v1.WorkClosed(ask_index=revision)
         )
 
-    first = await stores.space.append_entry("job1", "closed/0", build)
-    assert await stores.space.append_entry("job1", "closed/0", build) == first
-    await asyncio.gather(
-        *(stores.space.append_entry("job1", f"closed/{n}", build) for n in range(1, 30))
-    )
-    entries = await stores.space.entries("job1")
+    first = await stores.log.append("job1", "closed/0", build)
+    assert await stores.log.append("job1", "closed/0", build) == first
+    await asyncio.gather(*(stores.log.append("job1", f"closed/{n}", build) for n in range(1, 30)))
+    entries = await stores.log.entries("job1")
     assert [one.revision for one in entries] == list(range(1, 31))
-    assert await stores.space.revision("job1") == 30
-    assert await stores.space.entry("job1", "closed/77") is None
+    assert await stores.log.revision("job1") == 30
+    assert await stores.log.entry("job1", "closed/77") is None
 
 
 # Rollouts.

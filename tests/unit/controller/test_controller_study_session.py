@@ -43,7 +43,7 @@ class Search:
 def session(stores, search):
     nobody: Any = None
     peers = Peers(search=search, proposer=nobody, verifier=nobody, channels=())
-    return StudySession(peers, stores.space, STUDY)
+    return StudySession(peers, stores.log, "job1", lambda: STUDY)
 
 
 def components():
@@ -71,8 +71,8 @@ async def test_a_change_that_is_made_again_adds_no_entry(stores):
         work = await opened.ask(0, remaining=None)
         await observe(opened, work)
         await opened.close(0)
-        assert await one.space.revision("job1") == 4
-    assert [one.revision for one in await stores.space.entries("job1")] == [1, 2, 3, 4]
+        assert await one.log.revision("job1") == 4
+    assert [one.revision for one in await stores.log.entries("job1")] == [1, 2, 3, 4]
     assert search.calls.count("SuggestWork") == 1
 
 
@@ -86,17 +86,17 @@ async def test_a_commit_that_fails_is_told_and_the_change_may_be_made_again(stor
         raise DiskFull
 
     with monkeypatch.context() as broken:
-        broken.setattr(stores.space, "append_entry", fail)
+        broken.setattr(stores.log, "append", fail)
         with pytest.raises(DiskFull):
             await observe(opened, work)
-    assert await stores.space.revision("job1") == 2
+    assert await stores.log.revision("job1") == 2
     # The service knows of what the ledger lacks, and is refilled by the next change.
     await opened.close(0)
     await observe(opened, work)
     assert await opened.ask(1, remaining=None) == await session(stores, Search()).ask(
         1, remaining=None
     )
-    revisions = [one.revision for one in await stores.space.entries("job1")]
+    revisions = [one.revision for one in await stores.log.entries("job1")]
     assert revisions == [1, 2, 3, 4, 5]
     ranked = await opened.rank(3)
     assert ranked == await session(stores.restarted(), Search()).rank(3)

@@ -22,6 +22,7 @@ from burnish_controller.store.events import EventLog
 from burnish_controller.store.jobs import JobStore
 from burnish_controller.store.rollouts import FinishedRollout, RolloutStore
 from burnish_controller.store.space import SpaceStore
+from burnish_controller.store.study_log import StudyLog
 from burnish_controller.study import StudySession
 
 CHUNK = 64
@@ -41,6 +42,7 @@ class PhaseServices:
     states: JobStates
     events: EventLog
     space: SpaceStore
+    log: StudyLog
     rollouts: RolloutStore
     calls: CallStore
     ledger: CallLedger
@@ -50,7 +52,7 @@ class PhaseServices:
 
     def session(self, job: JobContext) -> StudySession:
         """Returns the session of a job's study."""
-        return StudySession(self.peers, self.space, job.study())
+        return StudySession(self.peers, self.log, job.job_id, job.study)
 
 
 def cells(

@@ -148,7 +148,7 @@ class _Bank:
 async def _bank(services: PhaseServices, job: JobContext, stage_id: str) -> _Bank:
     joined: set[str] = set()
     retired: list[str] = []
-    for entry in await services.space.entries(job.job_id):
+    for entry in await services.log.entries(job.job_id):
         joined |= {one.component_id for one in entry.components_added.components}
         retired += entry.components_retired.component_ids
     known, proposed = {}, set()

@@ -21,6 +21,7 @@ async def log_findings(services: PhaseServices, job: JobContext) -> None:
         jobs=services.jobs,
         events=services.events,
         space=services.space,
+        log=services.log,
         rollouts=services.rollouts,
         ledger=services.ledger,
     ).build(job.job_id)

@@ -29,7 +29,7 @@ _MOST_RANKED = 1000
 async def round_of(services: PhaseServices, job: JobContext, work: search_v1.Work) -> Round:
     """Returns the round that a brief of the search asks for."""
     brief = work.proposal
-    entries = await services.space.entries(job.job_id)
+    entries = await services.log.entries(job.job_id)
     earlier = [
         entry.work_suggested.ask_index
         for entry in entries
@@ -172,7 +172,7 @@ async def _surplus(
 async def _offered(services: PhaseServices, job: JobContext) -> list[str]:
     """Returns the ids of the instructions that the search may choose now."""
     found: dict[str, None] = {}
-    for entry in await services.space.entries(job.job_id):
+    for entry in await services.log.entries(job.job_id):
         for one in entry.components_added.components:
             if one.WhichOneof("content") == "instruction":
                 found[one.component_id] = None

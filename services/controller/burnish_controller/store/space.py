@@ -1,16 +1,14 @@
-"""The search space and the study's ledger: components, candidates, and entries by revision."""
+"""The search space of a job: its components and its candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection, Table, insert, select
 
-from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.store.database import Database
-from burnish_controller.store.study_log import StudyLog
 from burnish_controller.store.tables import candidates, components
 from burnish_controller.store.writer import Writer
 
@@ -22,7 +20,6 @@ class SpaceStore:
         self._engine = database.engine
         self._writer = writer
         self._tenant = tenant
-        self._log = StudyLog(database, writer, tenant=tenant)
 
     async def add_components(
         self, job_id: str, found: Sequence[types_v1.Component]
@@ -55,24 +52,6 @@ class SpaceStore:
         async with self._engine.connect() as connection:
             data = (await connection.execute(query)).scalar()
         return None if data is None else types_v1.Candidate.FromString(data)
-
-    async def entries(self, job_id: str) -> list[search_v1.StudyEntry]:
-        """Returns a study's entries by revision."""
-        return await self._log.entries(job_id)
-
-    async def entry(self, job_id: str, key: str) -> search_v1.StudyEntry | None:
-        """Returns the entry of a key, or None when it was not made yet."""
-        return await self._log.entry(job_id, key)
-
-    async def revision(self, job_id: str) -> int:
-        """Returns the revision of the last entry; 0 before the first."""
-        return await self._log.revision(job_id)
-
-    async def append_entry(
-        self, job_id: str, key: str, build: Callable[[int], search_v1.StudyEntry]
-    ) -> search_v1.StudyEntry:
-        """Appends the entry of a key, or returns the one that is there; see `StudyLog.append`."""
-        return await self._log.append(job_id, key, build)
 
     async def _add(
         self, table: Table, job_id: str, found: Sequence[tuple[str, Message]]
