@@ -41,7 +41,9 @@ class HeldOutVerdict:
         lost_rows: Rows on which it did worse.
         detectable_gain: Gain that a test of this size finds four times out of five.
         raw: The challenger's mean on the rows that it was chosen by.
-        corrected: The same less the luck that made it the best of many.
+        corrected: What it is to be expected to earn on other rows: less the luck that made it the
+            best of many.
+        corrected_by: What that is by: `search_model` or `shrinkage`; empty without it.
         causes: Why there is no gain: what was seen, by its cause such as `NO_HEADROOM`.
     """
 
@@ -61,6 +63,7 @@ class HeldOutVerdict:
     detectable_gain: float
     raw: Estimate | None
     corrected: Estimate | None
+    corrected_by: str
     causes: Mapping[str, str]
 
 
@@ -93,5 +96,6 @@ def held_out_verdict(
         detectable_gain=message.detectable_gain,
         raw=estimate(message.raw) if message.HasField("raw") else None,
         corrected=estimate(message.corrected) if message.HasField("corrected") else None,
+        corrected_by=message.corrected_by,
         causes={one.cause: one.message for one in message.no_gain_causes},
     )

@@ -9,6 +9,10 @@ from burnish.usages import Usage
 from burnish.verdicts import chance
 
 _SHOWN_CANDIDATES = 10
+_CORRECTED = {
+    "shrinkage": "less the luck of being the best of many",
+    "search_model": "to be expected on other rows, by the search's own model",
+}
 
 
 def render_report(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
@@ -100,7 +104,7 @@ def _sure(outcome: JobOutcome) -> list[str]:
             "| mean of the chosen prompt on the rows that chose it | mean | interval | rows |",
             "|---|---|---|---|",
             _row("as it was seen", found.raw),
-            _row("less the luck of being the best of many", found.corrected),
+            _row(_CORRECTED.get(found.corrected_by, "less its luck"), found.corrected),
         ]
     return rows
 

@@ -4,6 +4,7 @@ import pytest
 
 from burnish import rpc
 from burnish.api.job import v1 as job_v1
+from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
 from burnish_controller.testing import World, small_job
 
@@ -33,6 +34,7 @@ async def test_a_winner_that_few_rows_speak_for_is_not_promoted_and_the_baseline
     assert "P(improve)" in result.verdict
     assert "the baseline is kept" in result.verdict
     assert held_out.raw.mean >= held_out.corrected.mean
+    assert held_out.corrected_by == "shrinkage"
     assert {one.cause for one in held_out.no_gain_causes} >= {"TEST_TOO_SMALL"}
     ended = await world.job()
     assert ended.best_candidate_id == result.baseline.candidate.candidate_id
@@ -50,6 +52,18 @@ async def test_the_same_winner_is_promoted_where_less_certainty_is_asked_for(wor
     assert result.held_out.promoted
     assert result.best.candidate.candidate_id == result.held_out.challenger_candidate_id
     assert list(result.held_out.no_gain_causes) == []
+
+
+async def test_what_the_searchs_model_expects_of_its_choice_is_what_the_job_claims(world):
+    world.search.expected = types_v1.Estimate(
+        mean=0.4, lower=0.3, upper=0.5, row_count=7, confidence=0.95
+    )
+    await world.create(strict_job(0.5))
+    await world.finished()
+    result = await world.result()
+    assert (await world.job()).expected_reward == world.search.expected
+    assert result.held_out.corrected == world.search.expected
+    assert result.held_out.corrected_by == "search_model"
 
 
 async def test_without_held_out_rows_the_choice_of_the_search_stands_and_nobody_vouches_for_it(

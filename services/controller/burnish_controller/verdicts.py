@@ -37,6 +37,7 @@ _VERDICTS = {
     Verdict.NOT_BETTER: job_v1.VERDICT_NOT_BETTER,
     Verdict.CANNOT_TELL: job_v1.VERDICT_CANNOT_TELL,
 }
+_SHRINKAGE, _SEARCH_MODEL = "shrinkage", "search_model"
 _FEWEST_REPEATS = 10
 # Searches that have instructions written before they begin, unless their settings name iterations.
 _WRITE_FIRST = frozenset({"mipro", "random"})
@@ -87,11 +88,9 @@ def judge(
     promoted = found is not None and found.promoted
     message = _message(found, rule, rows=rows, kept=kept)
     message.challenger_candidate_id = challenger
-    chosen_by = _chosen_by(done, challenger)
+    chosen_by = _chosen_by(job, done, challenger)
     luck = corrected(chosen_by, challenger, prior_deviation=rule.prior_deviation)
-    if luck is not None:
-        message.raw.CopyFrom(message_of(luck.raw) or types_v1.Estimate())
-        message.corrected.CopyFrom(message_of(luck.corrected) or types_v1.Estimate())
+    _claim(message, job, luck)
     if not promoted:
         seen = _symptoms(job, done, baseline=baseline, found=found)
         seen = _with_search(seen, chosen_by, luck, challenger=challenger, baseline=baseline)
@@ -140,6 +139,21 @@ def _message(
     return message
 
 
+def _claim(message: job_v1.HeldOutVerdict, job: job_v1.Job, luck: Corrected | None) -> None:
+    """Adds what the challenger is to be expected to earn, beside what was seen of it.
+
+    A search that buys rows for what they tell knows why it did; from its rewards alone that cannot
+    be made good. So where it has a model of its own, that is believed.
+    """
+    if luck is not None:
+        message.raw.CopyFrom(message_of(luck.raw) or types_v1.Estimate())
+        message.corrected.CopyFrom(message_of(luck.corrected) or types_v1.Estimate())
+        message.corrected_by = _SHRINKAGE
+    if job.HasField("expected_reward"):
+        message.corrected.CopyFrom(job.expected_reward)
+        message.corrected_by = _SEARCH_MODEL
+
+
 def _rewards(rollouts: Sequence[FinishedRollout]) -> dict[str, dict[int, float]]:
     grouped: dict[str, list[FinishedRollout]] = defaultdict(list)
     for one in rollouts:
@@ -157,15 +171,14 @@ def _unshown(spec: job_v1.JobSpec, done: Sequence[FinishedRollout]) -> dict[str,
     shown = {*pools.bootstrap, *pools.reference}
     if _writes_later(spec):
         shown |= {*pools.online}
-    return _rewards(
-        [
-            one
-            for one in done
-            if one.phase in {"baseline", "search"}
-            and one.result.cell.seed not in shown
-            and one.result.cell.fidelity == 0
-        ]
-    )
+    return _rewards([one for one in _searched(done) if one.result.cell.seed not in shown])
+
+
+def _searched(done: Sequence[FinishedRollout]) -> list[FinishedRollout]:
+    """Returns what the search measured, without what a cheaper model did."""
+    return [
+        one for one in done if one.phase in {"baseline", "search"} and not one.result.cell.fidelity
+    ]
 
 
 def _writes_later(spec: job_v1.JobSpec) -> bool:
@@ -176,9 +189,17 @@ def _writes_later(spec: job_v1.JobSpec) -> bool:
     return any(asked)
 
 
-def _chosen_by(done: Sequence[FinishedRollout], challenger: str) -> dict[str, dict[int, float]]:
-    """Returns the rewards that the challenger was chosen by: on validation rows when it has any."""
-    searched = [one for one in done if one.phase in {"baseline", "search"}]
+def _chosen_by(
+    job: job_v1.Job, done: Sequence[FinishedRollout], challenger: str
+) -> dict[str, dict[int, float]]:
+    """Returns the rewards that the challenger was chosen by.
+
+    A search with a model of its own goes by all of them, others by validation rows when there are
+    any of the challenger's.
+    """
+    searched = _searched(done)
+    if job.HasField("expected_reward"):
+        return _rewards(searched)
     validated = _rewards(
         [one for one in searched if one.result.cell.pool == types_v1.POOL_VALIDATION]
     )
@@ -193,7 +214,7 @@ def _symptoms(
     baseline: str,
     found: Comparison | None,
 ) -> Symptoms:
-    earlier = [one for one in done if one.phase != "test"]
+    earlier = [one for one in done if one.phase != "test" and not one.result.cell.fidelity]
     own = [
         one.fused
         for one in earlier
@@ -201,8 +222,7 @@ def _symptoms(
     ]
     spec = job.spec.offline.bootstrap
     least = spec.min_reward if spec.HasField("min_reward") else DEFAULT_MIN_REWARD
-    searched = [one for one in earlier if one.phase in {"baseline", "search"}]
-    scored = [one for one in searched if one.fused is not None]
+    scored = [one for one in _searched(earlier) if one.fused is not None]
     return Symptoms(
         comparison=found,
         baseline_mean=math.fsum(own) / len(own) if own else None,

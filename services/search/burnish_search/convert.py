@@ -221,6 +221,7 @@ def ranked(entry: Ranked) -> search_v1.RankedCandidate:
         baseline=entry.baseline,
         objectives={name: _estimate(mean) for name, mean in entry.objectives.items()},
         standing=candidate_pb2.Standing.ValueType(entry.standing or 0),
+        expected=None if entry.expected is None else _estimate(entry.expected),
     )
 
 

@@ -295,6 +295,8 @@ class Ranked:
         baseline: Whether it is the baseline.
         objectives: Mean of what else it is judged by; one that is not known is left out.
         standing: Where it stands by reward and one of them; None before they were compared.
+        expected: Reward that it is to be expected to earn on other rows, by a model of rows and
+            candidates; None without such a model.
     """
 
     candidate: Candidate
@@ -303,6 +305,7 @@ class Ranked:
     baseline: bool
     objectives: Mapping[str, Estimate] = field(default_factory=dict)
     standing: Standing | None = None
+    expected: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

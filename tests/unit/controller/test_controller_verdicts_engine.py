@@ -133,6 +133,38 @@ def judged(job: job_v1.Job, done: list[FinishedRollout]) -> job_v1.HeldOutVerdic
     return found
 
 
+def test_a_claim_is_less_the_luck_of_the_choice_where_the_search_has_no_model_of_rows():
+    found = judged(job_of(), searched(types_v1.POOL_VALIDATION))
+    assert found.corrected_by == "shrinkage"
+    assert (found.raw.mean, found.raw.row_count) == (pytest.approx(0.7), 60)
+    assert 0.5 < found.corrected.mean < found.raw.mean
+
+
+def test_what_a_searchs_own_model_expects_is_the_claim_and_stands_beside_all_that_it_went_by():
+    job, done = job_of(), searched()
+    for one in done[-20:]:
+        one.result.cell.pool = types_v1.POOL_TEST
+    done.append(rollout("new", 90, 1.0, "search"))
+    known = judged(job, done)
+    assert known.raw.row_count == 1
+    job.expected_reward.CopyFrom(
+        types_v1.Estimate(mean=0.61, lower=0.5, upper=0.72, row_count=61, confidence=0.95)
+    )
+    found = judged(job, done)
+    assert found.corrected == job.expected_reward
+    assert found.corrected_by == "search_model"
+    assert found.raw.row_count == 61
+    assert found.probability == known.probability
+
+
+def test_what_a_cheaper_model_earned_is_no_symptom():
+    done = searched()
+    for one in done:
+        one.result.cell.fidelity = int(one.phase == "search")
+    causes = {one.cause for one in judged(job_of(), done).no_gain_causes}
+    assert "BUDGET_TOO_SMALL" in causes
+
+
 def test_what_the_search_saw_counts_beside_the_held_out_rows():
     found = judged(job_of(), searched())
     assert found.search_reward_count == 180

@@ -156,6 +156,7 @@ def unpromoted():
     result.held_out.gained_row_count, result.held_out.lost_row_count = 12, 6
     result.held_out.raw.mean, result.held_out.raw.row_count = 0.7, 40
     result.held_out.corrected.mean, result.held_out.corrected.row_count = 0.62, 40
+    result.held_out.corrected_by = "shrinkage"
     result.held_out.no_gain_causes.add(cause="NO_HEADROOM", message="nothing differs")
     result.best.CopyFrom(result.baseline)
     return result
@@ -169,6 +170,10 @@ def test_a_challenger_that_is_not_promoted_is_reported_as_such_and_why(tmp_path)
     assert "better on 12, worse on 6 (p = 0.2, exact mcnemar)" in report
     assert "| less the luck of being the best of many | 0.6200 |" in report
     assert "- `NO_HEADROOM`: nothing differs" in report
+    result = unpromoted()
+    result.held_out.corrected_by = "search_model"
+    report = render_report(SNAPSHOT, outcome(result))
+    assert "| to be expected on other rows, by the search's own model | 0.6200 |" in report
     lines = summary(SNAPSHOT, found)
     assert "Why no gain: nothing differs" in lines
     assert any(line.startswith("Challenger on held-out rows: 0.6400") for line in lines)

@@ -103,6 +103,16 @@ def test_without_a_second_objective_the_order_is_the_rewards_and_costs_are_told(
     assert found.candidates[0].objectives["cost_usd"].mean == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(("settings", "modelled"), [(SETTINGS, True), (TPE, False)])
+def test_only_an_engine_that_models_rows_says_what_to_expect_on_others(settings, modelled):
+    study = built(settings)
+    added(study)
+    assert study.rank(study.revision, 1)[0].expected is None
+    found = played(settings, (0.2, 0.9, 0.4))
+    for one in found.preferred(found.revision, 3).candidates:
+        assert one.expected == (one.pooled if modelled else None)
+
+
 def test_prompt_length_is_told_of_components_whose_features_are_known():
     study = played(SETTINGS, (0.5, 0.5, 0.5), lengths=(900, None, 100))
     lengths = {

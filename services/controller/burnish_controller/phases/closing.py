@@ -31,6 +31,8 @@ async def choose_winner(services: PhaseServices, job: JobContext) -> str:
     job.job.best_candidate_id = best.candidate.candidate_id
     if best.HasField("validation"):
         job.job.best_reward.CopyFrom(best.validation)
+    if best.HasField("expected"):
+        job.job.expected_reward.CopyFrom(best.expected)
     await services.jobs.save(job.job)
     return best.candidate.candidate_id
 

@@ -30,6 +30,7 @@ class FakeSearch(search_v1.SearchServiceServicer):
         greedy: Suggests rows without a look at what the budget still allows.
         refusal: What CreateStudy says; empty when it takes the study.
         choice: What it says that it chose the first candidate by.
+        expected: What its model expects the first to earn; None without a model.
         away: Observations are answered as if nobody was there.
         created: Studies that were checked or created.
         told: Observations, in order.
@@ -44,6 +45,7 @@ class FakeSearch(search_v1.SearchServiceServicer):
         self.greedy = False
         self.refusal = ""
         self.choice = ""
+        self.expected: types_v1.Estimate | None = None
         self.away = False
         self.created: list[search_v1.Study] = []
         self.told: list[types_v1.Observation] = []
@@ -143,6 +145,8 @@ class FakeSearch(search_v1.SearchServiceServicer):
         """Ranks by the mean of what was told; the first candidate wins a tie."""
         ranked = self._ranked()[: request.count or 10]
         self._weigh(ranked)
+        if self.expected is not None:
+            ranked[0].expected.CopyFrom(self.expected)
         return search_v1.RankCandidatesResponse(candidates=ranked, choice=self.choice)
 
     def _weigh(self, ranked: Sequence[search_v1.RankedCandidate]) -> None:

@@ -16,7 +16,10 @@ from burnish_search.model import FinishPlan, Plan, Ranked, StudySpec
 from burnish_search.problems import StudyInvalid
 
 _ENGINES: Mapping[str, Callable[[StudySpec], Algorithm]] = {"race": Race, "tpe": tpe_engine}
+# Where a job is created without a file; a file names one.
 _DEFAULT = "tpe"
+# Those whose pooled estimates hold on rows that no search saw, as they model rows, too.
+_MODELLED = frozenset({"race"})
 _OWN = ("engine", "repeats")
 
 
@@ -34,7 +37,8 @@ class MiproEngines:
         Raises:
             StudyInvalid: The engine is unknown, or refuses the spec.
         """
-        name = engine_of(spec.settings)
+        name = spec.settings.get("engine", _DEFAULT)
+        self._modelled = name in _MODELLED
         if name not in _ENGINES:
             known = ", ".join(f"`{one}`" for one in _ENGINES)
             raise StudyInvalid(spec.name, [f"setting `engine` is {name!r}; give one of {known}"])
@@ -71,11 +75,7 @@ class MiproEngines:
 
     def rank(self, history: History, count: int) -> Sequence[Ranked]:
         """Returns the best candidates, best first."""
-        return self._engine.rank(history, count)
-
-
-def engine_of(settings: Mapping[str, object]) -> object:
-    """Returns the engine that settings name; without a name a table or a preset of TPE tells."""
-    if "engine" in settings:
-        return settings["engine"]
-    return "tpe" if "tpe" in settings or "auto" in settings else _DEFAULT
+        ranked = self._engine.rank(history, count)
+        if not self._modelled or not history.rows:
+            return ranked
+        return [replace(one, expected=one.pooled) for one in ranked]

@@ -249,6 +249,7 @@ class HeldOutVerdict(_message.Message):
     HELD_OUT_PROBABILITY_FIELD_NUMBER: _builtins.int
     SEARCH_REWARD_COUNT_FIELD_NUMBER: _builtins.int
     EXPECTED_GAIN_FIELD_NUMBER: _builtins.int
+    CORRECTED_BY_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """The verdict."""
     challenger_candidate_id: _builtins.str
@@ -281,6 +282,10 @@ class HeldOutVerdict(_message.Message):
     """`probability` by the held-out rows alone; absent when not compared."""
     search_reward_count: _builtins.int
     """Rewards of the search, of all candidates, that `probability` is by besides; 0 for none."""
+    corrected_by: _builtins.str
+    """What `corrected` is by: `search_model`, the search's own of rows and candidates, or `shrinkage`,
+    the one that verdicts are by.
+    """
     @_builtins.property
     def difference(self) -> _rollout_pb2.Estimate:
         """Challenger minus baseline on the rows that both have a reward for; absent when there are none."""
@@ -291,7 +296,7 @@ class HeldOutVerdict(_message.Message):
 
     @_builtins.property
     def corrected(self) -> _rollout_pb2.Estimate:
-        """The same less the luck that made it the best of many."""
+        """What it is to be expected to earn on other rows: less the luck that made it the best of many."""
 
     @_builtins.property
     def no_gain_causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoGainCause]:
@@ -323,10 +328,11 @@ class HeldOutVerdict(_message.Message):
         held_out_probability: _builtins.float | None = ...,
         search_reward_count: _builtins.int = ...,
         expected_gain: _rollout_pb2.Estimate | None = ...,
+        corrected_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out_probability", b"_held_out_probability", "_p_value", b"_p_value", "_probability", b"_probability", "corrected", b"corrected", "difference", b"difference", "expected_gain", b"expected_gain", "held_out_probability", b"held_out_probability", "p_value", b"p_value", "probability", b"probability", "raw", b"raw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_probability", b"_held_out_probability", "_p_value", b"_p_value", "_probability", b"_probability", "challenger_candidate_id", b"challenger_candidate_id", "corrected", b"corrected", "detectable_gain", b"detectable_gain", "difference", b"difference", "expected_gain", b"expected_gain", "gained_row_count", b"gained_row_count", "held_out_probability", b"held_out_probability", "lost_row_count", b"lost_row_count", "method", b"method", "min_probability", b"min_probability", "no_gain_causes", b"no_gain_causes", "p_value", b"p_value", "probability", b"probability", "promoted", b"promoted", "raw", b"raw", "search_reward_count", b"search_reward_count", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_probability", b"_held_out_probability", "_p_value", b"_p_value", "_probability", b"_probability", "challenger_candidate_id", b"challenger_candidate_id", "corrected", b"corrected", "corrected_by", b"corrected_by", "detectable_gain", b"detectable_gain", "difference", b"difference", "expected_gain", b"expected_gain", "gained_row_count", b"gained_row_count", "held_out_probability", b"held_out_probability", "lost_row_count", b"lost_row_count", "method", b"method", "min_probability", b"min_probability", "no_gain_causes", b"no_gain_causes", "p_value", b"p_value", "probability", b"probability", "promoted", b"promoted", "raw", b"raw", "search_reward_count", b"search_reward_count", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__held_out_probability: _TypeAlias = _typing.Literal["held_out_probability"]  # noqa: Y015
     _WhichOneofArgType__held_out_probability: _TypeAlias = _typing.Literal["_held_out_probability", b"_held_out_probability"]  # noqa: Y015

@@ -31,7 +31,7 @@ from burnish.api.verifier.v1 import rubric_pb2 as burnish_dot_api_dot_verifier_d
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$burnish/api/job/v1/job_service.proto\x12\x12\x62urnish.api.job.v1\x1a\"burnish/api/job/v1/job_event.proto\x1a#burnish/api/job/v1/job_result.proto\x1a!burnish/api/job/v1/job_spec.proto\x1a\'burnish/api/job/v1/rollout_record.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a$burnish/api/verifier/v1/rubric.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x06\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.burnish.api.job.v1.JobSpec\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.burnish.api.job.v1.JobState\x12+\n\x05phase\x18\x04 \x01(\x0e\x32\x1c.burnish.api.job.v1.JobPhase\x12.\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x41\n\x12termination_reason\x18\x06 \x01(\x0e\x32%.burnish.api.job.v1.TerminationReason\x12\r\n\x05study\x18\x07 \x01(\t\x12\x19\n\x11\x62\x65st_candidate_id\x18\x08 \x01(\t\x12\x33\n\x0b\x62\x65st_reward\x18\t \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x31\n\x08progress\x18\n \x01(\x0b\x32\x1f.burnish.api.job.v1.JobProgress\x12\x10\n\x08warnings\x18\x0b \x03(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_sequence\x18\x0f \x01(\x03\x12\x16\n\x0everifier_graph\x18\x10 \x01(\t\x12;\n\x0ereward_weights\x18\x11 \x01(\x0b\x32#.burnish.api.types.v1.RewardWeights\x12<\n\rjudge_options\x18\x12 \x01(\x0b\x32%.burnish.api.verifier.v1.JudgeOptions\x12/\n\x05proxy\x18\x13 \x01(\x0b\x32 .burnish.api.job.v1.ProxySummary\x12.\n\x08tradeoff\x18\x14 \x01(\x0b\x32\x1c.burnish.api.job.v1.Tradeoff\"\x92\x01\n\x10\x43reateJobRequest\x12)\n\x04spec\x18\x01 \x01(\x0b\x32\x1b.burnish.api.job.v1.JobSpec\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x18\n\x10task_app_api_key\x18\x05 \x01(\t\"9\n\x11\x43reateJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x0eGetJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.burnish.api.job.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fPauseJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x10PauseJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\" \n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x11ResumeJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x11\x43\x61ncelJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\"7\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"?\n\x10WatchJobResponse\x12+\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1c.burnish.api.job.v1.JobEvent\"#\n\x13GetJobResultRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x14GetJobResultResponse\x12-\n\x06result\x18\x01 \x01(\x0b\x32\x1d.burnish.api.job.v1.JobResult\"n\n\x13ListRolloutsRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61ndidate_id\x18\x05 \x01(\t\"d\n\x14ListRolloutsResponse\x12\x33\n\x08rollouts\x18\x01 \x03(\x0b\x32!.burnish.api.job.v1.RolloutRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb8\x06\n\nJobService\x12X\n\tCreateJob\x12$.burnish.api.job.v1.CreateJobRequest\x1a%.burnish.api.job.v1.CreateJobResponse\x12O\n\x06GetJob\x12!.burnish.api.job.v1.GetJobRequest\x1a\".burnish.api.job.v1.GetJobResponse\x12U\n\x08ListJobs\x12#.burnish.api.job.v1.ListJobsRequest\x1a$.burnish.api.job.v1.ListJobsResponse\x12U\n\x08PauseJob\x12#.burnish.api.job.v1.PauseJobRequest\x1a$.burnish.api.job.v1.PauseJobResponse\x12X\n\tResumeJob\x12$.burnish.api.job.v1.ResumeJobRequest\x1a%.burnish.api.job.v1.ResumeJobResponse\x12X\n\tCancelJob\x12$.burnish.api.job.v1.CancelJobRequest\x1a%.burnish.api.job.v1.CancelJobResponse\x12W\n\x08WatchJob\x12#.burnish.api.job.v1.WatchJobRequest\x1a$.burnish.api.job.v1.WatchJobResponse0\x01\x12\x61\n\x0cGetJobResult\x12\'.burnish.api.job.v1.GetJobResultRequest\x1a(.burnish.api.job.v1.GetJobResultResponse\x12\x61\n\x0cListRollouts\x12\'.burnish.api.job.v1.ListRolloutsRequest\x1a(.burnish.api.job.v1.ListRolloutsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$burnish/api/job/v1/job_service.proto\x12\x12\x62urnish.api.job.v1\x1a\"burnish/api/job/v1/job_event.proto\x1a#burnish/api/job/v1/job_result.proto\x1a!burnish/api/job/v1/job_spec.proto\x1a\'burnish/api/job/v1/rollout_record.proto\x1a\"burnish/api/types/v1/rollout.proto\x1a$burnish/api/verifier/v1/rubric.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x07\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.burnish.api.job.v1.JobSpec\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.burnish.api.job.v1.JobState\x12+\n\x05phase\x18\x04 \x01(\x0e\x32\x1c.burnish.api.job.v1.JobPhase\x12.\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1d.burnish.api.types.v1.Failure\x12\x41\n\x12termination_reason\x18\x06 \x01(\x0e\x32%.burnish.api.job.v1.TerminationReason\x12\r\n\x05study\x18\x07 \x01(\t\x12\x19\n\x11\x62\x65st_candidate_id\x18\x08 \x01(\t\x12\x33\n\x0b\x62\x65st_reward\x18\t \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\x12\x31\n\x08progress\x18\n \x01(\x0b\x32\x1f.burnish.api.job.v1.JobProgress\x12\x10\n\x08warnings\x18\x0b \x03(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_sequence\x18\x0f \x01(\x03\x12\x16\n\x0everifier_graph\x18\x10 \x01(\t\x12;\n\x0ereward_weights\x18\x11 \x01(\x0b\x32#.burnish.api.types.v1.RewardWeights\x12<\n\rjudge_options\x18\x12 \x01(\x0b\x32%.burnish.api.verifier.v1.JudgeOptions\x12/\n\x05proxy\x18\x13 \x01(\x0b\x32 .burnish.api.job.v1.ProxySummary\x12.\n\x08tradeoff\x18\x14 \x01(\x0b\x32\x1c.burnish.api.job.v1.Tradeoff\x12\x37\n\x0f\x65xpected_reward\x18\x15 \x01(\x0b\x32\x1e.burnish.api.types.v1.Estimate\"\x92\x01\n\x10\x43reateJobRequest\x12)\n\x04spec\x18\x01 \x01(\x0b\x32\x1b.burnish.api.job.v1.JobSpec\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x18\n\x10task_app_api_key\x18\x05 \x01(\t\"9\n\x11\x43reateJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x0eGetJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.burnish.api.job.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fPauseJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x10PauseJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\" \n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x11ResumeJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x11\x43\x61ncelJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.burnish.api.job.v1.Job\"7\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"?\n\x10WatchJobResponse\x12+\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1c.burnish.api.job.v1.JobEvent\"#\n\x13GetJobResultRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x14GetJobResultResponse\x12-\n\x06result\x18\x01 \x01(\x0b\x32\x1d.burnish.api.job.v1.JobResult\"n\n\x13ListRolloutsRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61ndidate_id\x18\x05 \x01(\t\"d\n\x14ListRolloutsResponse\x12\x33\n\x08rollouts\x18\x01 \x03(\x0b\x32!.burnish.api.job.v1.RolloutRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb8\x06\n\nJobService\x12X\n\tCreateJob\x12$.burnish.api.job.v1.CreateJobRequest\x1a%.burnish.api.job.v1.CreateJobResponse\x12O\n\x06GetJob\x12!.burnish.api.job.v1.GetJobRequest\x1a\".burnish.api.job.v1.GetJobResponse\x12U\n\x08ListJobs\x12#.burnish.api.job.v1.ListJobsRequest\x1a$.burnish.api.job.v1.ListJobsResponse\x12U\n\x08PauseJob\x12#.burnish.api.job.v1.PauseJobRequest\x1a$.burnish.api.job.v1.PauseJobResponse\x12X\n\tResumeJob\x12$.burnish.api.job.v1.ResumeJobRequest\x1a%.burnish.api.job.v1.ResumeJobResponse\x12X\n\tCancelJob\x12$.burnish.api.job.v1.CancelJobRequest\x1a%.burnish.api.job.v1.CancelJobResponse\x12W\n\x08WatchJob\x12#.burnish.api.job.v1.WatchJobRequest\x1a$.burnish.api.job.v1.WatchJobResponse0\x01\x12\x61\n\x0cGetJobResult\x12\'.burnish.api.job.v1.GetJobResultRequest\x1a(.burnish.api.job.v1.GetJobResultResponse\x12\x61\n\x0cListRollouts\x12\'.burnish.api.job.v1.ListRolloutsRequest\x1a(.burnish.api.job.v1.ListRolloutsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,43 +39,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'burnish.api.job.v1.job_serv
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOB']._serialized_start=317
-  _globals['_JOB']._serialized_end=1158
-  _globals['_CREATEJOBREQUEST']._serialized_start=1161
-  _globals['_CREATEJOBREQUEST']._serialized_end=1307
-  _globals['_CREATEJOBRESPONSE']._serialized_start=1309
-  _globals['_CREATEJOBRESPONSE']._serialized_end=1366
-  _globals['_GETJOBREQUEST']._serialized_start=1368
-  _globals['_GETJOBREQUEST']._serialized_end=1397
-  _globals['_GETJOBRESPONSE']._serialized_start=1399
-  _globals['_GETJOBRESPONSE']._serialized_end=1453
-  _globals['_LISTJOBSREQUEST']._serialized_start=1455
-  _globals['_LISTJOBSREQUEST']._serialized_end=1511
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1513
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1595
-  _globals['_PAUSEJOBREQUEST']._serialized_start=1597
-  _globals['_PAUSEJOBREQUEST']._serialized_end=1628
-  _globals['_PAUSEJOBRESPONSE']._serialized_start=1630
-  _globals['_PAUSEJOBRESPONSE']._serialized_end=1686
-  _globals['_RESUMEJOBREQUEST']._serialized_start=1688
-  _globals['_RESUMEJOBREQUEST']._serialized_end=1720
-  _globals['_RESUMEJOBRESPONSE']._serialized_start=1722
-  _globals['_RESUMEJOBRESPONSE']._serialized_end=1779
-  _globals['_CANCELJOBREQUEST']._serialized_start=1781
-  _globals['_CANCELJOBREQUEST']._serialized_end=1813
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1815
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1872
-  _globals['_WATCHJOBREQUEST']._serialized_start=1874
-  _globals['_WATCHJOBREQUEST']._serialized_end=1929
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1931
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1994
-  _globals['_GETJOBRESULTREQUEST']._serialized_start=1996
-  _globals['_GETJOBRESULTREQUEST']._serialized_end=2031
-  _globals['_GETJOBRESULTRESPONSE']._serialized_start=2033
-  _globals['_GETJOBRESULTRESPONSE']._serialized_end=2102
-  _globals['_LISTROLLOUTSREQUEST']._serialized_start=2104
-  _globals['_LISTROLLOUTSREQUEST']._serialized_end=2214
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=2216
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=2316
-  _globals['_JOBSERVICE']._serialized_start=2319
-  _globals['_JOBSERVICE']._serialized_end=3143
+  _globals['_JOB']._serialized_end=1215
+  _globals['_CREATEJOBREQUEST']._serialized_start=1218
+  _globals['_CREATEJOBREQUEST']._serialized_end=1364
+  _globals['_CREATEJOBRESPONSE']._serialized_start=1366
+  _globals['_CREATEJOBRESPONSE']._serialized_end=1423
+  _globals['_GETJOBREQUEST']._serialized_start=1425
+  _globals['_GETJOBREQUEST']._serialized_end=1454
+  _globals['_GETJOBRESPONSE']._serialized_start=1456
+  _globals['_GETJOBRESPONSE']._serialized_end=1510
+  _globals['_LISTJOBSREQUEST']._serialized_start=1512
+  _globals['_LISTJOBSREQUEST']._serialized_end=1568
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1570
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1652
+  _globals['_PAUSEJOBREQUEST']._serialized_start=1654
+  _globals['_PAUSEJOBREQUEST']._serialized_end=1685
+  _globals['_PAUSEJOBRESPONSE']._serialized_start=1687
+  _globals['_PAUSEJOBRESPONSE']._serialized_end=1743
+  _globals['_RESUMEJOBREQUEST']._serialized_start=1745
+  _globals['_RESUMEJOBREQUEST']._serialized_end=1777
+  _globals['_RESUMEJOBRESPONSE']._serialized_start=1779
+  _globals['_RESUMEJOBRESPONSE']._serialized_end=1836
+  _globals['_CANCELJOBREQUEST']._serialized_start=1838
+  _globals['_CANCELJOBREQUEST']._serialized_end=1870
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1872
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1929
+  _globals['_WATCHJOBREQUEST']._serialized_start=1931
+  _globals['_WATCHJOBREQUEST']._serialized_end=1986
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1988
+  _globals['_WATCHJOBRESPONSE']._serialized_end=2051
+  _globals['_GETJOBRESULTREQUEST']._serialized_start=2053
+  _globals['_GETJOBRESULTREQUEST']._serialized_end=2088
+  _globals['_GETJOBRESULTRESPONSE']._serialized_start=2090
+  _globals['_GETJOBRESULTRESPONSE']._serialized_end=2159
+  _globals['_LISTROLLOUTSREQUEST']._serialized_start=2161
+  _globals['_LISTROLLOUTSREQUEST']._serialized_end=2271
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=2273
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=2373
+  _globals['_JOBSERVICE']._serialized_start=2376
+  _globals['_JOBSERVICE']._serialized_end=3200
 # @@protoc_insertion_point(module_scope)

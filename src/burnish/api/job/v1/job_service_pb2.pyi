@@ -51,6 +51,7 @@ class Job(_message.Message):
     JUDGE_OPTIONS_FIELD_NUMBER: _builtins.int
     PROXY_FIELD_NUMBER: _builtins.int
     TRADEOFF_FIELD_NUMBER: _builtins.int
+    EXPECTED_REWARD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Format: `jobs/{job}`. Output only."""
     state: _job_event_pb2.JobState.ValueType
@@ -120,6 +121,12 @@ class Job(_message.Message):
     def tradeoff(self) -> _job_result_pb2.Tradeoff:
         """What candidates earn against what they cost; absent before the search ended. Output only."""
 
+    @_builtins.property
+    def expected_reward(self) -> _rollout_pb2.Estimate:
+        """Reward that the search's choice is to be expected to earn on rows that no search saw, by the
+        search's own model; absent before the search ended, and where it has none. Output only.
+        """
+
     def __init__(
         self,
         *,
@@ -143,10 +150,11 @@ class Job(_message.Message):
         judge_options: _rubric_pb2.JudgeOptions | None = ...,
         proxy: _job_event_pb2.ProxySummary | None = ...,
         tradeoff: _job_result_pb2.Tradeoff | None = ...,
+        expected_reward: _rollout_pb2.Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "judge_options", b"judge_options", "progress", b"progress", "proxy", b"proxy", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "tradeoff", b"tradeoff"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "expected_reward", b"expected_reward", "failure", b"failure", "judge_options", b"judge_options", "progress", b"progress", "proxy", b"proxy", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "tradeoff", b"tradeoff"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_candidate_id", b"best_candidate_id", "best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "judge_options", b"judge_options", "last_sequence", b"last_sequence", "name", b"name", "phase", b"phase", "progress", b"progress", "proxy", b"proxy", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "state", b"state", "study", b"study", "termination_reason", b"termination_reason", "tradeoff", b"tradeoff", "verifier_graph", b"verifier_graph", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_candidate_id", b"best_candidate_id", "best_reward", b"best_reward", "create_time", b"create_time", "end_time", b"end_time", "expected_reward", b"expected_reward", "failure", b"failure", "judge_options", b"judge_options", "last_sequence", b"last_sequence", "name", b"name", "phase", b"phase", "progress", b"progress", "proxy", b"proxy", "reward_weights", b"reward_weights", "spec", b"spec", "start_time", b"start_time", "state", b"state", "study", b"study", "termination_reason", b"termination_reason", "tradeoff", b"tradeoff", "verifier_graph", b"verifier_graph", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -169,7 +169,9 @@ class Study(_message.Message):
     """Where it stands. Output only."""
     @_builtins.property
     def settings(self) -> _struct_pb2.Struct:
-        """Algorithm settings; unknown keys are an INVALID_ARGUMENT."""
+        """Algorithm settings; unknown keys are an INVALID_ARGUMENT. `mipro` takes `engine`, `race` or `tpe`:
+        absent it is `tpe` here, while in a job's file it depends on what else that asks for.
+        """
 
     @_builtins.property
     def stage_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -614,6 +616,7 @@ class RankedCandidate(_message.Message):
     BASELINE_FIELD_NUMBER: _builtins.int
     OBJECTIVES_FIELD_NUMBER: _builtins.int
     STANDING_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     baseline: _builtins.bool
     """Whether it is the baseline."""
     standing: _candidate_pb2.Standing.ValueType
@@ -638,6 +641,12 @@ class RankedCandidate(_message.Message):
         in characters. One that is not known is absent: an unknown cost is never 0.
         """
 
+    @_builtins.property
+    def expected(self) -> _rollout_pb2.Estimate:
+        """Reward that it is to be expected to earn on rows that no search saw, by a model of rows and
+        candidates together; absent where the algorithm has no such model, and before any observation.
+        """
+
     def __init__(
         self,
         *,
@@ -647,10 +656,11 @@ class RankedCandidate(_message.Message):
         baseline: _builtins.bool = ...,
         objectives: _abc.Mapping[_builtins.str, _rollout_pb2.Estimate] | None = ...,
         standing: _candidate_pb2.Standing.ValueType = ...,
+        expected: _rollout_pb2.Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "pooled", b"pooled", "validation", b"validation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "expected", b"expected", "pooled", b"pooled", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "objectives", b"objectives", "pooled", b"pooled", "standing", b"standing", "validation", b"validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "expected", b"expected", "objectives", b"objectives", "pooled", b"pooled", "standing", b"standing", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
