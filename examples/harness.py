@@ -264,7 +264,7 @@ async def run_job(
 
 
 async def _follow(job: AsyncJob, say: Callable[[str], None] | None) -> None:
-    lines = EventLines()
+    lines = EventLines(engine=job.snapshot.engine)
     async with contextlib.aclosing(job.updates()) as updates:
         async for event in updates:
             if say is None or event.WhichOneof("kind") in _CHATTER:

@@ -81,6 +81,14 @@ class JobSnapshot:
         return JobName.parse(self.name).id
 
     @property
+    def engine(self) -> str:
+        """Engine that the job's settings name, `race` or `tpe`; empty when they name none."""
+        spec = self.plain.get("spec")
+        settings = spec.get("algorithm_settings") if isinstance(spec, dict) else None
+        engine = settings.get("engine") if isinstance(settings, dict) else None
+        return engine if isinstance(engine, str) else ""
+
+    @property
     def finished(self) -> bool:
         """Whether the state is final."""
         return self.state in FINAL_STATES

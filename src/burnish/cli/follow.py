@@ -108,19 +108,18 @@ class Follower:
     """
 
     def __init__(
-        self, output: Output, *, job_id: str, algorithm: str, log_file: Path | None = None
+        self, output: Output, *, snapshot: JobSnapshot, log_file: Path | None = None
     ) -> None:
         """Prepares the view.
 
         Args:
             output: Where chatter goes.
-            job_id: Id of the job.
-            algorithm: Its search algorithm.
+            snapshot: The job, as it was created.
             log_file: Takes the same lines.
         """
         self._output = output
-        self._lines = EventLines(algorithm=algorithm)
-        self._view = View(job_id=job_id)
+        self._lines = EventLines(algorithm=snapshot.algorithm, engine=snapshot.engine)
+        self._view = View(job_id=snapshot.job_id)
         self._log_file = log_file
         self._exits = contextlib.ExitStack()
         self._live: Live | None = None

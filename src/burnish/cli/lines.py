@@ -17,6 +17,7 @@ _PHASE_TITLES = {
     job_event_pb2.JOB_PHASE_TEST: "Phase 3: Test on held-out rows",
 }
 _ALGORITHM_TITLES = {job_event_pb2.JOB_PHASE_SEARCH: "Phase 2: {name} search"}
+_ENGINE_TITLES = {("race", job_event_pb2.JOB_PHASE_SEARCH): "Phase 2: Race Optimization"}
 
 
 def header(*, algorithm: str, job_id: str, state: str) -> list[str]:
@@ -37,9 +38,11 @@ class EventLines:
 
     Attributes:
         algorithm: Search algorithm of the job.
+        engine: Its engine; empty for the algorithm's own.
     """
 
     algorithm: str = "mipro"
+    engine: str = ""
     _iterations: int = 0
     _iteration: int = 0
     _open: bool = False
@@ -90,6 +93,7 @@ class EventLines:
         title = _PHASE_TITLES.get(changed.to_phase)
         if title is None:
             return []
+        title = _ENGINE_TITLES.get((self.engine, changed.to_phase), title)
         if self.algorithm != "mipro" and changed.to_phase in _ALGORITHM_TITLES:
             title = _ALGORITHM_TITLES[changed.to_phase].format(name=self.algorithm)
         lines = ["", title] if changed.to_phase != job_event_pb2.JOB_PHASE_BASELINE else [title]

@@ -195,7 +195,7 @@ async def _submit_and_follow(
     folder = results_folder(options.results_dir, loaded, options.config)
     folder.mkdir(parents=True, exist_ok=True)
     log_file = folder / f"{algorithm}_log_{job.job_id}.log"
-    with Follower(output, job_id=job.job_id, algorithm=algorithm, log_file=log_file) as follower:
+    with Follower(output, snapshot=job.snapshot, log_file=log_file) as follower:
         try:
             await job.wait(timeout=options.poll_timeout, on_update=follower.take)
         except asyncio.CancelledError:

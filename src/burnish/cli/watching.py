@@ -43,7 +43,7 @@ async def watch_job(client: AsyncClient, watch: Watch, output: Output) -> int:
     for line in header(algorithm=algorithm, job_id=job.job_id, state=job.snapshot.state):
         output.say(line)
     seen: list[events.Envelope] = []
-    with Follower(output, job_id=job.job_id, algorithm=algorithm) as follower:
+    with Follower(output, snapshot=job.snapshot) as follower:
         follower.last_sequence = watch.after
         try:
             async with asyncio.timeout(watch.timeout):

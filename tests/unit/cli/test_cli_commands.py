@@ -70,7 +70,7 @@ def test_train_shows_the_phases_and_writes_the_results(controller, config, tmp_p
         "MIPRO Prompt Optimization",
         "Phase 1: Bootstrap",
         "✓ Bootstrap complete",
-        "Phase 2: TPE Optimization",
+        "Phase 2: Race Optimization",
         "Iteration 1/2... score: 0.45",
         "Iteration 2/2... score: 0.65",
         "Optimization Complete",
@@ -81,7 +81,7 @@ def test_train_shows_the_phases_and_writes_the_results(controller, config, tmp_p
         assert line in shown
     assert ended.stdout == f"Results: {tmp_path / 'out'}\n"
     assert (tmp_path / "out" / "best_prompt.json").exists()
-    assert "Phase 2: TPE Optimization" in next((tmp_path / "out").glob("mipro_log_*")).read_text()
+    assert "Phase 2: Race Optimization" in next((tmp_path / "out").glob("mipro_log_*")).read_text()
 
 
 def test_train_under_json_prints_one_object_and_nothing_else_on_stdout(controller, config):

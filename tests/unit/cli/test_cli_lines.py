@@ -3,6 +3,8 @@
 import pytest
 
 from burnish.api.job.v1 import job_event_pb2 as job
+from burnish.api.job.v1 import job_service_pb2 as job_service
+from burnish.api.job.v1 import job_spec_pb2 as job_spec
 from burnish.api.types.v1 import rollout_pb2
 from burnish.cli.follow import View, sparkline
 from burnish.cli.lines import EventLines, clock
@@ -10,8 +12,8 @@ from burnish.results import snapshot
 from burnish.testing.fake_story import estimate, story
 
 
-def lines_of(*events: job.JobEvent, algorithm: str = "mipro") -> list[str]:
-    formatter = EventLines(algorithm=algorithm)
+def lines_of(*events: job.JobEvent, algorithm: str = "mipro", engine: str = "") -> list[str]:
+    formatter = EventLines(algorithm=algorithm, engine=engine)
     return [line for event in events for line in formatter.lines(event)]
 
 
@@ -97,6 +99,18 @@ def test_a_warning_tells_the_share_and_the_cap_in_its_unit(cap, figures):
 def test_another_algorithm_is_called_by_its_name():
     changed = job.JobEvent(phase_changed=job.PhaseChanged(to_phase=job.JOB_PHASE_SEARCH))
     assert lines_of(changed, algorithm="random")[-1] == "Phase 2: random search"
+
+
+@pytest.mark.parametrize(
+    ("engine", "title"),
+    [("race", "Race Optimization"), ("tpe", "TPE Optimization"), ("", "TPE Optimization")],
+)
+def test_the_search_is_called_by_the_engine_that_the_job_names(engine, title):
+    made = job_service.Job(spec=job_spec.JobSpec(algorithm="mipro"))
+    if engine:
+        made.spec.algorithm_settings.update({"engine": engine})
+    changed = job.JobEvent(phase_changed=job.PhaseChanged(to_phase=job.JOB_PHASE_SEARCH))
+    assert lines_of(changed, engine=snapshot(made).engine)[-1] == f"Phase 2: {title}"
 
 
 def test_every_event_of_a_whole_job_is_taken_by_lines_and_view():
