@@ -11,7 +11,7 @@ from typing import Any
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish.testing.providers import FAULTS, FakeProvider, FakeReply, fake_provider
-from burnish_runtime.llm.accounts import Account, CallDesk, RetryPolicy
+from burnish_runtime.llm.accounts import Account, CallDesk
 from burnish_runtime.llm.anthropic import AnthropicProvider
 from burnish_runtime.llm.base import (
     ChatMessage,
@@ -24,6 +24,7 @@ from burnish_runtime.llm.base import (
 from burnish_runtime.llm.google import GoogleProvider
 from burnish_runtime.llm.groq import GroqProvider
 from burnish_runtime.llm.openai import OpenAiApi, OpenAiProvider
+from burnish_runtime.retries import RetryPolicy
 
 TRIES = 2
 KEY = "sk-canary-0123456789"

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from burnish.errors import (
     InvalidArgument,
     NotFound,
 )
+from burnish_controller.peers import PATIENCE
 from burnish_controller.testing import World, small_job
 from burnish_controller.testing.program import Fate
 
@@ -249,7 +251,7 @@ async def test_a_bug_of_ours_fails_its_job_once_and_keeps_its_text_in_the_log(wo
 
 
 async def test_a_peer_that_stays_away_fails_the_job_with_its_reason(world, monkeypatch):
-    monkeypatch.setattr("burnish_controller.peers.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("burnish_controller.peers.PATIENCE", replace(PATIENCE, seconds=0.3))
 
     world.search.away = True
     await world.create(small_job())

@@ -16,8 +16,9 @@ from burnish.api.types import v1 as types_v1
 from burnish.local.server import start_local_server
 from burnish.rubrics import Criterion, Rubric
 from burnish.testing.providers import FakeProvider, FakeReply, at_random, fake_provider
-from burnish_runtime.llm.accounts import CallDesk, RetryPolicy
+from burnish_runtime.llm.accounts import CallDesk
 from burnish_runtime.llm.registry import ProviderRegistry
+from burnish_runtime.retries import RetryPolicy
 from burnish_runtime.settings import ServiceSettings
 from burnish_verifier.fuse import Failed
 from burnish_verifier.graph import Node

@@ -12,8 +12,9 @@ from burnish.api.types import v1 as types_v1
 from burnish.errors import BurnishError, ResourceExhausted
 from burnish.testing.providers import FakeReply, at_random, fake_provider
 from burnish_controller.testing import World, small_job
-from burnish_runtime.llm.accounts import Account, CallDesk, RetryPolicy
+from burnish_runtime.llm.accounts import Account, CallDesk
 from burnish_runtime.llm.base import ChatMessage, CompletionRequest
+from burnish_runtime.retries import RetryPolicy
 from tests.rpc.llm_faults import COLUMNS
 
 pytest.importorskip("anthropic")

@@ -15,8 +15,9 @@ from burnish.api.types import v1 as types_v1
 from burnish.testing.providers import FakeReply, Fault, at_random, fake_provider
 from burnish.testing.providers.faults import status
 from burnish_runtime.llm import sdk_http
-from burnish_runtime.llm.accounts import Account, CallDesk, RetryPolicy
+from burnish_runtime.llm.accounts import Account, CallDesk
 from burnish_runtime.llm.base import ChatMessage, CompletionRequest, ProviderError
+from burnish_runtime.retries import RetryPolicy
 from tests.rpc.llm_faults import COLUMNS, ROWS, Books, Seen, measured
 
 pytest.importorskip("anthropic")

@@ -20,7 +20,7 @@ from burnish.api.types import v1 as types_v1
 from burnish.errors import BurnishError, FailedPrecondition, InvalidArgument, ResourceExhausted
 from burnish.identity import canonical_bytes
 from burnish_proposer.app import ProposerApp
-from burnish_runtime.llm.accounts import RetryPolicy
+from burnish_runtime.retries import RetryPolicy
 from burnish_runtime.settings import Secret, ServiceSettings
 from burnish_runtime.testing import running
 

@@ -10,8 +10,9 @@ from aiohttp import web
 
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
-from burnish_runtime.llm.accounts import CallDesk, RetryPolicy
+from burnish_runtime.llm.accounts import CallDesk
 from burnish_runtime.llm.registry import ProviderRegistry
+from burnish_runtime.retries import RetryPolicy
 from burnish_runtime.settings import ServiceSettings
 from burnish_verifier.embedding_models import ModelEmbedder, refusal
 from burnish_verifier.fuse import Failed

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import stamina
 from grpc import aio
 
 from burnish import rpc
@@ -16,11 +15,12 @@ from burnish.api.verifier import v1 as verifier_v1
 from burnish.errors import BurnishError
 from burnish_controller.external import ExternalProposers
 from burnish_controller.search_stream import SearchStream
+from burnish_runtime.retries import RetryPolicy, retried
 from burnish_runtime.settings import ServiceSettings
 
 _Result = TypeVar("_Result")
 
-PATIENCE_SECONDS = 120.0
+PATIENCE = RetryPolicy(attempts=None, seconds=120.0, first_wait=0.1, longest_wait=2.0)
 CALL_SECONDS = 30.0
 
 
@@ -83,18 +83,12 @@ async def patiently(call: Callable[[], Awaitable[_Result]]) -> _Result:
     Raises:
         BurnishError: What the peer answered, or Unavailable after two minutes.
     """
-    try:
+
+    async def attempt() -> _Result:
         with rpc.translated():
             return await call()
-    except BurnishError as error:
-        if not _is_away(error):
-            raise
-    async for attempt in stamina.retry_context(
-        on=_is_away, attempts=None, timeout=PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
-    ):
-        with attempt, rpc.translated():
-            return await call()
-    raise AssertionError("stamina either returns or raises")
+
+    return await retried(attempt, PATIENCE, on=_is_away)
 
 
 def _is_away(error: Exception) -> bool:

@@ -16,8 +16,9 @@ from burnish_proposer.tiers import default_models
 from burnish_proposer.writers import Writer
 from burnish_runtime import plugins, server
 from burnish_runtime.ledger_client import LedgerClient
-from burnish_runtime.llm.accounts import CallDesk, RetryPolicy
+from burnish_runtime.llm.accounts import CallDesk
 from burnish_runtime.llm.registry import PLUGIN_GROUP, ProviderFactory, ProviderRegistry
+from burnish_runtime.retries import RetryPolicy
 from burnish_runtime.settings import ServiceSettings
 
 _SERVICE = "burnish.api.proposer.v1.ProposerService"

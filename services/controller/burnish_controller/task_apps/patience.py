@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import stamina
-
 from burnish_controller.task_apps.base import TaskAppUnhealthy
+from burnish_runtime.retries import RetryPolicy, retried
 
 UNREACHABLE_SECONDS = 90.0
+_PATIENCE = RetryPolicy(
+    attempts=None, seconds=UNREACHABLE_SECONDS, first_wait=0.25, longest_wait=3.0
+)
 
 _Answer = TypeVar("_Answer")
 
@@ -20,12 +22,7 @@ async def ask(question: Callable[[], Awaitable[_Answer]]) -> _Answer:
     Raises:
         TaskAppUnhealthy: It refuses the key, or gave no right answer for a minute and a half.
     """
-    async for attempt in stamina.retry_context(
-        on=_may_pass, attempts=None, timeout=UNREACHABLE_SECONDS, wait_initial=0.25, wait_max=3.0
-    ):
-        with attempt:
-            return await question()
-    raise AssertionError("stamina either returns or raises")
+    return await retried(question, _PATIENCE, on=_may_pass)
 
 
 def _may_pass(error: Exception) -> bool:

@@ -19,8 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import stamina
-
 from burnish.api.ledger import v1 as ledger_v1
 from burnish.api.types import v1 as types_v1
 from burnish.usages import add_usage
@@ -40,6 +38,7 @@ from burnish_runtime.llm.booking import (
     usage_message,
 )
 from burnish_runtime.llm.failures import status_error
+from burnish_runtime.retries import RetryPolicy, retried
 
 _BYTES_PER_TOKEN = 4
 _BEGIN_MARGIN_SECONDS = 30.0
@@ -75,24 +74,6 @@ class Account:
     scope: str
     attempt: int
     role: ledger_v1.CallRole.ValueType
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """How often a call is tried, and the wait between two tries.
-
-    Attributes:
-        attempts: Tries in all, at least 1.
-        first_wait: Seconds before the second try, doubled each time. A provider's own
-            Retry-After wins.
-        longest_wait: Most seconds between two tries.
-        jitter: Most seconds added at random.
-    """
-
-    attempts: int = 5
-    first_wait: float = 0.5
-    longest_wait: float = 30.0
-    jitter: float = 1.0
 
 
 class CallDesk:
@@ -227,36 +208,14 @@ class LedgeredModel:
         """
         body = self._provider.request_body(request)
         begin = self._begin(request, body, ordinal=ordinal)
-        try:
-            return await self._once(request, begin, body)
-        except ProviderError as error:
-            first = error
-        # A first try that succeeds, as most do, is spared what a retry costs.
-        return await self._again(request, begin, body, first)
+        tried = False
 
-    async def _again(
-        self,
-        request: CompletionRequest,
-        begin: ledger_v1.BeginCall,
-        body: bytes,
-        failed: ProviderError,
-    ) -> Completion:
-        """Goes on after a first try that failed, with another or with its error."""
-        begin = _retried(begin)
-        policy = self._desk.retry
-        async for attempt in stamina.retry_context(
-            on=_wait,
-            attempts=policy.attempts,
-            timeout=None,
-            wait_initial=policy.first_wait,
-            wait_max=policy.longest_wait,
-            wait_jitter=policy.jitter,
-        ):
-            with attempt:
-                if attempt.num == 1:
-                    raise failed
-                return await self._once(request, begin, body)
-        raise AssertionError("stamina either returns or raises")
+        async def attempt() -> Completion:
+            nonlocal tried
+            trying, tried = _retried(begin) if tried else begin, True
+            return await self._once(request, trying, body)
+
+        return await retried(attempt, self._desk.retry, on=_wait)
 
     async def _once(
         self, request: CompletionRequest, begin: ledger_v1.BeginCall, body: bytes
