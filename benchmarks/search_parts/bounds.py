@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.search_parts.peers import GEPA, MIPROV2, MIPROV2_LIGHT
 from benchmarks.search_parts.runs import Result
 from burnish_search import estimate
 
 Value = Callable[[Result], float]
+# What is looked up of a peer's run is what it had within a budget.
+_PEERS = frozenset(peer.name for peer in (MIPROV2, MIPROV2_LIGHT, GEPA))
 
 
 def regret(result: Result) -> float:
@@ -135,15 +138,31 @@ class Report:
         tables: Tables in Markdown by title.
         bounds: Bounds.
         notes: What was left out, and why.
+        searches: Searches whose spending was looked at.
+        overspent: How many of them spent more than they might.
     """
 
     tables: dict[str, str] = field(default_factory=dict)
     bounds: list[Bound] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    searches: int = 0
+    overspent: int = 0
 
     def add(self, name: str, measured: float, limit: float, note: str = "") -> None:
         """Adds a bound: measured is to be at most the limit."""
         self.bounds.append(Bound(name=name, measured=measured, limit=limit, note=note))
+
+    def add_spent(self, table: Table) -> None:
+        """Counts which searches of the product spent more than they might."""
+        own = [one.outcome for one in table.results if one.method not in _PEERS]
+        self.searches += len(own)
+        self.overspent += sum(one.spent > one.budget for one in own)
+
+    def close(self) -> None:
+        """Adds the bound on what was counted on the way."""
+        if self.searches:
+            note = f"of {self.searches}"
+            self.add("searches that spent more than they might", self.overspent, 0, note)
 
     def text(self) -> str:
         """Returns everything as Markdown."""

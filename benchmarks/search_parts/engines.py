@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from benchmarks.search_parts.worlds import World
+from benchmarks.search_parts.worlds import Searched
 from burnish_search.algorithms.base import Algorithm
 from burnish_search.algorithms.mipro import tpe_engine
 from burnish_search.algorithms.race import Race
@@ -35,8 +36,6 @@ from burnish_search.model import (
     WorkSuggested,
 )
 from burnish_search.study import Study
-
-_STAGE = "main"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +83,22 @@ class Outcome:
     rewards: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a search has to put up with.
+
+    Attributes:
+        fault_share: Share of cells whose measurement never comes, in [0, 1].
+        faults_score_zero: Whether such a cell is told as a reward of 0 instead, which is wrong.
+        open_works: Works that are asked for before the first of them is told.
+    """
+
+    fault_share: float = 0.0
+    faults_score_zero: bool = False
+    open_works: int = 1
+
+
+CALM = Conditions()
 # Trials are no limit here, as the budget is one.
 _OPEN_ENDED = {"minibatch_source": "validation", "batch_size": 35, "num_trials": 1_000_000}
 # All of the budget is raced: no validation pool is kept for a last check.
@@ -98,14 +113,13 @@ class Session:
     Attributes:
         study: The study.
         log: What it could be restored from.
-        spent: Evaluations spent.
         decided: What the last decision took, in seconds of the processor.
         slowest: What the slowest one took.
         reason: Why the search ended; None while it has not.
     """
 
     def __init__(
-        self, engine: Engine, world: World, *, budget: int, fault_share: float = 0.0
+        self, engine: Engine, world: Searched, *, budget: int, conditions: Conditions = CALM
     ) -> None:
         """Prepares it.
 
@@ -113,22 +127,27 @@ class Session:
             engine: The search.
             world: Where it searches.
             budget: Most evaluations.
-            fault_share: Share of cells whose measurement never comes, in [0, 1].
+            conditions: What it has to put up with.
         """
         self._engine = engine
         self._world = world
         self._budget = budget
-        self._fault_share = fault_share
+        self._conditions = conditions
         self._arms: dict[str, int] = {}
+        self._waiting: deque[Work] = deque()
         self.log: list[Change] = []
-        self.spent = 0
         self.slowest = 0.0
         self.decided = 0.0
         self.reason: FinishReason | None = None
         self.study = self._fresh()
-        added = ComponentsAdded(components=tuple(_components(world.shape)))
+        added = ComponentsAdded(components=tuple(_components(world)))
         self.study.replay(1, added)
         self.log.append(added)
+
+    @property
+    def spent(self) -> int:
+        """Evaluations suggested, whether or not a measurement came back."""
+        return self.study.history.suggested_cell_count
 
     def run(self) -> Outcome:
         """Searches until the search ends it."""
@@ -138,22 +157,29 @@ class Session:
 
     def works(self) -> Iterator[Work]:
         """Asks and observes, and yields every work once it is done."""
-        while True:
-            start = time.process_time()
-            work = self.study.suggest(len(self.study.history.works), self.study.revision, None)
-            self.decided = time.process_time() - start
-            self.slowest = max(self.slowest, self.decided)
-            trials = tuple(_open(trial) for trial in work.trials)
-            self.log.append(
-                WorkSuggested(
-                    ask_index=work.ask_index, plan=work.plan, trials=trials, sampler=work.sampler
-                )
+        while self.reason is None or self._waiting:
+            if self.reason is not None or len(self._waiting) >= self._conditions.open_works:
+                done = self._waiting.popleft()
+                self._observe(done)
+                yield done
+            else:
+                self._ask()
+
+    def _ask(self) -> None:
+        start = time.process_time()
+        work = self.study.suggest(len(self.study.history.works), self.study.revision, None)
+        self.decided = time.process_time() - start
+        self.slowest = max(self.slowest, self.decided)
+        trials = tuple(_open(trial) for trial in work.trials)
+        self.log.append(
+            WorkSuggested(
+                ask_index=work.ask_index, plan=work.plan, trials=trials, sampler=work.sampler
             )
-            if isinstance(work.plan, FinishPlan):
-                self.reason = work.plan.reason
-                return
-            self._observe(work)
-            yield work
+        )
+        if isinstance(work.plan, FinishPlan):
+            self.reason = work.plan.reason
+        else:
+            self._waiting.append(work)
 
     def outcome(self) -> Outcome:
         """Returns what the search recommends now."""
@@ -176,15 +202,20 @@ class Session:
     def restored(self, length: int) -> Session:
         """Returns a session that goes on from the first entries of the log, in a new study."""
         session = Session(
-            self._engine, self._world, budget=self._budget, fault_share=self._fault_share
+            self._engine, self._world, budget=self._budget, conditions=self._conditions
         )
         for place, change in enumerate(self.log[1:length], start=2):
             session.study.replay(place, change)
             session.log.append(change)
-        history = session.study.history
-        session.spent = history.suggested_cell_count
-        if history.works and history.works[-1].plan is None and not history.works[-1].closed:
-            session._resume(history.works[-1])
+        last = session.log[-1]
+        for work in session.study.history.works:
+            if isinstance(work.plan, FinishPlan):
+                session.reason = work.plan.reason
+            elif not work.closed:
+                session._waiting.append(work)
+        if isinstance(last, ObservationsTold):
+            # Works are told in their order, so it was the first of the open ones.
+            session._record(WorkClosed(ask_index=session._waiting.popleft().ask_index))
         return session
 
     def record(self, work: WorkSuggested) -> None:
@@ -197,13 +228,6 @@ class Session:
         """Returns a cell of a candidate."""
         return Cell(candidate_id=candidate.candidate_id, pool=pool, seed=example)
 
-    def _resume(self, work: Work) -> None:
-        if isinstance(self.log[-1], WorkSuggested):
-            self.spent -= sum(len(trial.cells) for trial in work.trials)
-            self._observe(work)
-        else:
-            self._record(WorkClosed(ask_index=work.ask_index))
-
     def _record(self, change: Change) -> None:
         self.study.replay(self.study.revision + 1, change)
         self.log.append(change)
@@ -214,30 +238,28 @@ class Session:
             for trial in work.trials
             for cell in trial.cells
         )
-        self.spent += len(told)
-        if self.spent > self._budget:
-            raise RuntimeError(f"{self._engine.name} spent {self.spent} of {self._budget}")
         if told:
             self._record(ObservationsTold(observations=told))
         self._record(WorkClosed(ask_index=work.ask_index))
 
     def _reward(self, candidate: Candidate, example: int, repeat: int) -> float | None:
         arm = self._arm(candidate)
-        if self._fault_share:
+        if self._conditions.fault_share:
             key = f"{self._world.seed}/{arm}/{example}/{repeat}"
-            if random.Random(key).random() < self._fault_share:
-                return None
-        return float(self._world.seen[arm, example])
+            if random.Random(key).random() < self._conditions.fault_share:
+                return 0.0 if self._conditions.faults_score_zero else None
+        return self._world.reward(arm, example)
 
     def _arm(self, candidate: Candidate) -> int:
         if candidate.candidate_id not in self._arms:
-            instruction, demo_set = (int(one.split("_")[1]) for one in candidate.choices)
-            arm = instruction * self._world.shape[1] + demo_set
+            arm = 0
+            for place, choice in enumerate(candidate.choices):
+                arm = arm * self._world.shape[place % 2] + int(choice.rpartition("_")[2])
             self._arms[candidate.candidate_id] = arm
         return self._arms[candidate.candidate_id]
 
     def _fresh(self) -> Study:
-        rows = tuple(range(self._world.seen.shape[1]))
+        rows = tuple(range(self._world.row_count))
         settings = dict(self._engine.settings)
         if self._engine.online:
             settings["max_evaluations"] = self._budget
@@ -246,7 +268,7 @@ class Session:
             algorithm=self._engine.name,
             settings=settings,
             random_seed=self._world.seed,
-            stage_ids=(_STAGE,),
+            stage_ids=tuple(_stage_ids(self._world)),
             online=rows if self._engine.online else (),
             validation=() if self._engine.online else rows,
             max_cell_count=self._budget,
@@ -254,21 +276,26 @@ class Session:
         return Study(spec, self._engine.build(spec))
 
 
-def _components(shape: tuple[int, int]) -> Iterator[Component]:
-    for place in range(shape[0]):
-        yield Component(
-            component_id=f"ins_{place}",
-            stage_id=_STAGE,
-            kind=Kind.INSTRUCTION,
-            baseline=place == 0,
-        )
-    for place in range(shape[1]):
-        yield Component(
-            component_id=f"dem_{place}",
-            stage_id=_STAGE,
-            kind=Kind.DEMO_SET,
-            zero_shot=place == 0,
-        )
+def _stage_ids(world: Searched) -> Iterator[str]:
+    return (f"stage{place}" for place in range(world.stages))
+
+
+def _components(world: Searched) -> Iterator[Component]:
+    for stage_id in _stage_ids(world):
+        for place in range(world.shape[0]):
+            yield Component(
+                component_id=f"ins_{stage_id}_{place}",
+                stage_id=stage_id,
+                kind=Kind.INSTRUCTION,
+                baseline=place == 0,
+            )
+        for place in range(world.shape[1]):
+            yield Component(
+                component_id=f"dem_{stage_id}_{place}",
+                stage_id=stage_id,
+                kind=Kind.DEMO_SET,
+                zero_shot=place == 0,
+            )
 
 
 def _open(trial: Trial) -> Trial:

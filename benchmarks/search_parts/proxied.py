@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.search_parts.engines import Engine, Session
@@ -71,6 +71,7 @@ class ProxySession(Session):
 
     def __init__(self, engine: Engine, world: World, *, budget: int, rules: Rules) -> None:
         super().__init__(engine, world, budget=budget)
+        self._low_rewards = world.low
         self.proxy = ProxyRun(rules)
         self.high = self.low = 0
         self._price = Price()
@@ -99,7 +100,6 @@ class ProxySession(Session):
                 ]
             if may:
                 looks.append(self._look(mode, arm, trial.cells, cheap))
-        self.spent += sum(len(trial.cells) for trial in work.trials)
         self._record(ObservationsTold(observations=tuple(told)))
         self._record(WorkClosed(ask_index=work.ask_index))
         self.proxy.take(looks)
@@ -112,19 +112,19 @@ class ProxySession(Session):
         }
         high = {
             f"{arm}/{cell.seed}": Measured(
-                reward=float(self._world.seen[arm, cell.seed]), cost_usd=price.high
+                reward=self._world.reward(arm, cell.seed), cost_usd=price.high
             )
             for cell in (cells if mode is Mode.BOTH else ())
         }
         return Look(mode=mode, high=high, low=low)
 
     def _low(self, arm: int, cell: Cell) -> float:
-        if self._world.low is None:
+        if self._low_rewards is None:
             raise RuntimeError(f"{self._world.name} has no cheaper model")
-        return float(self._world.low[arm, cell.seed])
+        return float(self._low_rewards[arm, cell.seed])
 
 
-def run(tasks: Sequence[Task], *, processes: int) -> Iterator[Found]:
+def run(tasks: Iterable[Task], *, processes: int) -> Iterator[Found]:
     """Runs tasks and yields what came of them, in their order."""
     return spread(_run, tasks, processes=processes)
 

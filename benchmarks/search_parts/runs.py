@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TypeVar
@@ -12,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from benchmarks.search_parts import peers
-from benchmarks.search_parts.engines import Engine, Outcome, Session
+from benchmarks.search_parts.engines import CALM, Conditions, Engine, Outcome, Session
 from benchmarks.search_parts.matrices import Array
 from benchmarks.search_parts.peers import Peer, Runner
 from benchmarks.search_parts.worlds import Environment, World, build
@@ -31,13 +33,13 @@ class Method:
     Attributes:
         how: A search of the product, or a peer.
         budgets: Evaluations; a search of the product runs once for each.
-        fault_share: Share of cells whose measurement never comes.
-        name: What to call it in a table.
+        conditions: What a search of the product has to put up with.
+        label: What to call it in a table; empty is the name of the search.
     """
 
     how: Engine | Peer
     budgets: tuple[int, ...]
-    fault_share: float = 0.0
+    conditions: Conditions = CALM
     label: str = ""
 
     @property
@@ -90,32 +92,46 @@ class Result:
     winner: Array
 
 
-def run(tasks: Sequence[Task], *, processes: int) -> Iterator[Result]:
+def run(tasks: Iterable[Task], *, processes: int) -> Iterator[Result]:
     """Runs tasks and yields results, in the order of the tasks."""
     return spread(_run, tasks, processes=processes)
 
 
 def spread(
-    work: Callable[[_Work], Iterable[_Found]], tasks: Sequence[_Work], *, processes: int
+    work: Callable[[_Work], Iterable[_Found]], tasks: Iterable[_Work], *, processes: int
 ) -> Iterator[_Found]:
-    """Does work, a task per process, and yields what came of it, in the order of the tasks."""
+    """Does work, a task per process, and yields what came of it, in the order of the tasks.
+
+    A task is taken only when a process is about to be free for it, so tasks may end at any time.
+    """
     if processes == 1:
         for task in tasks:
             yield from work(task)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for found in pool.map(work, tasks):
-            yield from found
+    pool = _pool(processes)
+    waiting: deque[Future[Iterable[_Found]]] = deque()
+    for task in tasks:
+        waiting.append(pool.submit(work, task))
+        if len(waiting) > processes:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
 
 
-def tasks(environment: Environment, methods: Iterable[Method], *, repetitions: int) -> list[Task]:
-    """Returns a task for every matrix and repetition; peers that are not installed are left out."""
+@functools.cache
+def _pool(processes: int) -> ProcessPoolExecutor:
+    """Returns the processes, which are kept for the next table: peers take seconds to start."""
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+
+def tasks(
+    environment: Environment, methods: Iterable[Method], repetitions: Iterable[int]
+) -> Iterator[Task]:
+    """Yields a task for every matrix and repetition; peers that are not installed are left out."""
     kept = tuple(m for m in methods if not isinstance(m.how, Peer) or peers.installed())
-    return [
-        Task(environment=environment, place=place, repetition=repetition, methods=kept)
-        for repetition in range(repetitions)
-        for place in range(len(environment.matrices))
-    ]
+    for repetition in repetitions:
+        for place in range(len(environment.matrices)):
+            yield Task(environment=environment, place=place, repetition=repetition, methods=kept)
 
 
 def _run(task: Task) -> list[Result]:
@@ -136,7 +152,7 @@ def _outcomes(method: Method, world: World) -> list[Outcome]:
         found = _runner().run(method.how, world, budget=max(method.budgets))
         return peers.outcomes(found["log"], method.budgets)
     return [
-        Session(method.how, world, budget=budget, fault_share=method.fault_share).run()
+        Session(method.how, world, budget=budget, conditions=method.conditions).run()
         for budget in method.budgets
     ]
 

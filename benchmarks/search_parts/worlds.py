@@ -9,6 +9,7 @@ effects of instructions, of demo sets and of their combination in given shares.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Environment:
         shares: Shares of the variance between a grid's cells: instruction, demo set, both.
         cheap: For each matrix one of a cheaper model on the same examples; empty without any.
         agreement: Correlation of what arms are worth to the two models, but for noise.
+        flipped: Share of the cells that are turned over, as a model at a high temperature would.
     """
 
     name: str
@@ -41,6 +43,34 @@ class Environment:
     shares: tuple[float, float, float] = MAIN_EFFECTS
     cheap: tuple[Matrix, ...] = ()
     agreement: float = 1.0
+    flipped: float = 0.0
+
+
+class Searched(Protocol):
+    """What a search needs of a world."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of whatever a search draws in it."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Instructions and demo sets of every stage."""
+
+    @property
+    def stages(self) -> int:
+        """How many stages it has; an arm's number has one digit for each choice."""
+
+    @property
+    def row_count(self) -> int:
+        """How many examples searches may look at."""
+
+    def reward(self, arm: int, example: int) -> float:
+        """Returns what an arm earns on an example."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +96,20 @@ class World:
     low: Array | None = None
 
     @property
+    def stages(self) -> int:
+        """How many stages it has."""
+        return 1
+
+    @property
+    def row_count(self) -> int:
+        """How many examples searches may look at."""
+        return int(self.seen.shape[1])
+
+    def reward(self, arm: int, example: int) -> float:
+        """Returns what an arm earns on an example."""
+        return float(self.seen[arm, example])
+
+    @property
     def worth(self) -> Array:
         """What every arm is worth: the mean over all examples, seen and held back."""
         if self.exact is not None:
@@ -83,6 +127,11 @@ def build(environment: Environment, place: int, repetition: int) -> World:
     rng = np.random.default_rng([repetition, place, len(matrix.rewards)])
     rows, shape, exact = _arranged(environment, matrix.rewards, rng)
     examples = rng.permutation(rows.shape[1])
+    if environment.flipped:
+        exact = rows.mean(axis=1) if exact is None else exact
+        # Numbers of their own: worlds are the same whatever share of their cells is turned over.
+        turned = np.random.default_rng([repetition, place, 1]).random(rows.shape)
+        rows = np.abs(rows - (turned < environment.flipped))
     split = 2 * len(examples) // 3
     low = None
     if environment.cheap:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
-from benchmarks.search_parts.bounds import Table
+from benchmarks.search_parts.bounds import Report, Table
 from benchmarks.search_parts.matrices import Matrix
+from benchmarks.search_parts.pace import Pace
 from benchmarks.search_parts.runs import Method, run, tasks
 from benchmarks.search_parts.worlds import Environment
 
@@ -20,12 +21,14 @@ class Bench:
     Attributes:
         matrices: Every usable matrix.
         processes: Worlds at once.
-        share: Share of the worlds to run, in (0, 1].
+        share: Share of the worlds to run.
+        pace: How long tables may take.
     """
 
     matrices: tuple[Matrix, ...]
     processes: int
     share: float
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def wide(self) -> tuple[Matrix, ...]:
@@ -48,9 +51,36 @@ class Bench:
         given: dict[str, object] = {"kind": "grid", "matrices": self.wide, **changes}
         return Environment(name=name, **given)  # type: ignore[arg-type]
 
-    def run(self, environment: Environment, methods: Iterable[Method], *, worlds: int) -> Table:
-        """Runs methods in about so many worlds of an environment, the same for each method."""
+    def lacks(self, environment: Environment, report: Report) -> bool:
+        """Whether the folder has nothing to make an environment of, which the report then tells."""
+        if not environment.matrices:
+            report.notes.append(f"{environment.name}: the folder holds no such matrix")
+        return not environment.matrices
+
+    def repetitions(
+        self, environment: Environment, worlds: int, *, part: float = 1.0
+    ) -> Iterator[int]:
+        """Yields repetitions, in each of them a world of every matrix.
+
+        Args:
+            environment: What worlds are made of.
+            worlds: About how many there are to be, were the share 1 and time no matter.
+            part: Part of the chapter's time that is left for them.
+        """
         count = len(environment.matrices)
-        repetitions = max(round(self.share * worlds / count), -(-_LEAST // count))
-        listed = tasks(environment, methods, repetitions=repetitions)
+        least = -(-_LEAST // count)
+        most = max(round(self.share * worlds / count), least)
+        return self.pace.repetitions(environment.name, most, least=least, part=part)
+
+    def run(
+        self,
+        environment: Environment,
+        methods: Iterable[Method],
+        *,
+        worlds: int,
+        part: float = 1.0,
+    ) -> Table:
+        """Runs methods in about so many worlds of an environment, the same for each method."""
+        repetitions = self.repetitions(environment, worlds, part=part)
+        listed = tasks(environment, methods, repetitions)
         return Table(run(listed, processes=self.processes))

@@ -21,7 +21,11 @@ def measure(bench: Bench, report: Report) -> None:
         Method(how=RACE.tuned(f"without {name}", **{name: "off"}), budgets=_BUDGETS)
         for name in _INGREDIENTS
     ]
-    table = bench.run(bench.grid(), methods, worlds=120)
+    grid = bench.grid()
+    if bench.lacks(grid, report):
+        return
+    table = bench.run(grid, methods, worlds=120)
+    report.add_spent(table)
     lines = ["| | at | regret | less the race's |", "|---|---|---|---|"]
     for method in methods:
         for budget in _BUDGETS:

@@ -74,14 +74,18 @@ def measure(bench: Bench, report: Report) -> None:
         )
         for agreement in _AGREEMENTS
     ]
+    count = len(environments) * (2 + len(_WAYS))
+    parts = (1.0 / left for left in range(count, 0, -1))
     for name, environment in environments:
         plain = {
-            engine.settings.get("adaptive_pool"): _by_world(_run(bench, environment, engine, None))
+            engine.settings.get("adaptive_pool"): _by_world(
+                _run(bench, environment, engine, None, part=next(parts))
+            )
             for engine in (TPE, _ANCHORED)
         }
         for way, (engine, rules) in _WAYS.items():
             without = plain[engine.settings.get("adaptive_pool")]
-            found = _by_world(_run(bench, environment, engine, rules))
+            found = _by_world(_run(bench, environment, engine, rules, part=next(parts)))
             for budget in _COMPARED:
                 line, money = _line((name, way, budget), found, without)
                 lines.append(line)
@@ -108,11 +112,9 @@ def paired(dear: Sequence[Matrix], every: Sequence[Matrix]) -> list[tuple[Matrix
 
 
 def _run(
-    bench: Bench, environment: Environment, engine: Engine, rules: Rules | None
+    bench: Bench, environment: Environment, engine: Engine, rules: Rules | None, *, part: float
 ) -> list[Found]:
-    count = len(environment.matrices)
-    repetitions = max(round(bench.share * _WORLDS / count), 2)
-    tasks = [
+    tasks = (
         Task(
             environment=environment,
             place=place,
@@ -121,9 +123,9 @@ def _run(
             budgets=BUDGETS if rules is None else _COMPARED,
             rules=rules,
         )
-        for repetition in range(repetitions)
-        for place in range(count)
-    ]
+        for repetition in bench.repetitions(environment, _WORLDS, part=part)
+        for place in range(len(environment.matrices))
+    )
     return list(proxied.run(tasks, processes=bench.processes))
 
 
@@ -170,8 +172,8 @@ def own_regret(found: _Worlds, plain: _Worlds, budget: int, *, money: bool) -> l
             than looks at the same cells.
     """
     differences = []
-    for world, own in found.items():
-        one, other = own[budget], plain[world]
+    for world in found.keys() & plain.keys():
+        one, other = found[world][budget], plain[world]
         at = one.cost(Price()) if money else float(other[budget].high)
         known = sorted(other.values(), key=lambda each: each.high)
         regret = np.interp(at, [each.high for each in known], [each.regret for each in known])

@@ -1,4 +1,4 @@
-"""Whether a search that is killed goes on as it would have, and what a decision takes."""
+"""Whether a search that is killed goes on as it would have."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import random
 
 from benchmarks.search_parts.bounds import Report
 from benchmarks.search_parts.chapters import Bench
-from benchmarks.search_parts.engines import RACE, TPE, Engine, Session
+from benchmarks.search_parts.engines import CALM, RACE, TPE, Conditions, Engine, Session
 from benchmarks.search_parts.worlds import World, build
 
 _POINTS = 20
 _BUDGET = 1000
+_HARD = Conditions(fault_share=0.1, open_works=4)
 
 
 def measure(bench: Bench, report: Report) -> None:
     """Adds how many of 20 kills change what follows, for both engines."""
-    world = build(bench.grid(), 0, 0)
+    grid = bench.grid()
+    if bench.lacks(grid, report):
+        return
+    world = build(grid, 0, 0)
     for engine in (RACE, TPE):
-        changed = _changed(engine, world)
-        name = f"{engine.name}: kills of {_POINTS} after which the search goes on differently"
-        report.add(name, changed, 0)
+        for conditions, shown in ((CALM, ""), (_HARD, " with faults, 4 works in flight")):
+            changed = _changed(engine, world, conditions)
+            name = f"{engine.name}{shown}: kills of {_POINTS} after which it goes on differently"
+            report.add(name, changed, 0)
 
 
-def _changed(engine: Engine, world: World) -> int:
-    whole = Session(engine, world, budget=_BUDGET)
+def _changed(engine: Engine, world: World, conditions: Conditions) -> int:
+    whole = Session(engine, world, budget=_BUDGET, conditions=conditions)
     expected = whole.run()
     points = random.Random(7).sample(range(1, len(whole.log)), min(_POINTS, len(whole.log) - 1))
     changed = 0

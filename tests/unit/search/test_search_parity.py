@@ -95,7 +95,8 @@ def test_a_budget_ends_it_before_an_evaluation_that_it_does_not_pay():
 def test_missing_measurements_are_left_out_of_the_mean():
     made = world((3, 6), seed=6)
     engine = engines.Engine(name="parity", build=MiproParity, settings={"num_trials": 12})
-    session = engines.Session(engine, made, budget=2000, fault_share=0.3)
+    lossy = engines.Conditions(fault_share=0.3)
+    session = engines.Session(engine, made, budget=2000, conditions=lossy)
     session.run()
     first = session.study.history.trials[0]
     measured = session.study.history.rewards(first.candidate.candidate_id, Pool.VALIDATION)
