@@ -9,8 +9,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
 from burnish.models import ModelRole, check_model
-from burnish.promotion import promotion_problems, rule_of
-from burnish.verdicts import size_warning
+from burnish.promotion import promotion_problems
 from burnish_controller.context import LEARNT_STAGE, placeholders, pools_of, stages_of
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.pools import pool_problems
@@ -160,10 +159,11 @@ def _mode_problems(spec: job_v1.JobSpec) -> Iterator[str]:
 
 def spec_warnings(spec: job_v1.JobSpec) -> Iterator[str]:
     """Yields what to look at in a spec that is valid."""
+    # With it comes what reads configurations, which nothing else here needs.
+    from burnish.estimates.foresight import gain_warning
+
     pools = pools_of(spec)
-    if not promotion_problems(spec) and (
-        too_small := size_warning(len(pools.test), rule=rule_of(spec))
-    ):
+    if not promotion_problems(spec) and (too_small := gain_warning(spec)):
         yield too_small
     if len(pools.validation) < _SMALL_POOL:
         yield f"the validation pool has {len(pools.validation)} rows: the choice will be noisy"

@@ -121,10 +121,10 @@ def _lines(found: Estimate) -> list[str]:
         f"{_dollars(found.cost_usd)}{capped}{left_out}"
     )
     if found.test_rows:
-        lines.append(
-            f"{'verdict':<10} {found.test_rows:,} held-out rows find a gain from"
-            f" {found.detectable_gain:.3f} on"
-        )
+        rows = f"{found.test_rows:,} held-out rows"
+        if found.searched_rows:
+            rows += f" and about {found.searched_rows:,} of the search"
+        lines.append(f"{'verdict':<10} {rows} find a gain from {found.detectable_gain:.3f} on")
     return [*lines, "Assumed:", *(f"- {one}" for one in found.assumptions)]
 
 

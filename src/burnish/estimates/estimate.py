@@ -23,11 +23,10 @@ from burnish.estimates.figures import (
     RoleEstimate,
     role_of,
 )
+from burnish.estimates.foresight import gain_found, gain_warning, searched_rows
 from burnish.estimates.rollouts import CHEAP, pool_size, rollouts_of
 from burnish.job_loading import load_job
 from burnish.prices import PriceTable, shared_table
-from burnish.promotion import rule_of
-from burnish.verdicts import detectable_gain, size_warning
 
 _TASK, _PROPOSER, _JUDGE = "task", "proposer", "judge"
 
@@ -92,7 +91,7 @@ def estimate_job(
         found[_JUDGE] = replace(found[_JUDGE], model="not known here", cost_usd=None)
     cost = _cost(found)
     capped = spec.budget.max_cost_usd if spec.budget.HasField("max_cost_usd") else None
-    rows, rule = pool_size(spec.offline.test_pool), rule_of(spec)
+    rows = pool_size(spec.offline.test_pool)
     tokens = sum((one.input_tokens + one.output_tokens for one in found.values()), NOTHING)
     return Estimate(
         rollouts=rollouts,
@@ -103,8 +102,9 @@ def estimate_job(
         capped_usd=capped,
         assumptions=tuple(_assumptions(spec, found, chosen)),
         test_rows=rows,
-        detectable_gain=detectable_gain(rows, rule=rule),
-        warnings=tuple(one for one in (size_warning(rows, rule=rule),) if one),
+        searched_rows=searched_rows(spec) if rows else 0,
+        detectable_gain=gain_found(spec),
+        warnings=tuple(one for one in (gain_warning(spec),) if one),
     )
 
 

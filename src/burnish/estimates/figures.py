@@ -68,7 +68,8 @@ class Estimate:
         capped_usd: The money cap of the job; None without one.
         assumptions: What the figures rest on, a sentence each.
         test_rows: Held-out rows of the closing test.
-        detectable_gain: Gain that the closing test promotes four times out of five.
+        searched_rows: Further rows on which the search will see both prompts, and which count.
+        detectable_gain: Gain that is promoted four times out of five, by all of these rows.
         warnings: What to change before spending, a sentence each.
     """
 
@@ -80,6 +81,7 @@ class Estimate:
     capped_usd: float | None
     assumptions: tuple[str, ...]
     test_rows: int = 0
+    searched_rows: int = 0
     detectable_gain: float = 1.0
     warnings: tuple[str, ...] = ()
 

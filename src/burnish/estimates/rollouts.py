@@ -56,11 +56,23 @@ def rollouts_of(spec: job_spec_pb2.JobSpec) -> dict[str, Range]:
 
 def search_rollouts(spec: job_spec_pb2.JobSpec, *, validation: int) -> int:
     """Returns the most rollouts that the search's settings ask for."""
-    trials, batch = _trials(spec), _whole(spec, "batch_size", _BATCH)
-    every, top = _whole(spec, "full_eval_every_k", _FULL_EVERY), _whole(spec, "top_k", _TOP)
     screened = spec.proposer.meta_update.screen_row_count
     screens = rounds(spec) * spec.proposer.instruction_count * _stages(spec) * 2 * screened
-    return trials * batch + (trials // max(1, every) + top) * validation + screens
+    top, most = _whole(spec, "top_k", _TOP), spec.budget.max_trials
+    if is_race(spec):
+        # However many trials it is cut into; and a last look at the best where that has rows left.
+        planned = _planned_trials(spec) * _whole(spec, "batch_size", _BATCH)
+        top = min(top, most // 2) if most else top
+        checked = 0 if _setting(spec, "minibatch_source") == "validation" else top * validation
+        return _whole(spec, "max_evaluations", planned) + checked + screens
+    trials, every = _trials(spec), _whole(spec, "full_eval_every_k", _FULL_EVERY)
+    full = trials // max(1, every) + top
+    return trials * _whole(spec, "batch_size", _BATCH) + full * validation + screens
+
+
+def is_race(spec: job_spec_pb2.JobSpec) -> bool:
+    """Whether the race searches."""
+    return spec.algorithm == "mipro" and _setting(spec, "engine") == "race"
 
 
 def rounds(spec: job_spec_pb2.JobSpec) -> int:
@@ -88,15 +100,17 @@ def _learning(spec: job_spec_pb2.JobSpec, *, baseline: int) -> int:
 
 
 def _trials(spec: job_spec_pb2.JobSpec) -> int:
-    settings = MessageToDict(spec.algorithm_settings)
+    trials = _planned_trials(spec)
+    return min(trials, spec.budget.max_trials) if spec.budget.max_trials else trials
+
+
+def _planned_trials(spec: job_spec_pb2.JobSpec) -> int:
     per_iteration = _whole(spec, "num_evaluations_per_iteration", _TRIALS_PER_ITERATION)
     trials = _whole(spec, "num_trials", _whole(spec, "num_iterations", _ITERATIONS) * per_iteration)
-    options = _PRESETS.get(str(settings.get("auto")))
+    options = _PRESETS.get(str(_setting(spec, "auto")))
     if options is not None:
         slots = 2 * _stages(spec)
         trials = int(max(2 * slots * math.log2(options), 1.5 * options))
-    if spec.budget.max_trials:
-        trials = min(trials, spec.budget.max_trials)
     return trials
 
 
@@ -105,8 +119,11 @@ def _stages(spec: job_spec_pb2.JobSpec) -> int:
 
 
 def _whole(spec: job_spec_pb2.JobSpec, key: str, default: int) -> int:
-    settings = MessageToDict(spec.algorithm_settings)
-    if key == "batch_size" and settings.get("auto") in _PRESETS:
+    if key == "batch_size" and _setting(spec, "auto") in _PRESETS:
         default = _PRESET_BATCH
-    value = settings.get(key)
+    value = _setting(spec, key)
     return int(value) if isinstance(value, int | float) else default
+
+
+def _setting(spec: job_spec_pb2.JobSpec, key: str) -> object:
+    return MessageToDict(spec.algorithm_settings).get(key)

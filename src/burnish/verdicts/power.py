@@ -50,19 +50,26 @@ def rows_for(gain: float, *, rule: Rule | None = None) -> int:
     return low
 
 
-def size_warning(rows: int, *, rule: Rule | None = None) -> str:
-    """Returns a warning when a test finds only gains that are hardly ever met; empty otherwise."""
+def size_warning(rows: int, *, rule: Rule | None = None, searched: int = 0) -> str:
+    """Returns a warning when a test finds only gains that are hardly ever met; empty otherwise.
+
+    Args:
+        rows: Held-out rows.
+        rule: When a prompt is promoted; None for the default.
+        searched: Further rows on which the search is going to see both prompts, and which count.
+    """
     if rows < 1:
         return (
             "`test_pool` is empty: nothing will tell whether the winner is better; hold out"
             f" {rows_for(_WARNED, rule=rule)} rows or more"
         )
-    gain = detectable_gain(rows, rule=rule)
+    gain = detectable_gain(rows + searched, rule=rule)
     if gain < _WARNED:
         return ""
+    beside = f" and the search sees about {searched} more of both prompts" if searched else ""
     return (
-        f"`test_pool` has {rows} rows, on which only a gain of {gain:.2f} or more is likely to be"
-        f" found, and gains above {PLAUSIBLE_GAIN:.2f} are rare; hold out"
-        f" {rows_for(_WARNED, rule=rule)} rows or more, else expect"
+        f"`test_pool` has {rows} rows{beside}, on which only a gain of {gain:.2f} or more is likely"
+        f" to be found, and gains above {PLAUSIBLE_GAIN:.2f} are rare; hold out"
+        f" {rows_for(_WARNED, rule=rule) - searched} rows or more, else expect"
         " `cannot tell at this n` and the baseline back"
     )

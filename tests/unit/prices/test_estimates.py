@@ -11,6 +11,7 @@ from burnish.api.verifier.v1 import rubric_pb2, verifier_service_pb2, verifier_s
 from burnish.estimates import Range, estimate_config, estimate_job
 from burnish.price_files import parse_prices
 from burnish.prices import PriceTable
+from burnish.verdicts import detectable_gain
 
 PRICE = model_pb2.Price(input_usd_per_million=1.0, output_usd_per_million=2.0)
 
@@ -54,6 +55,46 @@ def test_the_gain_that_the_closing_test_finds_is_told_and_a_test_too_small_warne
     assert "has 20 rows" in estimate_job(spec).warnings[0]
     spec.promotion.prior_deviation = 0.01
     assert estimate_job(spec).detectable_gain > found.detectable_gain
+
+
+def race(**fields):
+    spec = job(**fields)
+    spec.algorithm = "mipro"
+    spec.algorithm_settings.update({"engine": "race"})
+    return spec
+
+
+def test_what_the_search_sees_of_both_prompts_counts_as_far_as_its_budget_goes():
+    tpe = estimate_job(job())
+    assert (tpe.test_rows, tpe.searched_rows) == (5, 10)
+    assert tpe.detectable_gain == detectable_gain(15)
+    assert "has 5 rows and the search sees about 10 more" in tpe.warnings[0]
+    # A race of 90 gives its winner about an eighth of them; no cap, all that is validated.
+    assert estimate_job(race(budget=job_spec_pb2.Budget(max_rollouts=58))).searched_rows == 42 // 8
+    assert estimate_job(race()).searched_rows == 10
+
+
+def test_rows_that_prompts_are_made_from_and_those_a_job_does_not_hear_are_not_counted_on():
+    made = job()
+    made.offline.bootstrap_pool.seeds[:] = range(6)
+    assert estimate_job(made).searched_rows == 4
+    alone = job(promotion=job_spec_pb2.Promotion(search_evidence=False))
+    found = estimate_job(alone)
+    assert found.searched_rows == 0
+    assert found.detectable_gain == detectable_gain(5)
+    untested = job()
+    untested.offline.ClearField("test_pool")
+    assert estimate_job(untested).detectable_gain == 1.0
+
+
+def test_a_race_evaluates_nothing_whole_before_its_last_look():
+    assert estimate_job(race()).rollouts["search"] == span(8, 10 * 8 + 10)
+    inside = race()
+    inside.algorithm_settings.update({"minibatch_source": "validation"})
+    assert estimate_job(inside).rollouts["search"] == span(8, 10 * 8)
+    # Fewer trials are longer ones: they share out the same cells.
+    cut = race(budget=job_spec_pb2.Budget(max_trials=4))
+    assert estimate_job(cut).rollouts["search"] == span(8, 10 * 8 + 10)
 
 
 def test_rollouts_follow_from_the_pools_and_the_search():

@@ -70,6 +70,10 @@ def test_a_test_that_finds_nothing_plausible_is_warned_of_with_the_size_it_needs
     assert size_warning(rows_for(0.105)) == "" != size_warning(rows_for(0.105) - 1)
     assert "empty" in size_warning(0)
     assert size_warning(120, rule=Rule(prior_deviation=0.01))
+    beside = size_warning(20, searched=30)
+    assert "has 20 rows and the search sees about 30 more" in beside
+    assert f"hold out {rows_for(0.105) - 30} rows or more" in beside
+    assert size_warning(20, searched=rows_for(0.105) - 20) == ""
 
 
 def test_the_best_of_many_equal_prompts_is_corrected_for_its_luck():
