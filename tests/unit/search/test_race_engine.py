@@ -203,6 +203,28 @@ def test_a_race_ends_with_rows_that_winner_and_baseline_share(rig):
     assert len(asked[0] & asked[1]) >= 60
 
 
+def test_rows_that_failed_are_none_that_winner_and_baseline_share(rig):
+    given_settings = {**LONG, "num_trials": 120, "race": {"headroom": 0.0}}
+    found = rig(Race, settings=given_settings, reward=flaky(0.3), online=range(600)).start().run()
+    best = found.study.rank(found.study.revision, 1)[0].candidate
+    measured = [
+        {row.seed for row in found.history.rows if row.candidate_id == one.candidate_id}
+        for one in (best, found.history.space.baseline())
+    ]
+    assert len(measured[0] & measured[1]) >= 120
+
+
+def test_cells_that_failed_are_no_evidence_that_candidates_do_not_differ(rig):
+    def same(candidate, cell):
+        return float(random.Random(f"row/{cell.seed}").random() < 0.7)
+
+    given_settings = {**LONG, "num_trials": 100, "race": {"stop_regret": 0.0}}
+    found = rig(Race, settings=given_settings, reward=flaky(0.4, same), online=range(200))
+    found.start().run()
+    assert found.reason is FinishReason.NO_IMPROVEMENT
+    assert len(found.history.rows) >= 330
+
+
 def test_a_target_that_is_reached_ends_the_race(rig):
     given_settings = {**LONG, "target_reward": 0.95}
     found = rig(Race, settings=given_settings, reward=better(1), online=range(200)).start().run()

@@ -181,13 +181,14 @@ class Race:
         measured = belief.arms.measured_count
         if len(history.rows) < _LEAST_ROWS * min(_LEAST_ARMS, max(measured, 2)):
             return False
-        rng = numbers(self.spec, "regret", len(history.rows))
+        rng = numbers(self.spec, "regret", 0)
         baseline = self._baseline_arm(belief, history.space.baseline())
         if belief.regret(_REGRET_DRAWS, rng) < self.settings.stop_regret:
             return True
         # More cells find smaller differences, and take longer to say that there are none.
         findable = self.settings.headroom * min(1.0, _USUAL_CELLS / allowance.total)
-        tried = allowance.raced >= max(_LEAST_TRIED, allowance.total // _TRIED_PART)
+        measured_count = min(allowance.raced, len(history.rows) - len(history.prior_rows()))
+        tried = measured_count >= max(_LEAST_TRIED, allowance.total // _TRIED_PART)
         if not tried or not self._alike(belief, baseline, findable, rng):
             return False
         # It has to have been so for a while: a few unlucky cells make arms look alike.
@@ -256,7 +257,7 @@ class Race:
         """
         if not allowance.cells or not history.rows or self._starts(history):
             return None
-        rng = numbers(self.spec, "regret", len(history.rows))
+        rng = numbers(self.spec, "regret", 0)
         belief = self._beliefs.of(history)
         if belief.regret(_REGRET_DRAWS, rng) >= self.settings.stop_regret:
             return None

@@ -82,6 +82,21 @@ class Evidence:
         known = (self.places.get(row) for row in rows)
         return np.array(sorted(one for one in known if one is not None), dtype=np.int64)
 
+    def kept(self, history: History, candidate_id: str) -> npt.NDArray[np.bool_]:
+        """Returns on which of the rows raced on a candidate was measured or soon is.
+
+        What was asked and failed is not among them.
+        """
+        mask = np.zeros(len(self.rows), dtype=bool)
+        known = history.codes.candidate_ids
+        if candidate_id in known:
+            measured = self.cells(history, {one: arm for arm, one in enumerate(known)})
+            own = measured.rows[measured.arms == known.index(candidate_id)]
+            mask[own[own < len(mask)]] = True
+        soon = self.places_of(history.pending.get(candidate_id, ()))
+        mask[soon[soon < len(mask)]] = True
+        return mask
+
     def asked(self, history: History, candidate_id: str) -> npt.NDArray[np.bool_]:
         """Returns which of the rows raced on a candidate was ever asked."""
         mask = np.zeros(len(self.rows), dtype=bool)

@@ -132,17 +132,19 @@ class Turns:
         if not history.rows:
             return []
         leader, baseline = self._leader(history), history.space.baseline()
-        has, had = (
-            self._beliefs.evidence.asked(history, one.candidate_id) for one in (leader, baseline)
-        )
+        evidence, both = self._beliefs.evidence, (leader.candidate_id, baseline.candidate_id)
+        has, had = (evidence.kept(history, one) for one in both)
         enough = self._settings.confirm * allowance.total
         known = leader.candidate_id == baseline.candidate_id or (has & had).sum() >= enough
         if known or not history.space.offers(leader):
             return []
         left = min(allowance.arms_per_batch * allowance.rows_per_arm, allowance.cells)
         found: dict[bool, list[RowKey]] = {True: [], False: []}
+        asked = [evidence.asked(history, one) for one in both]
         for row in (*np.flatnonzero(has != had), *np.flatnonzero(~has & ~had)):
-            lacking = [own for own, asked in ((True, has), (False, had)) if not asked[row]]
+            lacking = [own for own, kept in ((True, has), (False, had)) if not kept[row]]
+            if any(asked[0 if own else 1][row] for own in lacking):
+                continue  # It failed there, and is not asked again.
             if len(lacking) > left:
                 break
             left -= len(lacking)
@@ -203,10 +205,11 @@ class Turns:
             found = answered(found, int(np.flatnonzero(every == arm)[0]), float(told))
         return found[: len(arms), : len(arms)]
 
-    @staticmethod
-    def _due(history: History, baseline: Candidate, allowance: Allowance) -> bool:
+    def _due(self, history: History, baseline: Candidate, allowance: Allowance) -> bool:
         """Whether too little is known of the baseline to tell how much there is to gain."""
-        count = len(history.asked(baseline.candidate_id))
+        evidence, known = self._beliefs.evidence, baseline.candidate_id
+        failed = evidence.asked(history, known) & ~evidence.kept(history, known)
+        count = len(history.asked(known)) - int(failed.sum())
         return count < min(_BASELINE_SHARE * allowance.raced, _BASELINE_CELLS)
 
     def _open_arms(self, history: History, belief: Belief) -> npt.NDArray[np.bool_]:
