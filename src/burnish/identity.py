@@ -13,6 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 _DIGITS = 32
+# Built once: to make an encoder takes longer than to use it.
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +107,7 @@ def canonical_bytes(value: object) -> bytes:
         ValueError: The value holds a NaN or an infinity.
         TypeError: The value holds something that JSON has no form for.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def content_hash(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 from google.protobuf import json_format, struct_pb2
 
@@ -226,11 +226,22 @@ def ranked(entry: Ranked) -> search_v1.RankedCandidate:
 
 
 def _estimate(value: Estimate) -> rollout_pb2.Estimate:
-    return rollout_pb2.Estimate(**asdict(value))
+    return rollout_pb2.Estimate(
+        mean=value.mean,
+        row_count=value.row_count,
+        lower=value.lower,
+        upper=value.upper,
+        confidence=value.confidence,
+    )
 
 
 def _sampler(value: Sampler) -> search_v1.Sampler:
-    return search_v1.Sampler(**asdict(value))
+    return search_v1.Sampler(
+        observation_count=value.observation_count,
+        good_count=value.good_count,
+        bad_count=value.bad_count,
+        gamma=value.gamma,
+    )
 
 
 def _read_sampler(message: search_v1.Sampler) -> Sampler:

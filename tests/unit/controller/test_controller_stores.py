@@ -123,6 +123,15 @@ async def test_every_commit_of_the_writer_is_synced_to_the_disk(stores):
     assert await pragma("synchronous") == 2
 
 
+async def test_the_log_of_writes_has_its_size_before_the_first(stores, tmp_path):
+    log = tmp_path / "controller.db-wal"
+    before = log.stat().st_size
+    for n in range(20):
+        await stores.events.append("job1", f"key{n}", event())
+    assert log.stat().st_size == before
+    assert (tmp_path / "controller.db").stat().st_size < before
+
+
 async def test_a_database_that_cannot_be_opened_fails_the_write_and_not_the_writer(stores):
     class Engine:
         failures = 1

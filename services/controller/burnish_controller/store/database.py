@@ -18,6 +18,8 @@ from sqlalchemy.sql.dml import Insert
 from burnish.errors import FailedPrecondition
 
 _BUSY_TIMEOUT_MS = 30_000
+_CACHE_KB = 32_000
+_LOG_BYTES = 1024 * 4096  # The write-ahead log in the long run: it begins anew after 1,000 pages.
 
 
 class DatabaseLocked(FailedPrecondition):
@@ -63,6 +65,7 @@ async def open_database(state_dir: Path) -> Database:
     write_engine = create_engine(f"sqlite:///{path}")
     for one in (engine.sync_engine, write_engine):
         event.listen(one, "connect", _set_pragmas)
+    await asyncio.to_thread(_make_room, write_engine)
     return Database(
         engine=engine, write_engine=write_engine, engine_url=f"sqlite:///{path}", lock=lock
     )
@@ -83,7 +86,8 @@ def write_row(connection: Connection, statement: Insert, row: Mapping[str, objec
 
     Args:
         connection: The writer's.
-        statement: From `insert_or_ignore` or `insert_or_replace`, which return the same one again.
+        statement: One that is kept, as those are that `insert_or_ignore` and `insert_or_replace`
+            return: what the driver takes is put together once for each.
         row: A value for each column.
     """
     text, names = _text(statement, connection.dialect)
@@ -138,8 +142,22 @@ def _set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401 - th
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA cache_size=-32000")
+    cursor.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
     cursor.close()
+
+
+def _make_room(engine: Engine) -> None:
+    """Lets the write-ahead log have at once the size that it comes to.
+
+    A commit that makes the file longer has the disk write about that too, and takes twice as long.
+    What outgrows the cache is written there before its commit, which then never comes.
+    """
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA cache_size=16")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(f"CREATE TABLE room AS SELECT zeroblob({_LOG_BYTES}) AS bytes")
+        connection.rollback()
+        connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KB}")
 
 
 def _migrate(url: str) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from burnish.api.search import v1 as search_v1
-from burnish_controller.store.database import Database
+from burnish_controller.store.database import Database, write_row
 from burnish_controller.store.tables import study_entries
 from burnish_controller.store.writer import Writer
 
@@ -119,7 +119,7 @@ class StudyLog:
         row = self._row(job_id, key, entry)
 
         def work(connection: Connection) -> search_v1.StudyEntry:
-            connection.execute(_INSERT, row)
+            write_row(connection, _INSERT, row)
             return entry
 
         return work
@@ -133,7 +133,7 @@ class StudyLog:
             if known is not None:
                 return search_v1.StudyEntry.FromString(known)
             entry = build((last or 0) + 1)
-            connection.execute(_INSERT, self._row(job_id, key, entry))
+            write_row(connection, _INSERT, self._row(job_id, key, entry))
             return entry
 
         return work

@@ -51,6 +51,7 @@ class MiproEngines:
             raise StudyInvalid(spec.name, [*reader.problems, *error.problems]) from error
         if reader.problems:
             raise StudyInvalid(spec.name, reader.problems)
+        self._quick = self._engine if isinstance(self._engine, QuickAlgorithm) else None
         most = spec.settings.get("max_trials")
         self._repeats = Repeats(
             spec, most=repeats, max_trials=int(most) if isinstance(most, int | float) else None
@@ -70,8 +71,7 @@ class MiproEngines:
 
     def is_quick(self, history: History) -> bool:
         """Whether the next plan takes about as little time as to hand it to a thread."""
-        engine = self._engine
-        return isinstance(engine, QuickAlgorithm) and engine.is_quick(history)
+        return self._quick is not None and self._quick.is_quick(history)
 
     def rank(self, history: History, count: int) -> Sequence[Ranked]:
         """Returns the best candidates, best first."""

@@ -100,7 +100,7 @@ class Mipro(MinibatchSearch):
         state = (len(history.trials), history.space.revision, sum(map(len, history.space.offered)))
         if self._untried is None or self._untried[0] != state:
             most = max(
-                sum(count[option] == 0 for option in options)
+                sum(option not in count for option in options)
                 for count, options in zip(history.uses, history.space.offered, strict=True)
             )
             self._untried = (state, most)

@@ -157,17 +157,16 @@ class ParzenHistory:
 
     def _best_of(self, good: _Good, bad: Ints, estimated: _Estimated) -> Choices:
         drawn = self._samples(good)
-        gain = np.log(_density(good, drawn)) - np.log(estimated.density(drawn))
-        close = np.flatnonzero(gain >= gain.max() - _TIE)
-        alike = drawn[close]
-        if (alike == alike[0]).all():
-            best = alike[0]
-        else:
+        gain = np.log(_density(good, drawn) / estimated.density(drawn))
+        best = gain.argmax()
+        (close,) = (gain >= gain[best] - _TIE).nonzero()
+        if len(close) > 1 and (drawn[close] != drawn[best]).any():
             # A combination that was drawn twice has the same value both times: the first counts.
+            alike = drawn[close]
             columns = {name: alike[:, place] for place, name in enumerate(self._distributions)}
             exact = good.estimator.log_pdf(columns) - self._exact(bad).log_pdf(columns)
-            best = alike[np.argmax(exact)]
-        return tuple(best.tolist())
+            best = close[exact.argmax()]
+        return tuple(drawn[best].tolist())
 
     def _samples(self, good: _Good) -> Ints:
         """Draws as Optuna does: the kernel of every sample first, then parameter by parameter."""
@@ -175,7 +174,8 @@ class ParzenHistory:
         kernel = good.edges.searchsorted(uniform[0], side="right")
         drawn = np.empty((self._n_candidates, len(self._sizes)), dtype=np.int64)
         for place, cumulated in enumerate(good.cumulated):
-            drawn[:, place] = (cumulated[kernel] < uniform[place + 1, :, np.newaxis]).sum(axis=-1)
+            passed = cumulated.take(kernel, axis=0) < uniform[place + 1, :, np.newaxis]
+            drawn[:, place] = np.add.reduce(passed, axis=-1)
         return drawn
 
     def _good_density(self) -> _Good:
@@ -292,14 +292,14 @@ class _Estimated:
     def _smoothed(self, weights: Floats) -> Floats:
         table = weights.reshape(self._sizes)
         for axis in range(len(self._sizes)):
-            table = table + self._smoothing * table.sum(axis=axis, keepdims=True)
-        return np.asarray(table, dtype=np.float64).ravel()
+            table = table + self._smoothing * np.add.reduce(table, axis=axis, keepdims=True)
+        return table.ravel()
 
 
 def _density(good: _Good, drawn: Ints) -> Floats:
-    product = good.kernels[0][:, drawn[:, 0]]
+    product = good.kernels[0].take(drawn[:, 0], axis=1)
     for place, kernel in enumerate(good.kernels[1:], start=1):
-        product = product * kernel[:, drawn[:, place]]
+        product *= kernel.take(drawn[:, place], axis=1)
     return np.asarray(good.weights @ product)
 
 
