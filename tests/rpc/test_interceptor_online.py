@@ -1,6 +1,7 @@
 """Online traffic, aliases of Synth's clients, and the service that operators ask."""
 
 import asyncio
+import json
 from typing import Any
 
 import aiohttp
@@ -67,6 +68,37 @@ async def test_an_online_policy_serves_its_candidate_and_no_ledger_is_asked():
         assert reply["choices"][0]["message"]["content"] == "card_arrival"
         assert running.provider.bodies[0]["messages"][0]["content"] == "Name it."
         assert running.controller.calls == {}
+
+
+@pytest.mark.parametrize("kept", ["full", "off"])
+async def test_calls_that_repeat_each_other_leave_whole_and_are_traced_as_they_left(
+    kept, monkeypatch
+):
+    monkeypatch.setenv("BURNISH_TRACE_PROVIDER_REQUEST", kept)
+    policy = online()
+    policy.stages[0].CopyFrom(testing.stage_policy(user="{query}"))
+    texts = [f"where is card {number}" for number in range(6)]
+    # The last are not copied to leave.
+    texts += ["and what of this: " + "x" * 20_000, 'of "that" \n' + "é" * 20_000]
+    async with testing.suite(instruction="Name it.") as running:
+        running.controller.policies["policies/live"] = policy
+        url = f"{running.root}/p/live/v1/chat/completions"
+        async with aiohttp.ClientSession(headers=OURS) as session:
+            for text in texts:
+                messages = [BODY["messages"][0], {"role": "user", "content": text}]
+                async with session.post(url, json={**BODY, "messages": messages}) as response:
+                    assert response.status == 200
+        sent = [body["messages"] for body in running.provider.bodies]
+        wanted = [{"role": "system", "content": "Name it."}]
+        assert sent == [[*wanted, {"role": "user", "content": text}] for text in texts]
+        await testing.until(lambda: len(running.controller.traces) == len(texts))
+        found = [one.call.provider_request for one in running.controller.traces.values()]
+        if kept == "off":
+            assert set(found) == {b""}
+        else:
+            assert [json.loads(one)["messages"] for one in found] == sent
+        told = [one.call.bindings["query"] for one in running.controller.traces.values()]
+        assert told == texts
 
 
 @pytest.mark.parametrize("key", ["", "Bearer wrong", "Bearer sk-provider-0123456789abcdef"])

@@ -100,12 +100,12 @@ class InterceptorApp:
         self._client = Client(
             timeouts=self._options.timeouts, tls=upstream_context(self._options.ca_file)
         )
-        self._traces = TraceQueue(
+        traces = TraceQueue(
             TraceClient(self._channel, node_id=settings.node_id),
             settings=TraceSettings.from_environment(os.environ),
         )
         self._spans = spans_from_environment(os.environ, node_id=settings.node_id)
-        self._recorder = Recorder(self._traces, spans=self._spans)
+        self._recorder = Recorder(traces, spans=self._spans)
         plane = self._plane(providers)
         self._http = Server(plane.handle, limits=self._options.limits)
         self._address: str | None = None
@@ -153,7 +153,7 @@ class InterceptorApp:
         """Opens the data plane and the lines to the controller, and adds the servicer."""
         await self._ledger.start()
         self._policies.start()
-        self._traces.start()
+        self._recorder.start()
         if self._spans is not None:
             self._spans.start()
         host, port = await self._http.listen(
@@ -180,7 +180,7 @@ class InterceptorApp:
     async def drain(self) -> None:
         """Takes no new call; those in flight finish and are journaled, their traces sent."""
         await self._http.drain()
-        await self._traces.drain()
+        await self._recorder.drain()
 
     async def stop(self) -> None:
         """Closes everything."""
@@ -188,7 +188,7 @@ class InterceptorApp:
             self._parent.cancel()
         await self._http.stop()
         self._recorder.close()
-        await self._traces.stop()
+        await self._recorder.stop()
         if self._spans is not None:
             await self._spans.stop()
         await self._policies.stop()
@@ -197,14 +197,16 @@ class InterceptorApp:
         await self._channel.close()
 
     def _status(self) -> Status:
+        self._recorder.settle()
+        traces = self._recorder.traces
         return Status(
             node_id=self._settings.node_id,
             applied_revision=self.applied_revision,
             inflight_calls=self._http.inflight,
-            buffered_traces=self._ledger.unanswered_count + len(self._traces),
+            buffered_traces=self._ledger.unanswered_count + len(traces),
             public_url=self._settings.interceptor_url or f"http://{self._address}",
-            buffered_bytes=self._traces.byte_count,
-            dropped_traces=self._traces.dropped_count,
+            buffered_bytes=traces.byte_count,
+            dropped_traces=traces.dropped_count,
             rejected=self._policies.rejected,
             watching=self._policies.watching,
         )

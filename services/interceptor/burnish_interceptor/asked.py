@@ -52,10 +52,9 @@ class Asked:
         self.traceparent = traceparent
         self.labels = ""
 
-    @property
-    def overhead(self) -> float:
-        """Seconds that we took so far, while we do not wait."""
-        return self.spent + perf_counter() - self._since
+    def overhead(self, now: float) -> float:
+        """Returns the seconds that we took until now, while we do not wait."""
+        return self.spent + now - self._since
 
     @property
     def trace(self) -> TraceContext:
@@ -87,7 +86,7 @@ class Asked:
         trace_id, span_id, flags = request_id[-32:], request_id[-32:-16], "01"
         if self.traceparent:
             trace_id, _, span_id, flags = self.trace
-        overhead = (self.spent + perf_counter() - self._since) * 1000
+        overhead = self.overhead(perf_counter()) * 1000
         return (
             f"{_EVENT_LINES if content_type == EVENTS else _JSON_LINES}"
             f"x-request-id: {request_id}\r\nx-burnish-request-id: {request_id}\r\n"

@@ -33,6 +33,7 @@ _log = structlog.get_logger("burnish.interceptor.http")
 _JSON = "application/json"
 _ALLOW = "GET, HEAD, POST, OPTIONS"
 _MAX_ROUTES = 4096
+_ID_BYTES = 16
 _CALLS = tuple(PARSERS)
 
 
@@ -74,11 +75,12 @@ class DataPlane:
         self._online = online
         self._recorder = recorder
         self._options = options if options is not None else PlaneOptions()
+        self._random_bytes = self._options.rng.randbytes
         self._routed = lru_cache(maxsize=_MAX_ROUTES)(routes.parse)
 
     def handle(self, request: Request, exchange: Exchange) -> Work | None:
         """Answers one request, whatever happens, or returns what answers it."""
-        request_id = f"req_{self._options.rng.getrandbits(128):032x}"
+        request_id = "req_" + self._random_bytes(_ID_BYTES).hex()
         if self._options.access_log:
             path = routes.redacted(request.head.target)
             _log.debug("request", id=request_id, method=request.head.method, path=path)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 
 import structlog
 
@@ -203,7 +204,7 @@ class OfflineCalls:
                 start_time=record.start_time,
                 latency=record.latency,
                 first_byte_latency=record.first_byte_latency,
-                overhead=asked.overhead,
+                overhead=asked.overhead(perf_counter()),
                 match_ratio=prepared.match_ratio,
                 reply_status=ended.status,
                 stream=ended.events,
@@ -321,7 +322,7 @@ class OfflineCalls:
             first_byte_latency=first_byte,
             trace_id=asked.trace.trace_id,
             match_ratio=prepared.match_ratio,
-            overhead=asked.overhead,
+            overhead=asked.overhead(perf_counter()),
             api=asked.request.api,
         )
         outcome = Outcome(

@@ -68,6 +68,7 @@ class OnlineCalls:
 
     Attributes:
         parts: What calls are made with.
+        keeps_sent: Whether traces hold something of what providers were sent.
         editor: Puts candidates in.
         wall_clock: Unix seconds.
     """
@@ -86,7 +87,11 @@ class OnlineCalls:
         self._assignments = Assignments()
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._repeats: dict[int, tuple[Policy, Repeats]] = {}
+        # Whose calls have forms.
+        lengths_told = parts.answers.usage is UsageMode.APP_ONLY
+        self._formed = None if lengths_told else Tail.CHAT
         self.parts = parts
+        self.keeps_sent = parts.recorder.traces.keeps_sent
         self.editor = substitute.Editor()
         self.wall_clock = wall_clock
 
@@ -179,7 +184,7 @@ class OnlineCalls:
         Only chat completions have forms: their answers say nothing of what the user said, unless
         its length is told.
         """
-        if tail is not Tail.CHAT or self.parts.answers.usage is UsageMode.APP_ONLY:
+        if tail is not self._formed:
             return None
         known = self._repeats.get(id(policy))
         if known is None or known[0] is not policy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from burnish_interceptor import app_error
 from burnish_interceptor.asked import JSON, Asked, lines_of
@@ -22,18 +22,21 @@ from burnish_interceptor.routes import Shape, Tail
 from burnish_interceptor.seen import SeenCall, Served
 from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.transport.origin import Origin
-from burnish_interceptor.upstream import Passage, request
+from burnish_interceptor.transport.outbox import Data
+from burnish_interceptor.upstream import LONG, Passage, request
 
 if TYPE_CHECKING:
     from burnish_interceptor.online import OnlineCalls
 
 # Status of the reply, whether it is events, its usage, and why there is no answer.
 _Told = tuple[int, bool, tuple[int, int] | None, Problem | None]
+_GEPA = Shape.GEPA
 # What an access log calls an answer that nobody waited for.
 _CLIENT_LEFT = 499
 
 
-class Arrival(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
     """What the head of a call says.
 
     Attributes:
@@ -80,20 +83,30 @@ class Plan:
     served: Served
 
 
-class LikeSent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LikeSent:
     """How the calls of a form and an arm leave.
 
     Attributes:
         arm: The arm, kept so that its identity means something.
         plan: What they have in common.
-        before: Bytes before what the user says.
+        before: Bytes of the body before what the user says.
         after: Bytes behind it.
+        fixed: Length of the two.
     """
 
     arm: Arm
     plan: Plan
     before: bytes
     after: bytes
+    fixed: int
+
+    def request(self, raw: Raw) -> Data:
+        """Returns the bytes of a request; see `upstream.request`."""
+        head, size = self.plan.head, self.fixed + len(raw)
+        if size < LONG:
+            return b"".join((head, b"%d\r\n\r\n" % size, self.before, raw, self.after))
+        return b"%b%d\r\n\r\n%b" % (head, size, self.before), raw, self.after
 
 
 class OnlineCall(Passage):
@@ -182,7 +195,9 @@ class OnlineCall(Passage):
         like = form.sent.get(id(arm))
         if type(like) is not LikeSent or like.arm is not arm:
             return False
-        self._send(like.plan, b"".join((like.before, self._raw, like.after)))
+        raw, calls = self._raw, self._calls
+        self._sent = b"".join((like.before, raw, like.after)) if calls.keeps_sent else b""
+        self._send(like.plan, like.request(raw))
         return True
 
     def go(self, arm: Arm | None, prompts: Prompts | None) -> None:
@@ -213,24 +228,24 @@ class OnlineCall(Passage):
             edit, self._bindings, applied = made.edit, made.bindings, made.applied
         plan = calls.plan(self, arm, applied=applied)
         sure = applied or prompt is None
-        self._send(plan, self._rewritten(edit, plan, arm if sure else None))
+        body = self._sent = self._rewritten(edit, plan, arm if sure else None)
+        self._send(plan, request(plan.head, body))
 
     def _conversation(self) -> Sequence[Message]:
         if self._form is not None:
             return self._form.messages(self._text)
         return self.asked.request.messages
 
-    def _send(self, plan: Plan, body: bytes) -> None:
+    def _send(self, plan: Plan, data: Data) -> None:
         asked, calls = self.asked, self._calls
         self._plan = plan
-        self._sent = body
         asked.shown, asked.labels = plan.shown, plan.labels
-        if self._arrival.shape is Shape.GEPA:
+        if self._arrival.shape is _GEPA:
             asked.labels += lines_of({"x-gepa-rollout-id": self.rollout})
         self._time = calls.wall_clock()
         self.exchange.on_gone = self._left
         self._raw = b""
-        self.begin(calls.parts.client, plan.origin, request(plan.head, body))
+        self.begin(calls.parts.client, plan.origin, data)
 
     def end(self) -> None:
         """Takes the end of the reply; a plain answer in one piece goes straight to the app."""
@@ -268,7 +283,7 @@ class OnlineCall(Passage):
             around = repeats.around(form, edit, plan.forced)
             if around is not None:
                 if arm is not None:
-                    form.sent[id(arm)] = LikeSent(arm, plan, *around)
+                    form.sent[id(arm)] = LikeSent(arm, plan, *around, sum(map(len, around)))
                 return b"".join((around[0], self._raw, around[1]))
         if form is not None:
             asked.request = PARSERS[tail](asked.body)
@@ -289,7 +304,7 @@ class OnlineCall(Passage):
 
     def _put(self, status: int, raw: bytes, told: _Told) -> None:
         """Tells metrics, traces and spans of the call."""
-        asked = self.asked
+        asked, now = self.asked, perf_counter()
         reply_status, events, usage, problem = told
         self._calls.parts.recorder.put(
             SeenCall(
@@ -298,9 +313,9 @@ class OnlineCall(Passage):
                 self.rollout,
                 status,
                 self._time,
-                perf_counter() - self.sent_at,
+                now - self.sent_at,
                 self.first_byte,
-                asked.overhead,
+                asked.overhead(now),
                 asked.body,
                 self._sent,
                 raw,

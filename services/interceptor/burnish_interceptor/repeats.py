@@ -25,6 +25,7 @@ _MAX_WAYS = 8
 # What repeats is kept for every form and way, so it has to be small; what the user says need not.
 _MAX_FIXED = 32 * 1024
 _MAX_BODY = 256 * 1024
+_LONG = 4 * 1024
 # Stands in for what a user says. Where a body holds it anyway the body is parsed, as any other.
 TEXT = "What the user says stands here, and nowhere else in this request."
 _MARK = orjson.dumps(TEXT)
@@ -57,11 +58,24 @@ class Form:
         sent: Whatever its user keeps of those that were sent, by a key of its own.
     """
 
-    __slots__ = ("_after", "_before", "_messages", "_ways", "at", "request", "sent", "sure")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_fixed",
+        "_messages",
+        "_start",
+        "_ways",
+        "at",
+        "request",
+        "sent",
+        "sure",
+    )
 
     def __init__(self, before: bytes, after: bytes, request: AppRequest, at: int) -> None:
         self._before = before
         self._after = after
+        self._start = len(before)
+        self._fixed = len(before) + len(after)
         self._ways: dict[tuple[int, int], Way] = {}
         self.request = request
         self._messages = tuple(request.messages)
@@ -75,17 +89,19 @@ class Form:
         messages[self.at] = Message(messages[self.at].role, text)
         return messages
 
-    def read(self, body: bytes) -> tuple[Raw, str] | None:
-        """Returns the differing string, raw and parsed, or None for a body of another form."""
-        before, after = self._before, self._after
-        if not body.startswith(before) or not body.endswith(after):
+    def read(self, body: bytes) -> tuple[Form, Raw, str] | None:
+        """Returns itself and the differing string, raw and parsed; None for another form's body."""
+        if not body.startswith(self._before) or not body.endswith(self._after):
             return None
-        raw = memoryview(body)[len(before) : len(body) - len(after)]
+        size = len(body) - self._fixed
+        # A short piece is copied in less time than a view of it takes.
+        start, whole = self._start, body if size < _LONG else memoryview(body)
+        raw = whole[start : start + size]
         try:
             text = orjson.loads(raw)
         except orjson.JSONDecodeError:
             return None
-        return (raw, text) if type(text) is str else None
+        return (self, raw, text) if type(text) is str else None
 
     def way(self, edit: PromptEdit, forced: Forced) -> Way | None:
         """Returns what is known of an edit that this form was seen with before."""
@@ -134,13 +150,15 @@ class Repeats:
 
     def find(self, body: bytes) -> tuple[Form, Raw, str] | None:
         """Returns the form of a body and the differing string, raw and parsed, or None."""
-        for place, form in enumerate(self._forms):
+        forms = self._forms
+        for form in forms:
             found = form.read(body)
             if found is not None:
-                if place:
-                    self._forms.insert(0, self._forms.pop(place))
+                if form is not forms[0]:
+                    forms.remove(form)
+                    forms.insert(0, form)
                 self._misses, self._patience = 0, 1
-                return form, *found
+                return found
         return None
 
     def missed(self, request: AppRequest) -> Form | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,9 +23,6 @@ _MEBIBYTE = 1024 * 1024
 _BATCH_CALLS = 1024
 # Bytes of a batch once it is unpacked.
 _BATCH_BYTES = 2 * _MEBIBYTE
-# Packed into a batch together; the number is a divisor of the calls of a batch.
-_FRESH_CALLS = 32
-_FRESH_BYTES = _MEBIBYTE // 2
 # Above this a trace is sent without bodies, so that every batch fits a message.
 _LARGEST_BODIES = 2 * _MEBIBYTE
 # What a packed trace takes beside its bodies.
@@ -103,6 +100,7 @@ class TraceQueue:
     Attributes:
         byte_count: Bytes that wait, packed as they are, a fixed overhead for each trace included.
         dropped_count: Traces lost so far.
+        keeps_sent: Whether anything is kept of the bodies that providers were sent.
     """
 
     def __init__(self, sink: TraceSink, *, settings: TraceSettings | None = None) -> None:
@@ -116,10 +114,9 @@ class TraceQueue:
         self._sink = sink
         self._max_bytes = settings.max_bytes
         self._kept = settings.provider_request
+        self.keeps_sent = self._kept != _PROVIDER_REQUESTS[0]
         self._full: deque[TraceBatch] = deque()
         self._open = TraceBatch(self._kept)
-        self._fresh: list[SeenCall] = []
-        self._fresh_bytes = 0
         self._unpacked_bytes = 0
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -132,29 +129,30 @@ class TraceQueue:
 
     def __len__(self) -> int:
         """Returns how many traces wait, those on their way included."""
-        return len(self._fresh) + len(self._open) + sum(map(len, self._full))
+        return len(self._open) + sum(map(len, self._full))
 
-    def put(self, call: SeenCall) -> None:
-        """Takes a trace, or counts it as lost when the bound is reached; never waits."""
-        size = len(call.app_request) + len(call.reply) + _OVERHEAD_BYTES
-        if self._kept == "full":
-            size += len(call.provider_request)
-        if size > _LARGEST_BODIES:
-            call, size = call.without_bodies(), _OVERHEAD_BYTES
-        if self.byte_count + size > self._max_bytes:
-            self.dropped_count += 1
-            return
-        if self._unpacked_bytes + size > _BATCH_BYTES:
+    def extend(self, calls: Sequence[SeenCall]) -> None:
+        """Takes traces, or counts as lost those beyond the bound; never waits.
+
+        They are packed together, so that those of a few dozen calls cost less than one by one.
+        """
+        count = len(calls)
+        size = sum([self._size(call) for call in calls])
+        fits = self.byte_count + size <= self._max_bytes
+        together = self._unpacked_bytes + size <= _BATCH_BYTES
+        if fits and together and len(self._open) + count <= _BATCH_CALLS:
+            self._pack(calls, size)
+        elif count > 1:
+            self.extend(calls[: count // 2])
+            self.extend(calls[count // 2 :])
+        elif size > _LARGEST_BODIES:
+            self.extend([calls[0].without_bodies()])
+        elif fits:
             self._seal()
-        self.byte_count += size
-        self._fresh_bytes += size
-        self._unpacked_bytes += size
-        self._fresh.append(call)
-        if len(self._fresh) >= _FRESH_CALLS or self._fresh_bytes >= _FRESH_BYTES:
-            self._pack()
-            if len(self._open) >= _BATCH_CALLS:
-                self._seal()
-        if self._idle:
+            self._pack(calls, size)
+        else:
+            self.dropped_count += 1
+        if self._idle and count:
             self._idle = False
             self._empty.clear()
             self._wake.set()
@@ -176,17 +174,20 @@ class TraceQueue:
         if len(self):
             _log.warning("traces_lost", count=len(self), reason="stopped")
 
-    def _pack(self) -> None:
-        """Packs what is fresh into the open batch."""
+    def _size(self, call: SeenCall) -> int:
+        """Returns the bytes of a trace before it is packed."""
+        sent = len(call.provider_request) if self._kept == "full" else 0
+        return len(call.app_request) + len(call.reply) + sent + _OVERHEAD_BYTES
+
+    def _pack(self, calls: Sequence[SeenCall], size: int) -> None:
+        """Packs calls of so many bytes into the open batch."""
         before = _bytes(self._open)
-        self._open.extend(self._fresh)
-        self.byte_count += _bytes(self._open) - before - self._fresh_bytes
-        self._fresh.clear()
-        self._fresh_bytes = 0
+        self._open.extend(calls)
+        self.byte_count += _bytes(self._open) - before
+        self._unpacked_bytes += size
 
     def _seal(self) -> None:
         """Opens another batch behind the one that is open."""
-        self._pack()
         if len(self._open):
             self._full.append(self._open)
             self._open = TraceBatch(self._kept)

@@ -22,7 +22,8 @@ from burnish_interceptor.transport.exchange import Exchange
 from burnish_interceptor.transport.origin import Origin, UpstreamFailure
 from burnish_interceptor.transport.outbox import Data
 
-_LONG = 16 * 1024
+LONG = 16 * 1024
+"""Bytes of a body from which on it is not copied to leave in one piece with its head."""
 _KEEP_ALIVE = b": keep-alive\n\n"
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -195,6 +196,6 @@ def target_head(target: Target) -> bytes:
 
 def request(head: bytes, body: bytes) -> Data:
     """Returns a request's bytes; a long body is not copied for it."""
-    if len(body) < _LONG:
+    if len(body) < LONG:
         return b"%b%d\r\n\r\n%b" % (head, len(body), body)
     return b"%b%d\r\n\r\n" % (head, len(body)), body

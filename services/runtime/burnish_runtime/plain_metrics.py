@@ -67,6 +67,13 @@ class Buckets:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    def extend(self, values: Sequence[float]) -> None:
+        """Counts many values."""
+        bounds, counts = self._bounds, self._counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._sum += sum(values)
+
     @property
     def count(self) -> int:
         """How many values there were."""

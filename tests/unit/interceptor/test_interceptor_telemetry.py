@@ -103,6 +103,7 @@ async def test_the_traffic_of_each_arm_is_shown_as_a_share(recorder, registry):
 async def test_only_online_calls_are_traced_here(recorder):
     recorder.put(call(served(mode="offline")))
     recorder.put(call())
+    recorder.settle()
     assert len(recorder.traces) == 1
 
 
@@ -144,5 +145,5 @@ def test_plain_counts_and_buckets_agree_with_what_was_put_in():
 def test_observing_makes_no_series_per_call():
     metrics = ProxyMetrics()
     for number in range(1000):
-        metrics.observe(call(status=200 + number % 2))
+        metrics.observe([call(status=200 + number % 2)])
     assert len(metrics._series) == 2

@@ -16,6 +16,8 @@ import orjson
 Json = Any
 Rule = Callable[[Json], Json]
 ID = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
+# Copied for each id, which takes less than to set up another.
+_DIGEST = hashlib.blake2b(digest_size=12)
 _CALL_ID = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
 
 
@@ -131,5 +133,6 @@ def call_id(value: Json) -> Json:
 
 def hashed(prefix: str, value: Json) -> str:
     """Returns an id of ours in place of a provider's, the same for the same."""
-    digest = hashlib.blake2b(str(value).encode("utf-8", "replace"), digest_size=12)
+    digest = _DIGEST.copy()
+    digest.update(str(value).encode("utf-8", "replace"))
     return prefix + digest.hexdigest()

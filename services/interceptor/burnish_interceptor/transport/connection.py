@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
             self._close()
         elif self._refusal is not None and not self._waiting:
             self._send_refusal()
-        elif not self._handing:
+        elif (self._waiting or self._held) and not self._handing:
             self._hand_over()
 
     def abort(self) -> None:

@@ -60,6 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.origin = origin
         self.used = False
         self._pool = pool
+        self._outbox = pool.outbox
         self._loop = asyncio.get_running_loop()
         self.opened_at = self.idle_since = self._loop.time()
         self._parser = httptools.HttpResponseParser(self)
@@ -93,7 +94,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._headed = self._complete = self._until_close = self._answering = False
         self._since = self._touched = self._loop.time()
         if self._transport is not None:
-            self._pool.outbox.put(self._transport, call.data)
+            self._outbox.put(self._transport, call.data)
         if call.paused:
             self.pause()
 
