@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 
@@ -165,9 +166,10 @@ def work(suggested: Work) -> search_v1.Work:
     message = search_v1.Work(ask_index=suggested.ask_index)
     match suggested.plan:
         case None:
-            message.evaluation.trials.extend(trial(one) for one in suggested.trials)
+            message.evaluation.trials.extend(map(trial, suggested.trials))
             if suggested.sampler is not None:
-                message.evaluation.sampler.CopyFrom(_sampler(suggested.sampler))
+                sampler = search_v1.Sampler(**_fields(suggested.sampler, Sampler))
+                message.evaluation.sampler.CopyFrom(sampler)
         case ProposalPlan() as plan:
             message.proposal.proposal_id = plan.proposal_id
             message.proposal.stage_ids.extend(plan.stage_ids)
@@ -183,12 +185,12 @@ def trial(seen: Trial) -> search_v1.Trial:
     """Returns a trial as a message."""
     message = search_v1.Trial(
         trial_index=seen.trial_index,
-        candidate=candidate(seen.candidate),
         kind=search_v1.TrialKind.ValueType(seen.kind),
         iteration=seen.iteration,
         observed_count=seen.observed_count,
         state=search_v1.TrialState.ValueType(seen.state),
     )
+    _write_candidate(message.candidate, seen.candidate)
     for cell in seen.cells:
         message.cells.add(
             candidate_id=cell.candidate_id,
@@ -204,12 +206,17 @@ def trial(seen: Trial) -> search_v1.Trial:
 
 def candidate(chosen: Candidate) -> candidate_pb2.Candidate:
     """Returns a candidate as a message."""
-    message = candidate_pb2.Candidate(candidate_id=chosen.candidate_id)
+    message = candidate_pb2.Candidate()
+    _write_candidate(message, chosen)
+    return message
+
+
+def _write_candidate(message: candidate_pb2.Candidate, chosen: Candidate) -> None:
+    message.candidate_id = chosen.candidate_id
     pairs = zip(chosen.choices[0::2], chosen.choices[1::2], strict=True)
     for stage_id, (instruction, demo_set) in zip(chosen.stage_ids, pairs, strict=True):
         choice = message.stages[stage_id]
         choice.instruction_id, choice.demo_set_id = instruction, demo_set
-    return message
 
 
 def ranked(entry: Ranked) -> search_v1.RankedCandidate:
@@ -226,26 +233,11 @@ def ranked(entry: Ranked) -> search_v1.RankedCandidate:
 
 
 def _estimate(value: Estimate) -> rollout_pb2.Estimate:
-    return rollout_pb2.Estimate(
-        mean=value.mean,
-        row_count=value.row_count,
-        lower=value.lower,
-        upper=value.upper,
-        confidence=value.confidence,
-    )
+    return rollout_pb2.Estimate(**_fields(value, Estimate))
 
 
-def _sampler(value: Sampler) -> search_v1.Sampler:
-    return search_v1.Sampler(
-        observation_count=value.observation_count,
-        good_count=value.good_count,
-        bad_count=value.bad_count,
-        gamma=value.gamma,
-    )
-
-
-def _read_sampler(message: search_v1.Sampler) -> Sampler:
-    return Sampler(**{one.name: getattr(message, one.name) for one in fields(Sampler)})
+def _fields(value: object, kind: type) -> dict[str, Any]:
+    return {one.name: getattr(value, one.name) for one in fields(kind)}
 
 
 def _work_suggested(
@@ -268,7 +260,7 @@ def _work_suggested(
             trials = [_trial(name, one, stage_ids) for one in message.evaluation.trials]
             sampler = None
             if message.evaluation.HasField("sampler"):
-                sampler = _read_sampler(message.evaluation.sampler)
+                sampler = Sampler(**_fields(message.evaluation.sampler, Sampler))
             return WorkSuggested(
                 ask_index=message.ask_index, plan=None, trials=trials, sampler=sampler
             )

@@ -148,7 +148,8 @@ class Study:
                 self.close(revision, ask_index)
             case WorkSuggested():
                 checks.work(self.history, change)
-                self._record(change)
+                # What is recorded changes with the study; what was given does not.
+                self._record(replace(change, trials=[replace(one) for one in change.trials]))
 
     def _plan(self, ask: Ask) -> Plan:
         if self.state is StudyState.COMPLETED:
@@ -174,7 +175,7 @@ class Study:
         work = Work(
             ask_index=change.ask_index,
             plan=change.plan,
-            trials=tuple(replace(trial) for trial in change.trials),
+            trials=tuple(change.trials),
             revision=self.revision + 1,
             sampler=change.sampler,
         )

@@ -70,6 +70,7 @@ class ParzenHistory:
 
     Attributes:
         running_count: How many trials are running.
+        prior: Probability of a combination when all are alike.
     """
 
     def __init__(self, sizes: Sequence[int], *, n_candidates: int) -> None:
@@ -90,6 +91,7 @@ class ParzenHistory:
             for place, size in enumerate(sizes)
         }
         self._sizes = tuple(sizes)
+        self.prior = math.prod(1.0 / size for size in sizes)
         self._n_candidates = n_candidates
         self._tabled = 0 < math.prod(sizes) <= _MOST_TABLED
         self._strides = np.array(
@@ -148,14 +150,13 @@ class ParzenHistory:
         good = self._good_density()
         bad = self._bad_choices()
         ramp = self._ramp_of(bad) if self._tabled else None
-        if pending:
-            bad = np.concatenate([bad, np.array(pending, dtype=np.int64)])
+        after = np.array(pending, dtype=np.int64).reshape(len(pending), len(self._sizes))
         self._random.seed(seed)
-        estimated = _Estimated(self, bad, ramp)
+        estimated = _Estimated(self, bad, after, ramp)
         while True:
-            yield self._best_of(good, bad, estimated)
+            yield self._best_of(good, estimated)
 
-    def _best_of(self, good: _Good, bad: Ints, estimated: _Estimated) -> Choices:
+    def _best_of(self, good: _Good, estimated: _Estimated) -> Choices:
         drawn = self._samples(good)
         gain = np.log(_density(good, drawn) / estimated.density(drawn))
         best = gain.argmax()
@@ -164,7 +165,8 @@ class ParzenHistory:
             # A combination that was drawn twice has the same value both times: the first counts.
             alike = drawn[close]
             columns = {name: alike[:, place] for place, name in enumerate(self._distributions)}
-            exact = good.estimator.log_pdf(columns) - self._exact(bad).log_pdf(columns)
+            bad = self._exact(estimated.every())
+            exact = good.estimator.log_pdf(columns) - bad.log_pdf(columns)
             best = close[exact.argmax()]
         return tuple(drawn[best].tolist())
 
@@ -237,11 +239,9 @@ class _Ramp:
 
     def table(self, more: Ints) -> Floats:
         """Returns the weight of every combination, with more trials after the bad ones."""
-        codes = self._codes
+        codes = self._codes[self._rising :]
         if len(more):
-            codes = np.concatenate([codes[self._rising :], more @ self._strides])
-        else:
-            codes = codes[self._rising :]
+            codes = np.concatenate([codes, more @ self._strides])
         count = self._rising + len(codes)
         if count < _FLAT:
             return np.bincount(codes, minlength=self._size).astype(np.float64)
@@ -249,9 +249,9 @@ class _Ramp:
         counts, places = self._counts, self._places
         if rising > self._rising:
             moved = codes[: rising - self._rising]
-            counts, places = counts.copy(), places.copy()
-            np.add.at(counts, moved, 1.0)
-            np.add.at(places, moved, np.arange(self._rising, rising, dtype=np.float64))
+            latest = np.arange(self._rising, rising, dtype=np.float64)
+            counts = counts + np.bincount(moved, minlength=self._size)
+            places = places + np.bincount(moved, weights=latest, minlength=self._size)
         step = (1.0 - 1.0 / count) / (rising - 1) if rising > 1 else 0.0
         flat = np.bincount(codes[rising - self._rising :], minlength=self._size)
         return np.asarray(counts / count + places * step + flat, dtype=np.float64)
@@ -260,22 +260,30 @@ class _Ramp:
 class _Estimated:
     """The density of bad trials, up to rounding and a factor that all draws share."""
 
-    def __init__(self, history: ParzenHistory, bad: Ints, ramp: _Ramp | None) -> None:
+    def __init__(self, history: ParzenHistory, bad: Ints, after: Ints, ramp: _Ramp | None) -> None:
+        """Weighs the bad trials, and those that run besides, after them."""
         self._sizes = history._sizes
-        self._bad = bad
-        kernel_count = len(bad) + 1
-        self._smoothing = 1.0 / kernel_count
+        self._bad, self._after = bad, after
+        count = len(bad) + len(after)
+        self._smoothing = 1.0 / (count + 1)
         # What is divided by here is what Optuna normalises every kernel by.
-        self._scale = math.prod(1.0 / (1.0 + size * self._smoothing) for size in self._sizes)
-        self._prior = math.prod(1.0 / size for size in self._sizes)
+        self._scale = math.prod([1.0 / (1.0 + size * self._smoothing) for size in self._sizes])
+        self._prior = history.prior
         self._strides = history._strides
         self._table: Floats | None = None
         self._weights: Floats = np.zeros(0)
         if ramp is not None:
-            self._table = self._smoothed(ramp.table(bad[len(ramp.bad) :]))
+            self._table = self._smoothed(ramp.table(after))
         else:
-            weights = history._parameters.weights(len(bad))
-            self._weights = np.asarray(weights, dtype=np.float64)[: len(bad)]
+            self._bad, self._after = self.every(), after[:0]
+            weights = history._parameters.weights(count)
+            self._weights = np.asarray(weights, dtype=np.float64)[:count]
+
+    def every(self) -> Ints:
+        """Returns all trials that it is of."""
+        if not len(self._after):
+            return self._bad
+        return np.concatenate([self._bad, self._after])
 
     def density(self, drawn: Ints) -> Floats:
         """Returns the density at every draw."""

@@ -29,6 +29,7 @@ class TpeMirror:
         self._searched: list[int] = []
         self._places: list[dict[str, int]] = []
         self._candidates: dict[Choices, Candidate] = {}
+        self._known: dict[str, Choices] = {}
         self._numbers: list[int] = []
         self._told: list[bool] = []
         self._open_from = 0
@@ -53,7 +54,8 @@ class TpeMirror:
         """
         self._follow(history)
         seen = {candidate.candidate_id for candidate in pending}
-        held = [self._choices(candidate) for candidate in pending]
+        known = self._known
+        held = [known.get(one.candidate_id) or self._choices(one) for one in pending]
         drawn = self._trials.draws(seed, held)
         # Where everything was tried there is nothing unseen to hope for.
         hopeful = len(history.tried) < history.space.size
@@ -102,7 +104,7 @@ class TpeMirror:
         self._space_revision = history.space.revision
         self._searched = [place for place, slot in enumerate(options) if len(slot) > 1]
         self._places = [{option: place for place, option in enumerate(slot)} for slot in options]
-        self._candidates = {}
+        self._candidates, self._known = {}, {}
         self._numbers, self._told, self._open_from = [], [], 0
         sizes = [len(options[place]) for place in self._searched]
         self._trials = ParzenHistory(sizes, n_candidates=self._n_candidates)
@@ -123,6 +125,7 @@ class TpeMirror:
             for place, choice in zip(self._searched, choices, strict=True):
                 chosen[place] = options[place][choice]
             found = self._candidates[choices] = history.space.candidate(chosen)
+            self._known[found.candidate_id] = choices
         return found
 
 
