@@ -50,25 +50,25 @@ _QUICK = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A chapter, and how long it takes beside the others where all worlds are run."""
+    """A chapter, and the minutes that it takes on two cores where all worlds are run."""
 
     measure: Callable[[Bench, Report], None]
-    weight: float
+    minutes: float
 
 
 CHAPTERS = {
-    "decisions": Chapter(decisions.measure, 1.0),
-    "replay": Chapter(replay.measure, 1.0),
-    "parity": Chapter(parity.measure, 1.0),
-    "budget": Chapter(budget.measure, 1.0),
-    "efficiency": Chapter(efficiency.measure, 10.0),
-    "nulls": Chapter(nulls.measure, 5.0),
-    "faults": Chapter(faults.measure, 10.0),
-    "noise": Chapter(noise.measure, 5.0),
-    "stages": Chapter(stages.measure, 5.0),
-    "pools": Chapter(pools.measure, 3.0),
-    "proxies": Chapter(proxies.measure, 5.0),
-    "ablations": Chapter(ablations.measure, 3.0),
+    "decisions": Chapter(decisions.measure, 0.2),
+    "replay": Chapter(replay.measure, 0.3),
+    "parity": Chapter(parity.measure, 0.3),
+    "budget": Chapter(budget.measure, 0.5),
+    "efficiency": Chapter(efficiency.measure, 14.0),
+    "nulls": Chapter(nulls.measure, 2.5),
+    "faults": Chapter(faults.measure, 18.0),
+    "noise": Chapter(noise.measure, 3.5),
+    "stages": Chapter(stages.measure, 2.5),
+    "pools": Chapter(pools.measure, 1.2),
+    "proxies": Chapter(proxies.measure, 1.0),
+    "ablations": Chapter(ablations.measure, 1.2),
 }
 
 
@@ -131,6 +131,8 @@ def prepared(given: Options, report: Report) -> Bench:
     report.tables["Matrices"] = "\n".join(f"- {one.name}: {one.described}" for one in loaded)
     if not peers.installed():
         tell("MIPROv2 and GEPA as released: run scripts/peers_env.sh first")
+    minutes = given.share * sum(CHAPTERS[name].minutes for name in given.only)
+    pace.say(f"about {minutes:.0f} minutes on two cores; {given.minutes:g} are given")
     report.notes.append("cost against history: python -m benchmarks.search_cost")
     report.notes.append("end to end on Banking77: python -m benchmarks.banking77")
     return Bench(matrices=loaded, processes=given.processes, share=given.share, pace=pace)
@@ -148,9 +150,9 @@ def run(given: Options, report: Report) -> None:
     name = ""
     try:
         for place, name in enumerate(given.only):
-            left = sum(CHAPTERS[one].weight for one in given.only[place:])
+            left = sum(CHAPTERS[one].minutes for one in given.only[place:])
             bench.pace.say(f"{name}, chapter {place + 1} of {len(given.only)}")
-            bench.pace.chapter(CHAPTERS[name].weight / left)
+            bench.pace.chapter(CHAPTERS[name].minutes / left)
             CHAPTERS[name].measure(bench, report)
     except OutOfTime:
         report.add(f"{name} within {given.minutes:g} minutes", float("inf"), 0.0, "out of time")

@@ -64,7 +64,7 @@ class Pace:
                 return
             if now - told > _TOLD_EVERY:
                 told = now
-                left = min(each * (count - done), until - now)
+                left = max(min(each * (count - done), until - now), 0.0)
                 spent = (now - self._began) / 60.0
                 self.say(
                     f"  {name}: {done} of {count} repetitions, about {left:.0f} s to go; "

@@ -12,7 +12,7 @@ from benchmarks.search_parts.worlds import NO_MAIN_EFFECTS, Environment
 BUDGETS = (200, 400, 650, 1000, 1500, 2000)
 _FROM = 400
 _LIGHT, _SMALL = 650, 250
-_WORLDS = 240
+_WORLDS = 300
 
 
 def measure(bench: Bench, report: Report) -> None:

@@ -30,7 +30,7 @@ def measure(bench: Bench, report: Report) -> None:
     orders: list[_Order] = []
     for place, share in enumerate(_SHARES):
         grid = bench.grid(f"grid 6 x 12, {share:.0%} flipped", flipped=share)
-        table = bench.run(grid, methods, worlds=120, part=1.0 / (len(_SHARES) - place))
+        table = bench.run(grid, methods, worlds=240, part=1.0 / (len(_SHARES) - place))
         report.add_spent(table)
         worlds = len({result.world for result in table.results})
         report.tables[f"Regret in points, {grid.name}, {worlds} worlds"] = table.markdown()

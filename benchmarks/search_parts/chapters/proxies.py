@@ -27,7 +27,7 @@ from burnish_controller.proxies.run import Rules
 BUDGETS = (400, 650, 1000, 1500, 2000)
 _COMPARED = (1000, 2000)
 _AGREEMENTS = (0.0, 0.5, 0.9)
-_WORLDS = 60
+_WORLDS = 120
 _HARM = 0.5
 _ANCHORED = replace(
     TPE,

@@ -9,7 +9,7 @@ from benchmarks.search_parts.engines import RACE, RANDOM, TPE
 from benchmarks.search_parts.staged import Found, Task
 
 BUDGETS = (400, 1000, 2000)
-_WORLDS = 60
+_WORLDS = 180
 _LEAST = 3
 _MOST_MILLISECONDS = 50.0
 _MOST_OPTIMISM = 1.0

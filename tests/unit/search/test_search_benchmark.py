@@ -305,10 +305,13 @@ def test_two_processes_give_what_one_gives(bench):
 @pytest.mark.parametrize("chapters", [("efficiency", "nulls", "noise"), ("faults", "budget")])
 def test_a_quick_run_holds_chapters_to_their_bounds(folder, monkeypatch, capsys, chapters):
     monkeypatch.setattr(peers, "installed", lambda: False)
-    monkeypatch.setattr(efficiency, "BUDGETS", (400, 1000, 2000))
+    monkeypatch.setattr(efficiency, "BUDGETS", (200, 400))
+    monkeypatch.setattr(noise, "BUDGETS", (200, 400))
     monkeypatch.setattr(nulls, "BUDGET", 400)
-    monkeypatch.setattr(faults, "BUDGET", 400)
-    monkeypatch.setattr(faults, "_FAULTS", {0.1: 340, 0.3: 240})
+    monkeypatch.setattr(budget, "_SIZES", ((1, 7), (4, 5)))
+    monkeypatch.setattr(faults, "BUDGET", 300)
+    monkeypatch.setattr(faults, "_FAULTS", {0.1: 250, 0.3: 180})
+    monkeypatch.setattr(faults, "_IN_FLIGHT", ((1, 2), (4, 5)))
     given = ["search", "--data", str(folder), "--quick", "--processes", "1", "--json"]
     monkeypatch.setattr(sys, "argv", [*given, "--only", *chapters])
     code = search.main()
