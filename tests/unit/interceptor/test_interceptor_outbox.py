@@ -4,6 +4,8 @@ import asyncio
 
 from burnish_interceptor.transport.outbox import Outbox
 
+FEW = 64
+
 
 class Transport:
     """Keeps what is written."""
@@ -40,27 +42,27 @@ async def test_many_writes_wait_for_each_other_and_keep_their_order():
     clock, transport = [10.0], Transport()
     outbox = outbox_at(clock)
     outbox.put(transport, b"0")
-    for number in range(1, 20):
+    for number in range(1, 200):
         outbox.put(transport, b"%d" % number)
     # No more than a few left at once; the rest leaves at the end of the loop's turn.
-    assert len(transport.written) == 4
+    assert len(transport.written) == FEW
     await asyncio.sleep(0)
-    assert transport.written == [b"%d" % number for number in range(20)]
+    assert transport.written == [b"%d" % number for number in range(200)]
 
 
 async def test_after_many_writes_none_leaves_at_once_until_there_were_few():
     clock, transport = [10.0], Transport()
     outbox = outbox_at(clock)
-    for _ in range(20):
+    for _ in range(200):
         outbox.put(transport, b"x")
     await asyncio.sleep(0)
-    clock[0] += 0.001
+    clock[0] += 0.02
     outbox.put(transport, b"y")
-    assert len(transport.written) == 20
+    assert len(transport.written) == 200
     await asyncio.sleep(0)
-    clock[0] += 0.001
+    clock[0] += 0.02
     outbox.put(transport, b"z")
-    assert transport.written[20:] == [b"y", b"z"]
+    assert transport.written[200:] == [b"y", b"z"]
 
 
 async def test_parts_leave_as_one_and_nothing_is_written_to_what_closes():
@@ -75,8 +77,8 @@ async def test_parts_leave_as_one_and_nothing_is_written_to_what_closes():
 async def test_much_that_waits_is_written_before_the_turn_ends():
     clock, transport = [10.0], Transport()
     outbox = outbox_at(clock)
-    for _ in range(5):
+    for _ in range(FEW + 1):
         outbox.put(transport, b"x" * 40_000)
-    assert len(transport.written) == 4
+    assert len(transport.written) == FEW
     outbox.put(transport, b"x" * 40_000)
-    assert len(transport.written) == 6
+    assert len(transport.written) == FEW + 2

@@ -2,7 +2,7 @@
 
 Each write wakes whoever reads at the other end. Written one by one, between reads, they wake it as
 many times; written in one go they wake it about once, and both ends handle more at a time. While
-there is little to do nothing would be waited for, so that a few writes a millisecond leave at once.
+there is little to do nothing would be waited for, so writes that are few leave at once.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 
 _MAX_BYTES = 64 * 1024
-# There is little to do while no more writes come in a millisecond, which is what the clock tells.
-_FEW = 4
-_STRETCH = 0.0009
+# There is little to do while no more writes come in so many seconds. Long enough to see bursts, as
+# of many streams whose events come at once, for what they are.
+_FEW = 64
+_STRETCH = 0.016
 Data = bytes | tuple[bytes | memoryview, ...]
 
 
