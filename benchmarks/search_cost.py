@@ -1,13 +1,15 @@
 """What an ask and a tell cost against history, beside Optuna: in memory, and by its gRPC proxy.
 
-    python -m benchmarks.search_cost [--trials 100 1000 5000] [--repeats 25] [--json]
+    python -m benchmarks.search_cost [--trials 100 1000 5000] [--repeats 25] [--ours] [--json]
 
 A space of 20 x 20 choices, histories of random trials with one value each. Ours is what a job does:
 the controller's own session and ledger (SQLite, every commit synced) towards a search service in a
 process of its own, the clock read around the session's calls. `tell` is the durable observation,
 `close` the entry that ends its work. Optuna runs with its defaults: `study.ask` of both parameters
 and `study.tell`, in this process, and as a client of its gRPC storage proxy over SQLite in another.
-Each ask is followed by its tell. Exits 1 when an ask, a batch or a tell is over its bound.
+Each ask is followed by its tell. `--ours` leaves Optuna out. Below the table stands what an ask is
+made of at least: a round trip of a bare stream and a synced commit (`cost_floor`). Exits 1 when an
+ask, a batch or a tell is over its bound.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from google.protobuf import struct_pb2
 from sqlalchemy import event, insert
 
 from benchmarks.search_parts.cost_bounds import Costs, missed, table
+from benchmarks.search_parts.cost_floor import floor
 from burnish import identity, rpc
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.search import v1 as search_v1
@@ -51,6 +54,7 @@ BATCH = 16
 STAGE = "main"
 TENANT = "local"
 START_SECONDS = 60.0
+_FLOOR_REPEATS = 200
 VALUES = 35  # A minibatch of so many rows has a mean of this many steps.
 DISTRIBUTIONS: dict[str, optuna.distributions.BaseDistribution] = {
     name: optuna.distributions.CategoricalDistribution(range(OPTIONS)) for name in ("ins", "dem")
@@ -68,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 5000])
     parser.add_argument("--repeats", type=int, default=25)
+    parser.add_argument("--ours", action="store_true")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -75,15 +80,23 @@ def main() -> int:
     for count in sorted(given.trials):
         with tempfile.TemporaryDirectory() as folder:
             found.append(uvloop.run(ours(Path(folder), count, given.repeats)))
+        if given.ours:
+            continue
         found.append(in_memory(count, given.repeats))
         with tempfile.TemporaryDirectory() as folder:
             found.append(by_proxy(Path(folder), count, given.repeats))
+    with tempfile.TemporaryDirectory() as folder:
+        least = uvloop.run(floor(Path(folder), _FLOOR_REPEATS))
     problems = missed(found)
     if given.json:
         rows = [one.as_dict() for one in found]
-        sys.stdout.write(json.dumps({"rows": rows, "missed": problems}, indent=2) + "\n")
+        sys.stdout.write(
+            json.dumps({"rows": rows, "floor": least.as_dict(), "missed": problems}, indent=2)
+            + "\n"
+        )
     else:
-        sys.stdout.write(table(found) + "".join(f"missed: {one}\n" for one in problems))
+        sys.stdout.write(table(found) + least.line())
+        sys.stdout.write("".join(f"missed: {one}\n" for one in problems))
     return 1 if problems else 0
 
 

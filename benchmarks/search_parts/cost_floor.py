@@ -1,4 +1,4 @@
-"""What no ask can go below on a machine: a round trip of a bare stream, and a commit that is synced.
+"""What no ask goes below on a machine: a round trip of a bare stream, and a synced commit.
 
 The stream is gRPC's asynchronous one over loopback, with a server in a process of its own that
 sends back what it gets. The commit is one row of a study's log by the driver alone, in the thread
@@ -34,7 +34,8 @@ async def main():
     server = aio.server()
     handler = grpc.stream_stream_rpc_method_handler(echo)
     service, method = {_METHOD!r}.strip("/").split("/")
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {{method: handler}})])
+    handlers = grpc.method_handlers_generic_handler(service, {{method: handler}})
+    server.add_generic_rpc_handlers([handlers])
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     await server.start()
     await server.wait_for_termination()
