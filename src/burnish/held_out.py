@@ -43,7 +43,8 @@ class HeldOutVerdict:
         raw: The challenger's mean on the rows that it was chosen by.
         corrected: What it is to be expected to earn on other rows: less the luck that made it the
             best of many.
-        corrected_by: What that is by: `search_model` or `shrinkage`; empty without it.
+        corrected_by: What that is by: `both_models`, the search's and the verdict's, or
+            `shrinkage`, the latter; empty without it.
         causes: Why there is no gain: what was seen, by its cause such as `NO_HEADROOM`.
     """
 

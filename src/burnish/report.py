@@ -11,7 +11,7 @@ from burnish.verdicts import chance
 _SHOWN_CANDIDATES = 10
 _CORRECTED = {
     "shrinkage": "less the luck of being the best of many",
-    "search_model": "to be expected on other rows, by the search's own model",
+    "both_models": "to be expected on other rows, by the search's model and the verdict's",
 }
 
 

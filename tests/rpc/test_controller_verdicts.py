@@ -62,8 +62,11 @@ async def test_what_the_searchs_model_expects_of_its_choice_is_what_the_job_clai
     await world.finished()
     result = await world.result()
     assert (await world.job()).expected_reward == world.search.expected
-    assert result.held_out.corrected == world.search.expected
-    assert result.held_out.corrected_by == "search_model"
+    claim = result.held_out.corrected
+    assert claim.mean < result.held_out.raw.mean
+    assert claim.mean == pytest.approx(0.4, abs=0.3)
+    assert claim.row_count == 7
+    assert result.held_out.corrected_by == "both_models"
 
 
 async def test_without_held_out_rows_the_choice_of_the_search_stands_and_nobody_vouches_for_it(

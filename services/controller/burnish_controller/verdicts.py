@@ -17,10 +17,12 @@ from burnish.verdicts import (
     UNSCORED,
     Comparison,
     Corrected,
+    Interval,
     Rule,
     SearchRows,
     Symptoms,
     Verdict,
+    agreed,
     compare,
     corrected,
     detectable_gain,
@@ -37,7 +39,7 @@ _VERDICTS = {
     Verdict.NOT_BETTER: job_v1.VERDICT_NOT_BETTER,
     Verdict.CANNOT_TELL: job_v1.VERDICT_CANNOT_TELL,
 }
-_SHRINKAGE, _SEARCH_MODEL = "shrinkage", "search_model"
+_SHRINKAGE, _BOTH_MODELS = "shrinkage", "both_models"
 _FEWEST_REPEATS = 10
 # Searches that have instructions written before they begin, unless their settings name iterations.
 _WRITE_FIRST = frozenset({"mipro", "random"})
@@ -140,18 +142,25 @@ def _message(
 
 
 def _claim(message: job_v1.HeldOutVerdict, job: job_v1.Job, luck: Corrected | None) -> None:
-    """Adds what the challenger is to be expected to earn, beside what was seen of it.
-
-    A search that buys rows for what they tell knows why it did; from its rewards alone that cannot
-    be made good. So where it has a model of its own, that is believed.
-    """
-    if luck is not None:
-        message.raw.CopyFrom(message_of(luck.raw) or types_v1.Estimate())
-        message.corrected.CopyFrom(message_of(luck.corrected) or types_v1.Estimate())
-        message.corrected_by = _SHRINKAGE
+    """Adds what the challenger is to be expected to earn, beside what was seen of it."""
+    if luck is None:
+        return
+    claim, message.corrected_by = luck.corrected, _SHRINKAGE
     if job.HasField("expected_reward"):
-        message.corrected.CopyFrom(job.expected_reward)
-        message.corrected_by = _SEARCH_MODEL
+        claim = agreed(luck.corrected, _interval(job.expected_reward))
+        message.corrected_by = _BOTH_MODELS
+    message.raw.CopyFrom(message_of(luck.raw) or types_v1.Estimate())
+    message.corrected.CopyFrom(message_of(claim) or types_v1.Estimate())
+
+
+def _interval(estimate: types_v1.Estimate) -> Interval:
+    return Interval(
+        mean=estimate.mean,
+        count=estimate.row_count,
+        lower=estimate.lower,
+        upper=estimate.upper,
+        confidence=estimate.confidence,
+    )
 
 
 def _rewards(rollouts: Sequence[FinishedRollout]) -> dict[str, dict[int, float]]:

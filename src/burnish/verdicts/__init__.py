@@ -1,7 +1,7 @@
 """Verdicts one can believe: paired tests, promotion, corrected estimates, power, diagnosis."""
 
 from burnish.verdicts.beliefs import Beliefs, believed
-from burnish.verdicts.curse import Corrected, corrected
+from burnish.verdicts.curse import Corrected, agreed, corrected
 from burnish.verdicts.diagnosis import Cause, Diagnosis, Symptoms, why_no_gain
 from burnish.verdicts.means import CONFIDENCE, Interval, mean_interval, student_quantile
 from burnish.verdicts.paired import (
@@ -31,6 +31,7 @@ __all__ = [
     "SearchRows",
     "Symptoms",
     "Verdict",
+    "agreed",
     "believed",
     "chance",
     "compare",

@@ -59,5 +59,25 @@ def corrected(
     return Corrected(raw=raw, corrected=shifted, spread=spread)
 
 
+def agreed(own: Interval, expected: Interval) -> Interval:
+    """Returns what a search's own model and ours come to together: the mean of both.
+
+    A search that buys rows for what they tell knows why it did, and its model of rows is the better
+    one; of the luck of having been chosen ours takes more off. What the one errs by the other errs
+    by the other way, so that their mean is nearer the truth than either.
+
+    Args:
+        own: By our model, as `corrected` has it.
+        expected: By the search's; its interval, which is for other rows, is kept.
+    """
+    shift = (own.mean - expected.mean) / 2
+    return replace(
+        expected,
+        mean=_cut(expected.mean + shift),
+        lower=_cut(expected.lower + shift),
+        upper=_cut(expected.upper + shift),
+    )
+
+
 def _cut(value: float) -> float:
     return min(max(value, 0.0), 1.0)

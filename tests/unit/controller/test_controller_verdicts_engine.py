@@ -6,6 +6,7 @@ import pytest
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
+from burnish.verdicts import corrected
 from burnish_controller.store.rollouts import FinishedRollout
 from burnish_controller.verdicts import challenger_of, is_over, judge
 
@@ -141,20 +142,25 @@ def test_a_claim_is_less_the_luck_of_the_choice_where_the_search_has_no_model_of
     assert 0.5 < found.corrected.mean < found.raw.mean
 
 
-def test_what_a_searchs_own_model_expects_is_the_claim_and_stands_beside_all_that_it_went_by():
-    job, done = job_of(), searched()
-    for one in done[-20:]:
-        one.result.cell.pool = types_v1.POOL_TEST
-    done.append(rollout("new", 90, 1.0, "search"))
+def test_a_claim_by_two_models_is_their_mean_and_stands_beside_all_that_they_went_by():
+    job = job_of()
+    done = [*searched(), rollout("new", 90, 1.0, "search")]
     known = judged(job, done)
     assert known.raw.row_count == 1
     job.expected_reward.CopyFrom(
         types_v1.Estimate(mean=0.61, lower=0.5, upper=0.72, row_count=61, confidence=0.95)
     )
     found = judged(job, done)
-    assert found.corrected == job.expected_reward
-    assert found.corrected_by == "search_model"
-    assert found.raw.row_count == 61
+    every = {name: {} for name in ("old", "other", "new")}
+    for one in done:
+        if one.phase == "search" and one.fused is not None:
+            every[one.result.cell.candidate_id][one.result.cell.seed] = one.fused
+    shrunk = corrected(every, "new", prior_deviation=0.1)
+    assert shrunk is not None
+    assert found.corrected.mean == pytest.approx((shrunk.corrected.mean + 0.61) / 2)
+    assert found.corrected.upper - found.corrected.lower == pytest.approx(0.22)
+    assert found.corrected.row_count == found.raw.row_count == 61
+    assert found.corrected_by == "both_models"
     assert found.probability == known.probability
 
 

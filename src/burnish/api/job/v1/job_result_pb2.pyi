@@ -283,8 +283,8 @@ class HeldOutVerdict(_message.Message):
     search_reward_count: _builtins.int
     """Rewards of the search, of all candidates, that `probability` is by besides; 0 for none."""
     corrected_by: _builtins.str
-    """What `corrected` is by: `search_model`, the search's own of rows and candidates, or `shrinkage`,
-    the one that verdicts are by.
+    """What `corrected` is by: `shrinkage`, the model that verdicts are by; or `both_models`, that and the
+    search's own, where it has one.
     """
     @_builtins.property
     def difference(self) -> _rollout_pb2.Estimate:
