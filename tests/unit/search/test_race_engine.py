@@ -218,8 +218,8 @@ def test_cells_that_failed_are_no_evidence_that_candidates_do_not_differ(rig):
     def same(candidate, cell):
         return float(random.Random(f"row/{cell.seed}").random() < 0.7)
 
-    given_settings = {**LONG, "num_trials": 100, "race": {"stop_regret": 0.0}}
-    found = rig(Race, settings=given_settings, reward=flaky(0.4, same), online=range(200))
+    given_settings = {**LONG, "num_trials": 120, "race": {"stop_regret": 0.0}}
+    found = rig(Race, settings=given_settings, reward=flaky(0.3, same), online=range(200))
     found.start().run()
     assert found.reason is FinishReason.NO_IMPROVEMENT
     assert len(found.history.rows) >= 330

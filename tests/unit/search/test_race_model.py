@@ -89,8 +89,9 @@ def test_candidates_that_differ_are_told_from_those_that_do_not(rig):
     rng = np.random.default_rng(3)
     same = Cells(cells.arms, cells.rows, (rng.random(400) < 0.6).astype(float), ROWS)
     differ = Cells(cells.arms, cells.rows, (rng.random(400) < 0.1 * cells.arms).astype(float), ROWS)
-    assert Model(arms, same, Structure()).best().strength < 1.0
-    assert Model(arms, differ, Structure()).best().strength > 5.0
+    alike, apart = Model(arms, same, Structure()), Model(arms, differ, Structure())
+    assert alike.strength(alike.best()) < -1.0
+    assert apart.strength(apart.best()) > 5.0
 
 
 def test_cells_measured_again_count_again(rig):

@@ -19,6 +19,7 @@ from burnish_search.algorithms.race.evidence import Floats, Ints
 _AHEAD = (5, 20, 80)
 _JITTER = 0.2
 _LEAST_TOLD = 1e-9
+_DIGITS = 12
 # Nodes and weights of the expectation over a standard normal (Gauss and Hermite).
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -57,7 +58,8 @@ class Contest:
         picked: list[int] = []
         for _ in range(count):
             gain = np.where(open_cells > 0, self._gain(covariance, sums, left), -np.inf)
-            arm = int(np.argmax(gain))
+            # The last digits may differ where the same numbers lie elsewhere; a pick must not.
+            arm = int(np.argmax(np.round(gain, _DIGITS)))
             if not np.isfinite(gain[arm]):
                 break
             picked.append(arm)

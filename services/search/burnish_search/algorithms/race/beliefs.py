@@ -21,6 +21,10 @@ _MANY = 2000
 _POINTED = 32
 _RIVALS = 32
 _STEPS = 2
+_ALIKE = -3.5
+_ALIKE_BY_OPTIONS = -1.7
+_MANY_ARMS = 36
+_LESS_LATER = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +34,10 @@ class Belief:
     Attributes:
         arms: The arms.
         posterior: What is believed of them.
-        strength: How much likelier it is that candidates differ than that they do not.
     """
 
     arms: Arms
     posterior: Posterior
-    strength: float
 
     def headroom(self, baseline: int, count: int, rng: np.random.Generator) -> float:
         """Returns how much the best arm is expected to be above the baseline.
@@ -96,7 +98,7 @@ class Beliefs:
         layout = self._laid_out(history)
         key = (len(history.rows), layout.key)
         if self._last is None or self._last[0] != key:
-            self._last = (key, self._believed(history, layout, len(history.rows)))
+            self._last = (key, self._believed(history, layout))
         belief = self._last[1]
         if rng is None or layout.whole:
             return belief
@@ -115,13 +117,28 @@ class Beliefs:
         rows = map(self.evidence.places_of, history.pending.values())
         return [(arm, each) for arm, each in zip(found, rows, strict=True) if arm >= 0]
 
-    def earlier(self, history: History, count: int) -> Belief:
-        """Returns what was to be believed of today's arms after the first `count` cells."""
-        return self._believed(history, self._laid_out(history), count)
+    def alike(self, history: History, *, used: float) -> bool:
+        """Whether the cells speak against large differences between candidates.
 
-    def _believed(self, history: History, layout: Layout, count: int) -> Belief:
-        arms, cells = layout.arms(history), self._cells(history).first(count)
-        point = _refit_point(count)
+        What the options of many arms have in common shows sooner than what arms have of their own,
+        so that more has to speak against it; and less, the less there is left to find any with.
+
+        Args:
+            history: What was measured.
+            used: Share of the race's cells that were measured.
+        """
+        layout, count = self._laid_out(history), len(history.rows)
+        self.of(history)
+        model = Model(layout.arms(history), self._cells(history), self._structure)
+        known = self._variances[_refit_point(count), layout.key]
+        against = _ALIKE + _LESS_LATER * used
+        if model.factored:
+            against += _ALIKE_BY_OPTIONS * min(len(model.arms) / _MANY_ARMS, 1.0)
+        return model.strength(known) < against
+
+    def _believed(self, history: History, layout: Layout) -> Belief:
+        arms, cells = layout.arms(history), self._cells(history)
+        point = _refit_point(len(history.rows))
         key = (point, layout.key)
         if key not in self._variances:
             self._variances[key] = Model(arms, cells.first(point), self._structure).best()
@@ -141,7 +158,7 @@ def _fitted(model: Model, choice: Choice) -> Belief:
     # With many cells the peak hardly moves from one point of refitting to the next.
     steps = _STEPS if len(model.cells.rewards) < _MANY else 1
     fit = model.fit(choice.variances, choice.peak, steps=steps)
-    return Belief(model.arms, Posterior(model, fit), choice.strength)
+    return Belief(model.arms, Posterior(model, fit))
 
 
 def _pointed(layout: Layout, effects: Floats) -> Ints:

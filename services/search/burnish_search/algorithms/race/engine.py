@@ -1,10 +1,10 @@
 """The race: every arm is looked at on shared rows, and the next cells go where they tell most.
 
 A study's life: the baseline and arms that cover every option on a few common rows; then works of
-several arms by top-two Thompson sampling, on rows that tell arms apart; new options are covered as
-they come. The race ends when the budget is used, when so little reward is expected to be missed
-that more cells would not pay, or when the candidates do not differ. The best are then checked on
-the validation pool, when that is another one.
+the arms whose cells are expected to add most to the winner, on rows that tell arms apart; new
+options are covered as they come. The race ends when the budget is used, when so little reward is
+expected to be missed that more cells would not pay, or when the cells speak against differences
+that are worth finding. The best are then checked on the validation pool, when that is another one.
 
 Everything is a function of the history, the settings and the seed.
 """
@@ -47,18 +47,16 @@ _REGRET_DRAWS = 128
 _HEADROOM_DRAWS = 256
 _LEAST_ARMS = 10
 _LEAST_ROWS = 12
-_NO_DIFFERENCE = 0.05
 _LEAST_TRIED = 330
 _TRIED_PART = 3
 _USUAL_CELLS = 1000
-_WHILE = 40
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
 _UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
 
 
 class Race:
-    """Compares candidates on shared rows, by a mixed model and top-two Thompson sampling."""
+    """Compares candidates on shared rows, by a mixed model and the knowledge gradient."""
 
     description: ClassVar[str] = (
         "A race on shared rows: a mixed model of rows, instructions, demo sets and candidates says "
@@ -100,7 +98,7 @@ class Race:
             plan = plan or self._check(history, allowance)
             if plan is not None:
                 return plan
-        return FinishPlan(reason=self._stop_reason(history, allowance) or FinishReason.BUDGET)
+        return FinishPlan(reason=self._reason(history, ask, allowance))
 
     def rank(self, history: History, count: int) -> Sequence[Ranked]:
         """Returns the best of the candidates that were observed and the baseline, best first."""
@@ -173,6 +171,16 @@ class Race:
             return FinishReason.NO_IMPROVEMENT
         return None
 
+    def _reason(self, history: History, ask: Ask, allowance: Allowance) -> FinishReason:
+        """Returns why a race ended that has nothing more to suggest."""
+        found = self._stop_reason(history, allowance)
+        if found is not None:
+            return found
+        # Where there was more to race on, the race was over before the final check, which may
+        # leave what ended it less plain.
+        could_race = self._batch(history, ask, allowance) is not None
+        return FinishReason.NO_IMPROVEMENT if could_race else FinishReason.BUDGET
+
     def _settled(self, history: History, allowance: Allowance) -> bool:
         """Whether no more than a sliver of reward can be won by going on."""
         if not history.rows or self._starts(history):
@@ -189,19 +197,12 @@ class Race:
         findable = self.settings.headroom * min(1.0, _USUAL_CELLS / allowance.total)
         measured_count = min(allowance.raced, len(history.rows) - len(history.prior_rows()))
         tried = measured_count >= max(_LEAST_TRIED, allowance.total // _TRIED_PART)
-        if not tried or not self._alike(belief, baseline, findable, rng):
+        if not tried or not findable or belief.gain(baseline) >= self.settings.least_gain:
             return False
-        # It has to have been so for a while: a few unlucky cells make arms look alike.
-        before = self._beliefs.earlier(history, len(history.rows) - _WHILE)
-        return self._alike(before, baseline, findable, rng)
-
-    def _alike(
-        self, belief: Belief, baseline: int, findable: float, rng: np.random.Generator
-    ) -> bool:
-        """Whether candidates do not seem to differ by more than could be found."""
-        if belief.strength >= _NO_DIFFERENCE or belief.gain(baseline) >= self.settings.least_gain:
-            return False
-        return belief.headroom(baseline, _HEADROOM_DRAWS, rng) < findable
+        headroom = belief.headroom(baseline, _HEADROOM_DRAWS, rng)
+        return headroom < findable and self._beliefs.alike(
+            history, used=measured_count / allowance.total
+        )
 
     def _target_rows(self) -> Sequence[RowKey]:
         return self._final or self._rows

@@ -27,6 +27,7 @@ from burnish_search.algorithms.race.evidence import Cells, Floats, Ints
 _SCALES = (0.03, 0.08, 0.2, 0.4, 0.8, 1.6)
 _EASES = (0.7, 1.2, 2.0, 3.2, 5.0, 8.0)
 _NO_EASE = 1e-3
+_LARGE_SCALE = 0.8
 # Variance shares of instructions, demo sets and single candidates.
 _PROFILES = ((0.30, 0.35, 0.35), (0.05, 0.05, 0.90))
 _LEVEL_VARIANCE = 4.0
@@ -91,13 +92,10 @@ class Choice:
     Attributes:
         variances: The variances.
         peak: The peak under them.
-        strength: How much likelier the cells are when candidates differ than when they do not,
-            as a logarithm.
     """
 
     variances: Variances
     peak: Peak
-    strength: float
 
 
 class Model:
@@ -131,7 +129,7 @@ class Model:
         peak = self.fit(found, None, steps=_FIRST_STEPS).peak(self)
         if len(eases) > 1:
             found, peak = self._likeliest([replace(found, ease=one) for one in eases], peak)
-        if self._factored:
+        if self.factored:
             profiles = range(len(_PROFILES))
             found, peak = self._likeliest([replace(found, profile=one) for one in profiles], peak)
         fits = [self.fit(replace(found, scale=scale), peak, steps=1) for scale in _SCALES]
@@ -139,12 +137,22 @@ class Model:
         weights = np.exp(scores - scores.max())
         mean = float(weights @ np.array(_SCALES) / weights.sum())
         chosen = replace(found, scale=mean)
-        likelihoods = [one.likelihood for one in fits]
-        return Choice(
-            variances=chosen,
-            peak=self.fit(chosen, peak, steps=_FIRST_STEPS).peak(self),
-            strength=max(likelihoods) - likelihoods[0],
+        return Choice(variances=chosen, peak=self.fit(chosen, peak, steps=_FIRST_STEPS).peak(self))
+
+    def strength(self, choice: Choice) -> float:
+        """Returns how much likelier large differences between candidates are than none.
+
+        Args:
+            choice: Variances, but for the scale, and a peak that is not far.
+
+        Returns:
+            A logarithm: below 0 speaks against differences.
+        """
+        large, none = (
+            self.fit(replace(choice.variances, scale=scale), choice.peak).likelihood
+            for scale in (_LARGE_SCALE, _SCALES[0])
         )
+        return large - none
 
     def _likeliest(self, choices: Sequence[Variances], start: Peak) -> tuple[Variances, Peak]:
         fits = [self.fit(one, start, steps=1) for one in choices]
@@ -152,7 +160,8 @@ class Model:
         return best.variances, best.peak(self)
 
     @property
-    def _factored(self) -> bool:
+    def factored(self) -> bool:
+        """Whether options have effects that several candidates share."""
         return self._structure.factors and sum(count > 1 for _, count in self.arms.slots) > 1
 
     def _own_columns(self) -> Ints:
@@ -176,7 +185,7 @@ class Model:
         prior = np.full(self.size, 1e-12)
         prior[0] = _LEVEL_VARIANCE
         own = 1.0
-        if self._factored:
+        if self.factored:
             shares = _PROFILES[variances.profile]
             total = sum(shares[kind] for kind in set(kinds)) + shares[2]
             for (start, count), kind in zip(slots, kinds, strict=True):

@@ -36,8 +36,8 @@ class RaceSettings:
     arms_per_batch: int | None = None
     rows_per_arm: int = 5
     stop_regret: float = 0.003
-    headroom: float = 0.07
-    least_gain: float = 0.02
+    headroom: float = 0.08
+    least_gain: float = 0.025
     confirm: float = 0.1
     factors: bool = True
     row_effects: bool = True
