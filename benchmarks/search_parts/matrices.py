@@ -136,11 +136,11 @@ def _matrix(path: Path, *, grid_size: int, tell: Callable[[str], None]) -> Matri
 
 def _arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     """Returns the arrays of a file that may be of use."""
+    if not zipfile.is_zipfile(path):
+        raise _Unusable("it is no whole archive of arrays, as `numpy.savez` writes it")
     try:
         with path.open("rb") as file:
             stored = np.load(file)
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise _Unusable("a single array, not a file of named ones")
             return {name: stored[name] if name in _USED else np.zeros(0) for name in stored.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise _Unusable(f"it cannot be read: {error or type(error).__name__}") from None

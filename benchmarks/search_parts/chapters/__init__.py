@@ -53,8 +53,9 @@ class Bench:
 
     def lacks(self, environment: Environment, report: Report) -> bool:
         """Whether the folder has nothing to make an environment of, which the report then tells."""
-        if not environment.matrices:
-            report.notes.append(f"{environment.name}: the folder holds no such matrix")
+        note = f"{environment.name}: the folder holds no such matrix"
+        if not environment.matrices and note not in report.notes:
+            report.notes.append(note)
         return not environment.matrices
 
     def repetitions(

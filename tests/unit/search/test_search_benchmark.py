@@ -212,9 +212,10 @@ def test_peers_that_are_not_installed_are_left_out(bench, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("text.npz", b"not an archive", "cannot be read"),
-        ("empty.npz", b"", "cannot be read"),
-        ("cut.npz", b"cut", "cannot be read"),
+        ("text.npz", b"not an archive", "no whole archive"),
+        ("empty.npz", b"", "no whole archive"),
+        ("cut.npz", b"cut", "no whole archive"),
+        ("spoilt.npz", b"spoilt", "cannot be read"),
         ("other.npz", {"X": np.zeros((30, 90))}, "no array `Y`, but X"),
         ("none.npz", {}, "but nothing at all"),
         ("line.npz", {"Y": np.zeros(90)}, "1-dimensional float64, not prompts x examples"),
@@ -231,6 +232,9 @@ def test_a_file_that_is_no_matrix_is_named_and_the_others_are_used(tmp_path, nam
     elif content == b"cut":
         whole = (tmp_path / "a.npz").read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    elif content == b"spoilt":
+        whole = (tmp_path / "a.npz").read_bytes()
+        (tmp_path / name).write_bytes(whole.replace(b"NUMPY", b"NUMPX"))
     else:
         (tmp_path / name).write_bytes(content)
     notes: list[str] = []
