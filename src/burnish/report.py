@@ -40,7 +40,8 @@ def percent(part: float, whole: float) -> str:
 
 def _verdict(snapshot: JobSnapshot, outcome: JobOutcome) -> str:
     ended = snapshot.termination_reason.replace("_", " ") or "not ended"
-    lines = [f"Status: **{snapshot.state}** (search: {ended})."]
+    by = f" by engine `{snapshot.engine}`" if snapshot.engine else ""
+    lines = [f"Status: **{snapshot.state}** (search{by}: {ended})."]
     if snapshot.failure is not None:
         lines.append(f"Failure: `{snapshot.failure[0]}`: {snapshot.failure[1]}")
     if outcome.verdict:
@@ -86,7 +87,7 @@ def _sure(outcome: JobOutcome) -> list[str]:
             f" sceptical prior; promotion asks for {found.min_probability:g}. The two differ on"
             f" {found.gained_rows + found.lost_rows} rows: better on {found.gained_rows}, worse on"
             f" {found.lost_rows} (p = {found.p_value:.3g}, {found.method.replace('_', ' ')})."
-            f" A test of this size finds gains from {found.detectable_gain:.3f} on.",
+            f" By itself a test of this size finds gains from {found.detectable_gain:.3f} on.",
         ]
     if found.expected is not None and found.held_out_probability is not None:
         gain = found.expected

@@ -115,7 +115,7 @@ def _search(seen: Symptoms) -> Iterator[Diagnosis]:
             f" {seen.search_rows} rows in all: raise the budget, or try fewer on more rows",
         )
     flat = seen.spread is not None and seen.spread < _NO_SPREAD
-    if seen.candidates >= _FEWEST_CANDIDATES and (flat or seen.ended == "no_headroom"):
+    if seen.candidates >= _FEWEST_CANDIDATES and flat:
         yield Diagnosis(
             cause=Cause.NO_HEADROOM,
             message=f"{seen.candidates} candidates differ by no more than chance: the wording and"

@@ -151,7 +151,7 @@ def test_a_claim_by_two_models_is_their_mean_and_stands_beside_all_that_they_wen
         types_v1.Estimate(mean=0.61, lower=0.5, upper=0.72, row_count=61, confidence=0.95)
     )
     found = judged(job, done)
-    every = {name: {} for name in ("old", "other", "new")}
+    every: dict[str, dict[int, float]] = {name: {} for name in ("old", "other", "new")}
     for one in done:
         if one.phase == "search" and one.fused is not None:
             every[one.result.cell.candidate_id][one.result.cell.seed] = one.fused

@@ -173,7 +173,7 @@ def test_a_challenger_that_is_not_promoted_is_reported_as_such_and_why(tmp_path)
     result = unpromoted()
     result.held_out.corrected_by = "both_models"
     report = render_report(SNAPSHOT, outcome(result))
-    assert "| to be expected on other rows, by the search's model and the verdict's | 0.6200 |" in report
+    assert "on other rows, by the search's model and the verdict's | 0.6200 |" in report
     lines = summary(SNAPSHOT, found)
     assert "Why no gain: nothing differs" in lines
     assert any(line.startswith("Challenger on held-out rows: 0.6400") for line in lines)

@@ -136,7 +136,6 @@ def test_without_rewards_there_is_nothing_to_correct():
         ({"ended": "rollout_limit", "search_rows": 90}, Cause.BUDGET_TOO_SMALL),
         ({"candidates": 2}, Cause.BUDGET_TOO_SMALL),
         ({"spread": 0.0}, Cause.NO_HEADROOM),
-        ({"ended": "no_headroom"}, Cause.NO_HEADROOM),
         ({"comparison": cannot_tell()}, Cause.TEST_TOO_SMALL),
         ({"comparison": cannot_tell(), "promised": 0.4}, Cause.LUCKY_WINNER),
     ],
