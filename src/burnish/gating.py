@@ -66,6 +66,7 @@ class GateReport:
         lost: Rows that got worse, by seed: reward before and now.
         gained: Rows that got better.
         diff: The prompt's change, as a unified diff; empty when it is the same.
+        max_loss: Loss that had to be ruled out, too; None for none.
     """
 
     baseline: str
@@ -79,6 +80,19 @@ class GateReport:
     lost: Mapping[int, tuple[float, float]]
     gained: Mapping[int, tuple[float, float]]
     diff: str
+    max_loss: float | None = None
+
+    @property
+    def meaning(self) -> str:
+        """What the outcome rests on, as a sentence."""
+        if self.outcome == "regression":
+            return f"Not passed: P(worse) is {_SURE:g} or more."
+        if self.outcome == "unproven":
+            return f"Not passed: a loss of more than {self.max_loss:g} is not ruled out."
+        allowed = "" if self.max_loss is None else f", and no loss of more than {self.max_loss:g}"
+        if self.outcome == "better":
+            return f"Passed: P(better) is {_SURE:g} or more{allowed}."
+        return f"Passed: P(worse) is below {_SURE:g}{allowed}."
 
     @property
     def plain(self) -> dict[str, object]:
@@ -90,6 +104,8 @@ class GateReport:
             "baseline": self.baseline,
             "outcome": self.outcome,
             "passed": self.passed,
+            "meaning": self.meaning,
+            "max_loss": self.max_loss,
             "comparison": found,
             "mean_before": self.means[0],
             "mean_now": self.means[1],
@@ -157,6 +173,7 @@ def hold(
         lost={seed: pair for seed, pair in changed.items() if pair[1] < pair[0]},
         gained={seed: pair for seed, pair in changed.items() if pair[1] > pair[0]},
         diff=_diff(before, now, baseline),
+        max_loss=max_loss,
     )
 
 
@@ -275,8 +292,8 @@ def render(report: GateReport) -> str:
         f" [{size.lower:+.4f}, {size.upper:+.4f}] | {chance(report.probability_worse)} |"
         f" {found.gained} | {found.lost} |",
         "",
-        f"Of losses of {report.detectable_loss:.3f}, so many rows find four in five; of smaller"
-        " ones, fewer.",
+        f"{report.meaning} Of losses of {report.detectable_loss:.3f}, so many rows find four in"
+        " five; of smaller ones, fewer.",
     ]
     if report.unscored:
         listed = [str(seed) for seed in report.unscored]

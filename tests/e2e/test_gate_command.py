@@ -40,9 +40,11 @@ async def test_a_gate_records_a_baseline_passes_it_and_stops_what_does_worse(
     assert code == 2
     assert "--record" in said
 
-    code, recorded, said = await gate(suite, *common, "--record")
+    summary = tmp_path / "gate.md"
+    code, recorded, said = await gate(suite, *common, "--record", "--summary", str(summary))
     assert code == 0, said
-    assert recorded["outcome"] == "recorded"
+    assert (recorded["outcome"], recorded["rows"]) == ("recorded", 30)
+    assert "recorded `production`" in summary.read_text()
     baseline = json.loads((kept / "production.json").read_text())
     assert list(baseline["rewards"]) == [str(seed) for seed in range(300, 330)]
     assert baseline["models"] == "local/local-reader"
@@ -56,7 +58,6 @@ async def test_a_gate_records_a_baseline_passes_it_and_stops_what_does_worse(
     baseline["rewards"] = dict.fromkeys(baseline["rewards"], 1.0)
     baseline["prompt"] = "A better one."
     (kept / "production.json").write_text(json.dumps(baseline))
-    summary = tmp_path / "gate.md"
     code, worse, said = await gate(suite, *common, "--record", "--summary", str(summary))
     assert code == 3, said
     assert worse["outcome"] == "regression"

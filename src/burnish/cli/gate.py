@@ -99,10 +99,13 @@ def gate(
     if now.unscored:
         output.say(f"{len(now.unscored)} rows could not be scored and are left out")
     if before is None:
+        text = f"{baseline}: mean {now.mean:.4f} on {len(now.rewards)} rows"
+        rows: dict[str, object] = {"mean": now.mean, "rows": len(now.rewards)}
         output.data(
-            {"baseline": baseline, "outcome": "recorded", "passed": True, "mean": now.mean},
-            text=f"{baseline}: mean {now.mean:.4f} on {len(now.rewards)} rows",
+            {"baseline": baseline, "outcome": "recorded", "passed": True, **rows}, text=text
         )
+        if summary is not None:
+            summary.write_text(f"## Gate: recorded `{baseline}`\n\n{text}\n", encoding="utf-8")
     else:
         report = hold(now, before, baseline=baseline, max_loss=max_loss)
         text = render(report)

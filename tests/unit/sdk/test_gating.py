@@ -54,6 +54,23 @@ def test_a_loss_that_is_not_allowed_has_to_be_ruled_out():
         hold(measured(7), measured(7), baseline="b", max_loss=-0.1)
 
 
+@pytest.mark.parametrize(
+    ("right", "max_loss", "meaning"),
+    [
+        (60, None, "Not passed: P(worse) is 0.95 or more."),
+        (79, 0.001, "Not passed: a loss of more than 0.001 is not ruled out."),
+        (79, None, "Passed: P(worse) is below 0.95."),
+        (80, 0.1, "Passed: P(worse) is below 0.95, and no loss of more than 0.1."),
+        (95, None, "Passed: P(better) is 0.95 or more."),
+    ],
+)
+def test_a_report_says_what_its_outcome_rests_on(right, max_loss, meaning):
+    report = hold(measured(right), measured(80), baseline="production", max_loss=max_loss)
+    assert report.plain["meaning"] == report.meaning == meaning
+    assert report.plain["max_loss"] == max_loss
+    assert meaning in render(report)
+
+
 def test_only_rows_that_both_have_are_compared_and_without_any_nothing_is_said():
     other = Measurement(prompt="", models="", rewards={500: 1.0})
     with pytest.raises(FailedPrecondition) as caught:
