@@ -107,7 +107,10 @@ class InterceptorApp:
         self._spans = spans_from_environment(os.environ, node_id=settings.node_id)
         self._recorder = Recorder(traces, spans=self._spans)
         plane = self._plane(providers)
-        self._http = Server(plane.handle, limits=self._options.limits)
+        # One for both sides, so that it sees all there is to do.
+        self._http = Server(
+            plane.handle, limits=self._options.limits, outbox=lambda: self._client.outbox
+        )
         self._address: str | None = None
         self._parent: asyncio.Task[None] | None = None
 

@@ -36,9 +36,9 @@ class AnswerStream(abc.ABC):
 
     def feed(self, piece: bytes) -> bytes:
         """Takes a piece of the provider's stream; returns what may go to the app now."""
-        out: list[bytes] = []
         if self.failed:
             return b""
+        out: list[bytes] = []
         try:
             for data in self._parser.feed(piece):
                 if self._done:
@@ -48,7 +48,7 @@ class AnswerStream(abc.ABC):
                     (self._held if self._over else out).append(shown)
         except (sse.EventTooLong, NotAnAnswer):
             self.failed = True
-        return out[0] if len(out) == 1 else b"".join(out)
+        return b"".join(out)
 
     def rest(self) -> bytes:
         """Returns what was kept back, with the end of the stream."""

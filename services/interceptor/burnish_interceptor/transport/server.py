@@ -35,9 +35,22 @@ class Server:
 
     outbox: Outbox
 
-    def __init__(self, handler: Handler, *, limits: Limits | None = None) -> None:
-        """Opens nothing yet."""
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        limits: Limits | None = None,
+        outbox: Callable[[], Outbox] = Outbox,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            handler: Answers requests.
+            limits: When connections are ended.
+            outbox: Gives, in the running loop, what writes leave by.
+        """
         self._handler = handler
+        self._make_outbox = outbox
         self.limits = limits if limits is not None else Limits()
         self.draining = False
         self._connections: set[Connection] = set()
@@ -76,7 +89,7 @@ class Server:
             reuse_port: Whether other processes may listen on the same port.
         """
         loop = asyncio.get_running_loop()
-        self.outbox = Outbox()
+        self.outbox = self._make_outbox()
         self._certificate = certificate
         self._listener = await loop.create_server(
             lambda: Connection(self),
