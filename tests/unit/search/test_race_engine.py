@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from burnish_search.algorithms.engines import MiproEngines
 from burnish_search.algorithms.mipro import Mipro
 from burnish_search.algorithms.race import Race
+from burnish_search.algorithms.race.beliefs import Beliefs
 from burnish_search.model import FinishReason, Pool, ProposalPlan, TrialKind
 from burnish_search.problems import StudyInvalid
 
@@ -223,6 +224,21 @@ def test_cells_that_failed_are_no_evidence_that_candidates_do_not_differ(rig):
     found.start().run()
     assert found.reason is FinishReason.NO_IMPROVEMENT
     assert len(found.history.rows) >= 330
+
+
+def test_whether_candidates_differ_is_looked_at_as_often_whatever_is_in_flight(rig, monkeypatch):
+    looks = []
+    monkeypatch.setattr(Beliefs, "alike", lambda self, history, **at: looks.append(at["count"]))
+    counts = []
+    for arms, rows in ((1, 1), (4, 5), (8, 10)):
+        table = {"arms_per_batch": arms, "rows_per_arm": rows, "stop_regret": 0.0, "least_gain": 1}
+        given_settings = {**LONG, "num_trials": 60, "race": {**table, "headroom": 1}}
+        rig(Race, settings=given_settings, reward=graded, online=range(200)).start().run()
+        counts.append(sorted(set(looks)))
+        looks.clear()
+    assert counts[0] == counts[1]
+    assert 4 <= len(counts[2]) <= len(counts[0])
+    assert set(counts[2]) <= set(counts[0])
 
 
 def test_a_target_that_is_reached_ends_the_race(rig):

@@ -49,6 +49,7 @@ _LEAST_ARMS = 10
 _LEAST_ROWS = 12
 _LEAST_TRIED = 330
 _TRIED_PART = 3
+_LOOK_PART = 12
 _USUAL_CELLS = 1000
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
@@ -195,14 +196,26 @@ class Race:
             return True
         # More cells find smaller differences, and take longer to say that there are none.
         findable = self.settings.headroom * min(1.0, _USUAL_CELLS / allowance.total)
-        measured_count = min(allowance.raced, len(history.rows) - len(history.prior_rows()))
-        tried = measured_count >= max(_LEAST_TRIED, allowance.total // _TRIED_PART)
-        if not tried or not findable or belief.gain(baseline) >= self.settings.least_gain:
+        before = len(history.prior_rows())
+        looked = self._looked(min(allowance.raced, len(history.rows) - before), allowance.total)
+        if not looked or not findable or belief.gain(baseline) >= self.settings.least_gain:
             return False
         headroom = belief.headroom(baseline, _HEADROOM_DRAWS, rng)
         return headroom < findable and self._beliefs.alike(
-            history, used=measured_count / allowance.total
+            history, count=before + looked, used=looked / allowance.total
         )
+
+    @staticmethod
+    def _looked(measured_count: int, total: int) -> int:
+        """Returns how many cells there were at the last look at whether candidates differ.
+
+        Looks are at fixed counts, however many cells are in flight: who looks more often finds
+        candidates alike more often by chance.
+        """
+        first, every = max(_LEAST_TRIED, total // _TRIED_PART), max(total // _LOOK_PART, 1)
+        if measured_count < first:
+            return 0
+        return measured_count - (measured_count - first) % every
 
     def _target_rows(self) -> Sequence[RowKey]:
         return self._final or self._rows
