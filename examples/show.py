@@ -113,15 +113,21 @@ async def _show(show: Show, options: argparse.Namespace) -> int:
 def summary(finished: Finished, folder: Path, *, seconds: float) -> list[str]:
     """Returns what was found, for a person."""
     outcome = finished.outcome
-    lines = ["", "=" * 78, "The winning prompt", "=" * 78, *prompt_lines(outcome), "=" * 78, ""]
-    if finished.snapshot.failure is not None:
+    rule, lines = "=" * 78, [""]
+    if finished.snapshot.failure is None:
+        lines += [rule, "The winning prompt", rule, *prompt_lines(outcome), rule, ""]
+    else:
         reason, message = finished.snapshot.failure
         lines += [f"The job failed: {reason}: {message}", ""]
-    lines += [outcome.verdict, ""]
-    lines += ["On the same held-out rows, which no part of the search has seen:"]
-    lines += held_out_lines(outcome)
-    lines += ["", "Spent, by role:", *spend_lines(outcome), f"  {seconds:.1f} s in all", ""]
-    lines += [HONEST, f"Instructions by {outcome.proposed_by}.", ""]
+    if outcome.verdict:
+        lines += [outcome.verdict, ""]
+    tested = held_out_lines(outcome)
+    if tested:
+        lines += ["On the same held-out rows, which no part of the search has seen:", *tested, ""]
+    lines += ["Spent, by role:", *spend_lines(outcome), f"  {seconds:.1f} s in all", "", HONEST]
+    if outcome.proposed_by:
+        lines += [f"Instructions by {outcome.proposed_by}."]
+    lines += [""]
     return [*lines, f"Prompt, scores, demos and a report: {folder}"]
 
 
