@@ -28,7 +28,11 @@ async def shown() -> set[str]:
     recorder = Recorder(TraceQueue(NoSink()))
     registry = CollectorRegistry()
     gauges = Gauges(
-        inflight=lambda: 0, revision=lambda: 0, rejected=lambda: 0, watching=lambda: True
+        inflight=lambda: 0,
+        revision=lambda: 0,
+        rejected=lambda: 0,
+        watching=lambda: True,
+        repeated=lambda: 0,
     )
     recorder.expose(gauges, registry=registry)
     controller = ControllerMetrics()

@@ -174,6 +174,7 @@ class InterceptorApp:
                 revision=lambda: policies.revision,
                 rejected=lambda: len(policies.rejected),
                 watching=lambda: policies.watching,
+                repeated=lambda: self._client.repeated_count,
             )
         )
         servicer = InterceptorServicer(status=self._status, drain=self.drain)

@@ -56,12 +56,14 @@ class Gauges:
         revision: Revision of the online policies that are served.
         rejected: Policies whose last change was refused.
         watching: Whether the watch of the online policies is open.
+        repeated: Calls sent once more, because a kept connection had closed before it saw them.
     """
 
     inflight: Callable[[], int]
     revision: Callable[[], int]
     rejected: Callable[[], int]
     watching: Callable[[], bool]
+    repeated: Callable[[], int]
 
 
 class _Series:
@@ -262,6 +264,14 @@ class Recorder:
         yield gauge("burnish_policy_watching", "Whether changes arrive.", gauges.watching())
         yield gauge(
             "burnish_trace_queue_bytes", "Bytes of traces that wait.", self.traces.byte_count
+        )
+        repeated = Counts()
+        repeated.add((), gauges.repeated())
+        yield counter(
+            "burnish_proxy_repeats",
+            "Calls sent once more: the kept connection closed before a byte came back.",
+            [],
+            repeated,
         )
         dropped = Counts()
         dropped.add((), self.traces.dropped_count)

@@ -128,8 +128,10 @@ async def test_a_pooled_connection_that_was_closed_is_replaced_once():
 
     async with wire(script) as (served, client, origin):
         assert await ask(client, origin) == (200, b"ok")
+        assert client.repeated_count == 0
         assert await ask(client, origin) == (200, b"ok")
         assert len(served.requests) == 3
+        assert client.repeated_count == 1
 
 
 async def test_a_fresh_connection_that_closes_is_a_failure_and_not_repeated():

@@ -52,7 +52,11 @@ def registry():
 
 def expose(recorder, registry):
     gauges = Gauges(
-        inflight=lambda: 4, revision=lambda: 9, rejected=lambda: 1, watching=lambda: True
+        inflight=lambda: 4,
+        revision=lambda: 9,
+        rejected=lambda: 1,
+        watching=lambda: True,
+        repeated=lambda: 2,
     )
     recorder.expose(gauges, registry=registry)
 
@@ -75,6 +79,7 @@ async def test_calls_are_counted_by_provider_model_status_and_mode(recorder, reg
     assert found[tokens, "gpt-x", "offline", "openai", "output"] == 7
     assert found[("burnish_proxy_inflight",)] == 4
     assert found[("burnish_policy_rejected",)] == 1
+    assert found[("burnish_proxy_repeats_total",)] == 2
 
 
 async def test_overhead_is_a_histogram_whose_buckets_add_up(recorder, registry):

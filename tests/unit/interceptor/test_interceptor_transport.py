@@ -511,7 +511,7 @@ class _Pool:
     def opened(self, connection: Any) -> None:
         pass
 
-    closed = release = again = opened
+    closed = release = repeat = opened
 
 
 class _Transport:

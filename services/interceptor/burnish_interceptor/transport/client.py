@@ -25,6 +25,7 @@ class Client:
 
     Attributes:
         timeouts: How long is waited.
+        repeated_count: Calls that were sent once more, because a pooled connection had closed.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Client:
         self._connects: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.repeated_count = 0
         self._outbox: Outbox | None = None
 
     @property
@@ -71,7 +73,7 @@ class Client:
         if connection is not None:
             connection.carry(call)
         else:
-            self.again(call)
+            self._send_afresh(call)
         return call
 
     def close(self) -> None:
@@ -105,8 +107,12 @@ class Client:
         if len(idle) > _MAX_IDLE:
             idle.pop(0).abort()
 
-    def again(self, call: Call) -> None:
-        """Sends a call on a fresh connection."""
+    def repeat(self, call: Call) -> None:
+        """Sends a call once more, on a fresh connection."""
+        self.repeated_count += 1
+        self._send_afresh(call)
+
+    def _send_afresh(self, call: Call) -> None:
         if self._closed:
             # Later, as any other failure: whoever sends does not have its handle yet.
             failure = UpstreamFailure("UPSTREAM_CLOSED", not_sent=True)

@@ -42,7 +42,7 @@ class Pool(Protocol):
     def release(self, connection: UpstreamConnection) -> None:
         """Takes back a connection whose call is over."""
 
-    def again(self, call: Call) -> None:
+    def repeat(self, call: Call) -> None:
         """Sends a call on a fresh connection, since a used one closed before it saw it."""
 
 
@@ -170,7 +170,7 @@ class UpstreamConnection(asyncio.Protocol):
         if failure is None and self._headed and self._until_close and exc is None:
             _end(call)
         elif failure is None and self._was_stale():
-            self._pool.again(call)
+            self._pool.repeat(call)
         else:
             call.fail(self._failure)
 
