@@ -39,7 +39,7 @@ def measure(bench: Bench, report: Report) -> None:
         conditions=Conditions(fault_share=_SCORED, faults_score_zero=True),
         label=f"{_SCORED:.0%} faults, scored as 0",
     )
-    table = bench.run(grid, [plain, *lost.values(), scored], worlds=_WORLDS, part=0.5)
+    table = bench.run(grid, [plain, *lost.values(), scored], worlds=_WORLDS, part=0.35)
     report.add_spent(table)
     report.tables["Regret in points with faults, grid 6 x 12"] = table.markdown()
     for share, budget in _FAULTS.items():
