@@ -173,7 +173,7 @@ def _ratios(arms: Counts) -> Mapping[str, float]:
 class Recorder:
     """Takes every call that ended and tells metrics, traces and spans, of many at a time.
 
-    Together they cost half as much as one by one, and none of it comes before an answer.
+    Together they cost less than one by one, and what is told waits until answers have left.
 
     Attributes:
         metrics: Counts of the data plane.
