@@ -21,7 +21,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from burnish_search.algorithms.race import triangular
 from burnish_search.algorithms.race.arms import Arms
+from burnish_search.algorithms.race.derivatives import Point, Step
 from burnish_search.algorithms.race.evidence import Cells, Floats, Ints
 
 _SCALES = (0.03, 0.08, 0.2, 0.4, 0.8, 1.6)
@@ -199,23 +201,26 @@ class Model:
         prior, own = self.prior(variances)
         root, stiff = np.sqrt(prior), variances.ease**-2
         effects, ease = self._started(start)
-        step = self._step(effects, ease, own)
+        point = self._point(effects, ease, own)
         for _ in range(steps):
-            depth = step.rows + stiff
+            step = self._step(point)
+            depth = point.rows + stiff
             told = step.spread / np.sqrt(depth)
             inner = root[:, None] * (step.gram - told @ told.T) * root
             inner[np.diag_indices(self.size)] += 1.0
             pull = step.row_pull - ease * stiff
             right = root * (step.pull - step.spread @ (pull / depth)) - effects / root
-            change = _short(root * np.linalg.solve(inner, right))
+            # By the inverse of the root, as whoever asks for variances needs that anyway.
+            lower = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
+            inverse = triangular.inverse(lower)
+            change = _short(root * ((inverse @ right) @ inverse))
             ease = ease + _short((pull - change @ step.spread) / depth)
             effects = effects + change
-            step = self._step(effects, ease, own)
-        lower = np.linalg.cholesky(inner)
-        likelihood = step.likelihood - 0.5 * float(
+            point = self._point(effects, ease, own)
+        likelihood = self._likelihood(point) - 0.5 * float(
             (effects**2 / prior).sum()
             + (ease**2).sum() * stiff
-            + 2.0 * np.log(np.diag(lower)).sum()
+            - 2.0 * np.log(np.diag(inverse)).sum()
             + np.log(depth / stiff).sum()
         )
         return Fit(
@@ -223,10 +228,9 @@ class Model:
             likelihood=likelihood,
             effects=effects,
             ease=ease,
-            root=root,
-            lower=np.asarray(lower, dtype=np.float64),
+            spread=root[:, None] * inverse.T,
             own=own,
-            rows=step.rows,
+            rows=point.rows,
         )
 
     def _started(self, start: Peak | None) -> tuple[Floats, Floats]:
@@ -246,8 +250,8 @@ class Model:
             total += padded[column]
         return np.asarray(total)
 
-    def _step(self, effects: Floats, ease: Floats, own: float) -> Step:
-        cells, count = self.cells, self.cells.row_count
+    def _point(self, effects: Floats, ease: Floats, own: float) -> Point:
+        cells = self.cells
         worth = self.offset + self.worth(effects[:, None])[:, 0]
         share = 1.0 / (1.0 + np.exp(-(worth[cells.arms] + ease[cells.rows])))
         weight = np.maximum(share * (1.0 - share), 1e-9) / self.dispersion
@@ -257,44 +261,30 @@ class Model:
             known /= 1.0 + own * np.bincount(cells.arms, weight, minlength=len(known))
             known[self.own] = 1.0
             weight, pull = weight * known[cells.arms], pull * known[cells.arms]
+        rows = np.bincount(cells.rows, weight, minlength=cells.row_count)
+        return Point(share=share, weight=weight, pull=pull, rows=np.asarray(rows, dtype=np.float64))
+
+    def _likelihood(self, point: Point) -> float:
+        rewards, margin = self.cells.rewards, np.clip(point.share, 1e-9, 1.0 - 1e-9)
+        logs = rewards * np.log(margin) + (1.0 - rewards) * np.log1p(-margin)
+        return float(logs.sum()) / self.dispersion
+
+    def _step(self, point: Point) -> Step:
+        cells, count, weight = self.cells, self.cells.row_count, point.weight
         width, slots = self.size + 1, self.columns.shape[1]
         measured = self._measured_count
         by_arm = np.bincount(cells.arms, weight, minlength=measured)
-        pulled = np.bincount(cells.arms, pull, minlength=measured)
+        pulled = np.bincount(cells.arms, point.pull, minlength=measured)
+        by_row = np.bincount(cells.rows, point.pull, minlength=count)
         spread = np.bincount(self._spread_places, np.tile(weight, slots), minlength=width * count)
         gram = np.bincount(self._gram_places, np.tile(by_arm, slots**2), minlength=width**2)
         total = np.bincount(self._pull_places, np.tile(pulled, slots), minlength=width)
-        margin = np.clip(share, 1e-9, 1.0 - 1e-9)
-        logs = cells.rewards * np.log(margin) + (1.0 - cells.rewards) * np.log1p(-margin)
         return Step(
-            likelihood=float(logs.sum()) / self.dispersion,
-            rows=np.asarray(np.bincount(cells.rows, weight, minlength=count), dtype=np.float64),
-            row_pull=np.asarray(np.bincount(cells.rows, pull, minlength=count), dtype=np.float64),
+            row_pull=np.asarray(by_row, dtype=np.float64),
             spread=np.asarray(spread, dtype=np.float64).reshape(width, count)[: self.size],
             gram=np.asarray(gram, dtype=np.float64).reshape(width, width)[: self.size, : self.size],
             pull=np.asarray(total[: self.size], dtype=np.float64),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """First and second derivatives of the likelihood at a point.
-
-    Attributes:
-        likelihood: Logarithm of the likelihood.
-        rows: Weight of the cells of every row.
-        row_pull: Derivative by the ease of every row.
-        spread: Weight of the cells by column and row.
-        gram: Weight of the cells by column and column.
-        pull: Derivative by the effect of every column.
-    """
-
-    likelihood: float
-    rows: Floats
-    row_pull: Floats
-    spread: Floats
-    gram: Floats
-    pull: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,8 +296,7 @@ class Fit:
         likelihood: Logarithm of the marginal likelihood.
         effects: Effect of every column.
         ease: Ease of every row.
-        root: Square roots of the prior variances of the effects.
-        lower: Cholesky root of the precision of the effects, by those.
+        spread: A root of the covariance of the effects.
         own: Prior variance of an arm's own effect.
         rows: Weight of the cells of every row.
     """
@@ -316,8 +305,7 @@ class Fit:
     likelihood: float
     effects: Floats
     ease: Floats
-    root: Floats
-    lower: Floats
+    spread: Floats
     own: float
     rows: Floats
 

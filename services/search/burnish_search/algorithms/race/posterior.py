@@ -14,7 +14,6 @@ _PROBIT = math.pi / 8
 _MOST_WEIGHED = 512
 _UPPER = 1.5
 _FADING = 5
-_SMALL = 48
 
 
 class Posterior:
@@ -30,8 +29,7 @@ class Posterior:
         self._fit = fit
         self._without = np.ones(len(model.arms), dtype=bool)
         self._without[model.own] = False
-        self._spread = fit.root[:, None] * _inverse(fit.lower).T
-        self._padded = np.vstack([self._spread, np.zeros(self._spread.shape[1])])
+        self._padded = np.vstack([fit.spread, np.zeros(fit.spread.shape[1])])
         self.worth = model.offset + model.worth(fit.effects[:, None])[:, 0]
         # The share of a row that was never seen is averaged over what its ease may be.
         seen = np.bincount(model.cells.rows, minlength=len(fit.ease)) > 0
@@ -118,7 +116,7 @@ class Posterior:
     def effects(self, count: int, rng: np.random.Generator) -> Floats:
         """Draws the effects of the columns; one column per draw."""
         noise = rng.standard_normal((len(self._fit.effects), count))
-        return np.asarray(self._fit.effects[:, None] + self._spread @ noise)
+        return np.asarray(self._fit.effects[:, None] + self._fit.spread @ noise)
 
     def deviations(self, arms: Ints) -> Floats:
         """Returns the posterior standard deviations of arms' mean rewards, over other rows too."""
@@ -140,19 +138,6 @@ class Posterior:
     @staticmethod
     def _share(worth: Floats, ease: Floats, shrink: Floats) -> Floats:
         return np.asarray(1.0 / (1.0 + np.exp(-(worth + ease) * shrink)))
-
-
-def _inverse(lower: Floats) -> Floats:
-    """Returns the inverse of a lower triangular matrix, by halves."""
-    size = len(lower)
-    if size <= _SMALL:
-        return np.asarray(np.linalg.inv(lower), dtype=np.float64)
-    half = size // 2
-    found = np.zeros_like(lower)
-    found[:half, :half] = _inverse(lower[:half, :half])
-    found[half:, half:] = _inverse(lower[half:, half:])
-    found[half:, :half] = -found[half:, half:] @ (lower[half:, :half] @ found[:half, :half])
-    return found
 
 
 def _ranks(rows: Ints) -> Ints:
