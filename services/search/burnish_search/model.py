@@ -295,8 +295,7 @@ class Ranked:
         baseline: Whether it is the baseline.
         objectives: Mean of what else it is judged by; one that is not known is left out.
         standing: Where it stands by reward and one of them; None before they were compared.
-        expected: Reward that it is to be expected to earn on other rows, by a model of rows and
-            candidates; None without such a model.
+        expected: Reward to expect on other rows, by a model of rows; None without such a model.
     """
 
     candidate: Candidate
