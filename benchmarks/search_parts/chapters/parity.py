@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.search_parts import peers
 from benchmarks.search_parts.bounds import Report
 from benchmarks.search_parts.chapters import Bench
-from benchmarks.search_parts.engines import Engine, Session
+from benchmarks.search_parts.engines import Engine, Outcome, Session
 from benchmarks.search_parts.peers import MIPROV2, MIPROV2_LIGHT, Runner
 from benchmarks.search_parts.worlds import World, build
 from burnish_search.algorithms.mipro_parity import MiproParity
@@ -34,7 +34,7 @@ def measure(bench: Bench, report: Report) -> None:
                     theirs = runner.run(peer, world, budget=_ENOUGH)["trials"]
                     if not isinstance(theirs, list):
                         raise TypeError(f"trials are a list, not {type(theirs).__name__}")
-                    ours = _trials(peer.settings, world)
+                    ours, _ = play(peer.settings, world)
                     count += len(theirs)
                     differing += abs(len(ours) - len(theirs))
                     differing += sum(a != b for a, b in zip(ours, theirs, strict=False))
@@ -42,13 +42,21 @@ def measure(bench: Bench, report: Report) -> None:
             report.add(name, differing, 0, f"of {count}")
 
 
-def _trials(settings: Mapping[str, object], world: World) -> Sequence[Mapping[str, object]]:
+def play(
+    settings: Mapping[str, object], world: World
+) -> tuple[Sequence[Mapping[str, object]], Outcome]:
+    """Returns every evaluation of our protocol, as a peer tells its own, and what is recommended.
+
+    Args:
+        settings: Of the protocol.
+        world: What is searched.
+    """
     session = Session(
         Engine(name="parity", build=MiproParity, settings=settings), world, budget=_ENOUGH
     )
-    session.run()
+    outcome = session.run()
     done = MiproParity(session.study.spec).evaluations(session.study.history)
-    return [
+    trials = [
         {
             "arm": evaluation.options[0] * world.shape[1] + evaluation.options[1],
             "examples": list(evaluation.rows),
@@ -57,3 +65,4 @@ def _trials(settings: Mapping[str, object], world: World) -> Sequence[Mapping[st
         }
         for evaluation, score in done
     ]
+    return trials, outcome

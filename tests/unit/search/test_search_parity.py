@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.search_parts import engines, peers, worlds
+from benchmarks.search_parts.chapters.parity import play
 from burnish_search.algorithms.mipro import Mipro, tpe_engine
 from burnish_search.algorithms.mipro_parity import MiproParity
 from burnish_search.model import FinishReason, Pool, StudySpec
@@ -29,23 +30,6 @@ def world(shape, *, seed, rows=80, continuous=False):
     drawn = rng.random(chance.shape)
     rewards = chance * drawn if continuous else (drawn < chance).astype(float)
     return worlds.World(name="made up", seed=seed, shape=shape, seen=rewards, held=rewards)
-
-
-def play(settings, played):
-    """Returns every evaluation of the protocol, and what the search recommends."""
-    engine = engines.Engine(name="parity", build=MiproParity, settings=settings)
-    session = engines.Session(engine, played, budget=100_000)
-    outcome = session.run()
-    done = MiproParity(session.study.spec).evaluations(session.study.history)
-    return [
-        {
-            "arm": evaluation.options[0] * played.shape[1] + evaluation.options[1],
-            "examples": list(evaluation.rows),
-            "full": evaluation.full,
-            "score": score,
-        }
-        for evaluation, score in done
-    ], outcome
 
 
 @pytest.mark.parametrize("seed", [1, 9, 77])
