@@ -27,6 +27,7 @@ from burnish_runtime.plain_metrics import (
     exposed,
     gauge,
     histogram,
+    total,
 )
 
 _OVERHEAD_BOUNDS = (
@@ -265,14 +266,9 @@ class Recorder:
         yield gauge(
             "burnish_trace_queue_bytes", "Bytes of traces that wait.", self.traces.byte_count
         )
-        repeated = Counts()
-        repeated.add((), gauges.repeated())
-        yield counter(
+        yield total(
             "burnish_proxy_repeats",
             "Calls sent once more: the kept connection closed before a byte came back.",
-            [],
-            repeated,
+            gauges.repeated(),
         )
-        dropped = Counts()
-        dropped.add((), self.traces.dropped_count)
-        yield counter("burnish_trace_dropped", "Traces lost.", [], dropped)
+        yield total("burnish_trace_dropped", "Traces lost.", self.traces.dropped_count)

@@ -102,6 +102,11 @@ def counter(name: str, text: str, labels: Sequence[str], counts: Counts) -> Coun
     return family
 
 
+def total(name: str, text: str, amount: float) -> CounterMetricFamily:
+    """Returns a counter without labels as a scrape sees it; see `counter`."""
+    return CounterMetricFamily(name, text, value=amount)
+
+
 def gauge(
     name: str, text: str, values: float | Mapping[str, float], *, label: str = ""
 ) -> GaugeMetricFamily:
