@@ -17,23 +17,25 @@ from burnish_search.algorithms.base import Algorithm
 from burnish_search.algorithms.mipro import tpe_engine
 from burnish_search.algorithms.race import Race
 from burnish_search.algorithms.random_search import RandomSearch
+from burnish_search.changes import (
+    Change,
+    ComponentsAdded,
+    ObservationsTold,
+    WorkClosed,
+    WorkSuggested,
+)
 from burnish_search.model import (
     Candidate,
     Cell,
-    Change,
     Component,
-    ComponentsAdded,
     FinishPlan,
     FinishReason,
     Kind,
     Observation,
-    ObservationsTold,
     Pool,
     StudySpec,
     Trial,
     Work,
-    WorkClosed,
-    WorkSuggested,
 )
 from burnish_search.study import Study
 

@@ -10,7 +10,8 @@ from benchmarks.search_parts.engines import Engine, Session
 from benchmarks.search_parts.runs import spread
 from benchmarks.search_parts.worlds import Environment, World, build
 from burnish_controller.proxies.run import Look, Measured, Mode, ProxyRun, Rules, State
-from burnish_search.model import Cell, Observation, ObservationsTold, TrialKind, Work, WorkClosed
+from burnish_search.changes import ObservationsTold, WorkClosed
+from burnish_search.model import Cell, Observation, TrialKind, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from benchmarks.search_parts.bounds import Report
 from benchmarks.search_parts.chapters import Bench
 from benchmarks.search_parts.engines import RACE, Session
 from benchmarks.search_parts.worlds import World
-from burnish_search.model import Pool, Trial, TrialKind, WorkSuggested
+from burnish_search.changes import WorkSuggested
+from burnish_search.model import Pool, Trial, TrialKind
 
 _SIZES = (((10, 20), 5_000, 10.0), ((40, 50), 100_000, 50.0))
 _ROWS = 500

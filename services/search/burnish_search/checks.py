@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from burnish_search.changes import WorkSuggested
 from burnish_search.history import History
-from burnish_search.model import Component, Observation, Pool, WorkSuggested
+from burnish_search.model import Component, Observation, Pool
 from burnish_search.problems import ChangeInvalid
 
 _MOST_LISTED = 20

@@ -1,4 +1,4 @@
-"""Between protobuf and the engine: the only module of the service that sees both."""
+"""Between protobuf and the engine; with `convert_log`, all of the service that sees both."""
 
 from __future__ import annotations
 
@@ -16,26 +16,13 @@ from burnish_search.features import Features
 from burnish_search.model import (
     Candidate,
     Cell,
-    Change,
     Component,
-    ComponentsAdded,
-    ComponentsRetired,
     Estimate,
-    FinishPlan,
-    FinishReason,
     Kind,
     Observation,
-    ObservationsTold,
     Pool,
-    ProposalPlan,
     Ranked,
-    Sampler,
     StudySpec,
-    Trial,
-    TrialKind,
-    Work,
-    WorkClosed,
-    WorkSuggested,
 )
 from burnish_search.problems import ChangeInvalid
 from burnish_search.study import Study
@@ -121,7 +108,7 @@ def observations(name: str, messages: Sequence[rollout_pb2.Observation]) -> list
     read = []
     for place, message in enumerate(messages):
         outcome = message.WhichOneof("outcome")
-        pool = _pool(message.cell.pool)
+        pool = pool_of(message.cell.pool)
         if outcome is None:
             problems.append(f"observation {place} has no outcome; set `reward` or `failure`")
         elif pool is None:
@@ -132,7 +119,7 @@ def observations(name: str, messages: Sequence[rollout_pb2.Observation]) -> list
         else:
             read.append(
                 Observation(
-                    cell=_cell(message.cell, pool),
+                    cell=cell_of(message.cell, pool),
                     reward=message.reward if outcome == "reward" else None,
                     costs=_costs(message),
                     predicted=message.predicted,
@@ -143,75 +130,15 @@ def observations(name: str, messages: Sequence[rollout_pb2.Observation]) -> list
     return read
 
 
-def change(name: str, entry: search_v1.StudyEntry, stage_ids: tuple[str, ...]) -> Change:
-    """Reads an entry of the log."""
-    match entry.WhichOneof("change"):
-        case "components_added":
-            added = components(name, entry.components_added.components)
-            return ComponentsAdded(components=tuple(added))
-        case "components_retired":
-            return ComponentsRetired(component_ids=tuple(entry.components_retired.component_ids))
-        case "observations_told":
-            told = observations(name, entry.observations_told.observations)
-            return ObservationsTold(observations=tuple(told))
-        case "work_closed":
-            return WorkClosed(ask_index=entry.work_closed.ask_index)
-        case "work_suggested":
-            return _work_suggested(name, entry.work_suggested, stage_ids)
-    raise ChangeInvalid(name, [f"entry {entry.revision} holds no change"])
-
-
-def work(suggested: Work) -> search_v1.Work:
-    """Returns a work as a message."""
-    message = search_v1.Work(ask_index=suggested.ask_index)
-    match suggested.plan:
-        case None:
-            message.evaluation.trials.extend(map(trial, suggested.trials))
-            if suggested.sampler is not None:
-                sampler = search_v1.Sampler(**_fields(suggested.sampler, Sampler))
-                message.evaluation.sampler.CopyFrom(sampler)
-        case ProposalPlan() as plan:
-            message.proposal.proposal_id = plan.proposal_id
-            message.proposal.stage_ids.extend(plan.stage_ids)
-            message.proposal.count = plan.count
-            message.proposal.parent_candidate_ids.extend(plan.parent_candidate_ids)
-            message.proposal.iteration = plan.iteration
-        case FinishPlan() as plan:
-            message.finished.reason = search_v1.FinishReason.ValueType(plan.reason)
-    return message
-
-
-def trial(seen: Trial) -> search_v1.Trial:
-    """Returns a trial as a message."""
-    message = search_v1.Trial(
-        trial_index=seen.trial_index,
-        kind=search_v1.TrialKind.ValueType(seen.kind),
-        iteration=seen.iteration,
-        observed_count=seen.observed_count,
-        state=search_v1.TrialState.ValueType(seen.state),
-    )
-    _write_candidate(message.candidate, seen.candidate)
-    for cell in seen.cells:
-        message.cells.add(
-            candidate_id=cell.candidate_id,
-            pool=rollout_pb2.Pool.ValueType(cell.pool),
-            seed=cell.seed,
-            repeat=cell.repeat,
-            fidelity=cell.fidelity,
-        )
-    if seen.mean_reward is not None:
-        message.mean_reward = seen.mean_reward
-    return message
-
-
 def candidate(chosen: Candidate) -> candidate_pb2.Candidate:
     """Returns a candidate as a message."""
     message = candidate_pb2.Candidate()
-    _write_candidate(message, chosen)
+    write_candidate(message, chosen)
     return message
 
 
-def _write_candidate(message: candidate_pb2.Candidate, chosen: Candidate) -> None:
+def write_candidate(message: candidate_pb2.Candidate, chosen: Candidate) -> None:
+    """Writes a candidate into a message that is empty."""
     message.candidate_id = chosen.candidate_id
     pairs = zip(chosen.choices[0::2], chosen.choices[1::2], strict=True)
     for stage_id, (instruction, demo_set) in zip(chosen.stage_ids, pairs, strict=True):
@@ -233,64 +160,12 @@ def ranked(entry: Ranked) -> search_v1.RankedCandidate:
 
 
 def _estimate(value: Estimate) -> rollout_pb2.Estimate:
-    return rollout_pb2.Estimate(**_fields(value, Estimate))
+    return rollout_pb2.Estimate(**fields_of(value, Estimate))
 
 
-def _fields(value: object, kind: type) -> dict[str, Any]:
+def fields_of(value: object, kind: type) -> dict[str, Any]:
+    """Returns what a value holds by the names of a data class, which are those of the message."""
     return {one.name: getattr(value, one.name) for one in fields(kind)}
-
-
-def _work_suggested(
-    name: str, message: search_v1.Work, stage_ids: tuple[str, ...]
-) -> WorkSuggested:
-    match message.WhichOneof("action"):
-        case "proposal":
-            proposal = ProposalPlan(
-                proposal_id=message.proposal.proposal_id,
-                stage_ids=tuple(message.proposal.stage_ids),
-                count=message.proposal.count,
-                parent_candidate_ids=tuple(message.proposal.parent_candidate_ids),
-                iteration=message.proposal.iteration,
-            )
-            return WorkSuggested(ask_index=message.ask_index, plan=proposal, trials=())
-        case "finished":
-            finished = FinishPlan(reason=FinishReason(message.finished.reason))
-            return WorkSuggested(ask_index=message.ask_index, plan=finished, trials=())
-        case "evaluation":
-            trials = [_trial(name, one, stage_ids) for one in message.evaluation.trials]
-            sampler = None
-            if message.evaluation.HasField("sampler"):
-                sampler = Sampler(**_fields(message.evaluation.sampler, Sampler))
-            return WorkSuggested(
-                ask_index=message.ask_index, plan=None, trials=trials, sampler=sampler
-            )
-    raise ChangeInvalid(name, [f"work {message.ask_index} holds no action"])
-
-
-def _trial(name: str, message: search_v1.Trial, stage_ids: tuple[str, ...]) -> Trial:
-    stages = message.candidate.stages
-    if set(stages) != set(stage_ids):
-        raise ChangeInvalid(name, [f"trial {message.trial_index} has other stages than the study"])
-    chosen = Candidate.of(
-        stage_ids,
-        tuple(
-            itertools.chain.from_iterable(
-                (stages[stage].instruction_id, stages[stage].demo_set_id) for stage in stage_ids
-            )
-        ),
-    )
-    pools = [_pool(cell.pool) for cell in message.cells]
-    return Trial(
-        trial_index=message.trial_index,
-        candidate=chosen,
-        kind=TrialKind(message.kind),
-        cells=tuple(
-            _cell(cell, pool)
-            for cell, pool in zip(message.cells, pools, strict=True)
-            if pool is not None
-        ),
-        iteration=message.iteration,
-    )
 
 
 def _features(message: candidate_pb2.Component) -> Features | None:
@@ -310,7 +185,8 @@ def _costs(message: rollout_pb2.Observation) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(known.items()))
 
 
-def _cell(message: rollout_pb2.Cell, pool: Pool) -> Cell:
+def cell_of(message: rollout_pb2.Cell, pool: Pool) -> Cell:
+    """Reads a cell of a pool."""
     return Cell(
         candidate_id=message.candidate_id,
         pool=pool,
@@ -320,7 +196,8 @@ def _cell(message: rollout_pb2.Cell, pool: Pool) -> Cell:
     )
 
 
-def _pool(value: int) -> Pool | None:
+def pool_of(value: int) -> Pool | None:
+    """Returns a pool; None for one that a search does not know."""
     return Pool(value) if value in list(Pool) else None
 
 

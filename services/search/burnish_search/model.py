@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -305,46 +305,3 @@ class Ranked:
     objectives: Mapping[str, Estimate] = field(default_factory=dict)
     standing: Standing | None = None
     expected: Estimate | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentsAdded:
-    """A growth of the space."""
-
-    components: tuple[Component, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentsRetired:
-    """Components that no further minibatch looks at."""
-
-    component_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkSuggested:
-    """Work as it was recorded; trials are still open."""
-
-    ask_index: int
-    plan: ProposalPlan | FinishPlan | None
-    trials: Sequence[Trial]
-    sampler: Sampler | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservationsTold:
-    """Observations in canonical order."""
-
-    observations: tuple[Observation, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkClosed:
-    """The end of a work."""
-
-    ask_index: int
-
-
-Change: TypeAlias = (
-    ComponentsAdded | ComponentsRetired | WorkSuggested | ObservationsTold | WorkClosed
-)

@@ -12,7 +12,7 @@ from grpc import aio
 from burnish.api.search import v1 as search_v1
 from burnish.errors import InvalidArgument
 from burnish.resources import StudyName
-from burnish_search import convert
+from burnish_search import convert, convert_log
 from burnish_search.streams import RequestStream
 from burnish_search.studies import Studies
 from burnish_search.study import Study
@@ -122,7 +122,9 @@ class SearchServicer(search_v1.SearchServiceServicer):
                 work = study.suggest(*given)
             else:
                 work = await asyncio.to_thread(study.suggest, *given)
-            return search_v1.SuggestWorkResponse(work=convert.work(work), revision=work.revision)
+            return search_v1.SuggestWorkResponse(
+                work=convert_log.work(work), revision=work.revision
+            )
 
     async def TellObservations(
         self, request: search_v1.TellObservationsRequest, context: _Context
@@ -143,7 +145,7 @@ class SearchServicer(search_v1.SearchServiceServicer):
         name = str(StudyName.parse(request.study))
         async with self._studies.advance(name, wanted=request.revision - 1) as study:
             work = study.close(request.revision, request.ask_index)
-            trials = [convert.trial(trial) for trial in work.trials]
+            trials = [convert_log.trial(trial) for trial in work.trials]
             return search_v1.CloseWorkResponse(revision=study.revision, trials=trials)
 
     async def RankCandidates(
@@ -189,7 +191,7 @@ class SearchServicer(search_v1.SearchServiceServicer):
             trials = held.study.history.trials
             more = first + size < len(trials)
             return search_v1.ListTrialsResponse(
-                trials=[convert.trial(trial) for trial in trials[first : first + size]],
+                trials=[convert_log.trial(trial) for trial in trials[first : first + size]],
                 next_page_token=str(first + size) if more else "",
             )
 
@@ -213,7 +215,7 @@ class SearchServicer(search_v1.SearchServiceServicer):
 
 
 def _replay(study: Study, entry: search_v1.StudyEntry) -> None:
-    change = convert.change(study.spec.name, entry, study.spec.stage_ids)
+    change = convert_log.change(study.spec.name, entry, study.spec.stage_ids)
     study.replay(entry.revision, change)
 
 

@@ -12,17 +12,21 @@ from dataclasses import replace
 
 from burnish_search import checks, objectives
 from burnish_search.algorithms.base import Algorithm, Ask, QuickAlgorithm
+from burnish_search.changes import (
+    Change,
+    ComponentsAdded,
+    ComponentsRetired,
+    ObservationsTold,
+    WorkClosed,
+    WorkSuggested,
+)
 from burnish_search.history import History
 from burnish_search.model import (
     Cell,
-    Change,
     Component,
-    ComponentsAdded,
-    ComponentsRetired,
     EvaluationPlan,
     FinishPlan,
     Observation,
-    ObservationsTold,
     Plan,
     Ranked,
     StudySpec,
@@ -30,8 +34,6 @@ from burnish_search.model import (
     Trial,
     TrialPlan,
     Work,
-    WorkClosed,
-    WorkSuggested,
 )
 from burnish_search.objectives import Objective, Ranking
 from burnish_search.problems import AskOutOfOrder, ChangeInvalid, StudyStale, WorkUnknown

@@ -6,21 +6,23 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from burnish_search.changes import (
+    Change,
+    ComponentsAdded,
+    ObservationsTold,
+    WorkClosed,
+    WorkSuggested,
+)
 from burnish_search.model import (
     Candidate,
     Cell,
-    Change,
     Component,
-    ComponentsAdded,
     FinishPlan,
     Kind,
     Observation,
-    ObservationsTold,
     Pool,
     StudySpec,
     Trial,
-    WorkClosed,
-    WorkSuggested,
 )
 from burnish_search.study import Study
 

@@ -1,7 +1,8 @@
 """Rewards that were predicted lead a search on, and leave the last word to what was measured."""
 
 from burnish_search.algorithms.mipro import tpe_engine
-from burnish_search.model import Observation, Pool, TrialKind, WorkClosed
+from burnish_search.changes import WorkClosed
+from burnish_search.model import Observation, Pool, TrialKind
 
 
 class Guessing:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from burnish_search.algorithms.mipro import Mipro
 from burnish_search.algorithms.random_search import RandomSearch
-from burnish_search.model import ComponentsRetired, FinishPlan, FinishReason, TrialKind
+from burnish_search.changes import ComponentsRetired
+from burnish_search.model import FinishPlan, FinishReason, TrialKind
 
 BOTH = pytest.mark.parametrize("algorithm", [Mipro, RandomSearch])
 SETTINGS = {"batch_size": 5, "num_trials": 24, "top_k": 1}

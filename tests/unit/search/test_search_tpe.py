@@ -3,7 +3,7 @@
 import pytest
 from optuna.samplers._tpe.sampler import default_gamma
 
-from burnish_search import convert
+from burnish_search import convert_log
 from burnish_search.algorithms.mipro import Mipro
 from burnish_search.algorithms.random_search import RandomSearch
 from burnish_search.algorithms.tpe import good_count
@@ -54,6 +54,6 @@ def test_only_an_evaluation_by_a_sampler_tells_of_one(rig):
 def test_the_split_is_on_the_wire_as_it_was_recorded(rig):
     found = rig(Mipro, settings=SETTINGS).start().run()
     work = minibatches(found)[-1]
-    sent = convert.work(work).evaluation.sampler
+    sent = convert_log.work(work).evaluation.sampler
     assert sent.observation_count == work.sampler.observation_count
     assert (sent.good_count, sent.bad_count) == (work.sampler.good_count, work.sampler.bad_count)
