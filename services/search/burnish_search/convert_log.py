@@ -19,6 +19,7 @@ from burnish_search.model import (
     Candidate,
     FinishPlan,
     FinishReason,
+    ProposalMode,
     ProposalPlan,
     Sampler,
     Trial,
@@ -61,6 +62,8 @@ def work(suggested: Work) -> search_v1.Work:
             message.proposal.count = plan.count
             message.proposal.parent_candidate_ids.extend(plan.parent_candidate_ids)
             message.proposal.iteration = plan.iteration
+            message.proposal.mode = search_v1.ProposalMode.ValueType(plan.mode)
+            message.proposal.evidence_seeds.extend(plan.evidence_seeds)
         case FinishPlan() as plan:
             message.finished.reason = search_v1.FinishReason.ValueType(plan.reason)
     return message
@@ -100,6 +103,8 @@ def _work_suggested(
                 count=message.proposal.count,
                 parent_candidate_ids=tuple(message.proposal.parent_candidate_ids),
                 iteration=message.proposal.iteration,
+                mode=ProposalMode(message.proposal.mode),
+                evidence_seeds=tuple(message.proposal.evidence_seeds),
             )
             return WorkSuggested(ask_index=message.ask_index, plan=proposal, trials=())
         case "finished":

@@ -82,6 +82,7 @@ class History:
         rows: Measured cells in the order they were told.
         codes: The same as numbers.
         suggested_cell_count: Cells suggested so far.
+        arrivals: By component, how many works were suggested when it was added.
         grown_at: How many minibatch trials there were when the space last grew.
         begun_with: Per slot, how many options there were before the first minibatch trial.
         tried: Ids of the candidates of all trials.
@@ -101,6 +102,7 @@ class History:
         self.rows: list[Row] = []
         self.codes = Codes()
         self.suggested_cell_count = 0
+        self.arrivals: dict[str, int] = {}
         self.grown_at = 0
         self.begun_with: tuple[int, ...] = ()
         self.tried: set[str] = set()
@@ -118,7 +120,10 @@ class History:
 
     def add(self, components: Iterable[Component]) -> None:
         """Grows the space."""
-        if self.space.add(components):
+        added = list(components)
+        for component in added:
+            self.arrivals.setdefault(component.component_id, len(self.works))
+        if self.space.add(added):
             self.grown_at = self.minibatch_count
             if not self.grown_at:
                 self.begun_with = tuple(map(len, self.space.options))

@@ -50,6 +50,14 @@ class StudyState(enum.IntEnum):
     COMPLETED = 2
 
 
+class ProposalMode(enum.IntEnum):
+    """How the instructions of a brief come about."""
+
+    FRESH = 0
+    REFLECTION = 1
+    MERGE = 2
+
+
 class FinishReason(enum.IntEnum):
     """Why a study ended."""
 
@@ -208,13 +216,26 @@ class EvaluationPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalPlan:
-    """What to ask the proposer for."""
+    """What to ask the proposer for.
+
+    Attributes:
+        proposal_id: Unique in its study.
+        stage_ids: Stages to write for.
+        count: Instructions per stage, at least 1.
+        parent_candidate_ids: Candidates to learn from, best first.
+        iteration: Iteration of the algorithm that asks, from 0.
+        mode: How the instructions come about.
+        evidence_seeds: Seeds of the online pool whose rollouts by the parents are to be learnt
+            from; empty leaves it to who answers.
+    """
 
     proposal_id: str
     stage_ids: tuple[str, ...]
     count: int
     parent_candidate_ids: tuple[str, ...]
     iteration: int
+    mode: ProposalMode = ProposalMode.FRESH
+    evidence_seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

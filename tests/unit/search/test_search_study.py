@@ -248,3 +248,16 @@ def test_a_study_restored_at_any_moment_goes_on_the_same(
     assert disturbed.study.rank(disturbed.study.revision, 9) == undisturbed.study.rank(
         undisturbed.study.revision, 9
     )
+
+
+def test_the_history_tells_after_which_work_a_component_came(rig, make):
+    study = rig(RandomSearch).start(instructions=2, demo_sets=1)
+    study.do(study.ask())
+    study.add([make["instruction"](1), make["instruction"](2)])
+
+    assert study.history.arrivals == {
+        "ins_main_0": 0,
+        "ins_main_1": 0,
+        "dem_main_0": 0,
+        "ins_main_2": 1,
+    }

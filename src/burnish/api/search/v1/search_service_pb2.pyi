@@ -23,6 +23,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ProposalMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProposalModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProposalMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROPOSAL_MODE_UNSPECIFIED: _ProposalMode.ValueType  # 0
+    """From all the evidence at once."""
+    PROPOSAL_MODE_REFLECTION: _ProposalMode.ValueType  # 1
+    """A rewrite of the first parent's instruction by what went wrong with it. The child differs from that
+    parent in the stage's instruction alone.
+    """
+    PROPOSAL_MODE_MERGE: _ProposalMode.ValueType  # 2
+    """A combination of the instructions of the first two parents. The child differs from the first of them
+    in the stage's instruction alone.
+    """
+
+class ProposalMode(_ProposalMode, metaclass=_ProposalModeEnumTypeWrapper):
+    """How the instructions of a brief come about. Values may be added."""
+
+PROPOSAL_MODE_UNSPECIFIED: ProposalMode.ValueType  # 0
+"""From all the evidence at once."""
+PROPOSAL_MODE_REFLECTION: ProposalMode.ValueType  # 1
+"""A rewrite of the first parent's instruction by what went wrong with it. The child differs from that
+parent in the stage's instruction alone.
+"""
+PROPOSAL_MODE_MERGE: ProposalMode.ValueType  # 2
+"""A combination of the instructions of the first two parents. The child differs from the first of them
+in the stage's instruction alone.
+"""
+Global___ProposalMode: _TypeAlias = ProposalMode  # noqa: Y015
+
 class _StudyState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -530,12 +562,16 @@ class ProposalBrief(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     PARENT_CANDIDATE_IDS_FIELD_NUMBER: _builtins.int
     ITERATION_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_SEEDS_FIELD_NUMBER: _builtins.int
     proposal_id: _builtins.str
     """Id of the proposal, unique in its study."""
     count: _builtins.int
     """How many instructions per stage."""
     iteration: _builtins.int
-    """Iteration of the algorithm that asks."""
+    """Iteration of the algorithm that asks, such as GEPA's generation, from 0."""
+    mode: Global___ProposalMode.ValueType
+    """How the new instructions come about."""
     @_builtins.property
     def stage_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Stages to write for."""
@@ -543,6 +579,12 @@ class ProposalBrief(_message.Message):
     @_builtins.property
     def parent_candidate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Candidates to learn from, best first."""
+
+    @_builtins.property
+    def evidence_seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Seeds of the online pool whose rollouts by the parents are to be learnt from; empty leaves it to who
+        answers. Rows that candidates are compared on are not among them.
+        """
 
     def __init__(
         self,
@@ -552,10 +594,12 @@ class ProposalBrief(_message.Message):
         count: _builtins.int = ...,
         parent_candidate_ids: _abc.Iterable[_builtins.str] | None = ...,
         iteration: _builtins.int = ...,
+        mode: Global___ProposalMode.ValueType = ...,
+        evidence_seeds: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "iteration", b"iteration", "parent_candidate_ids", b"parent_candidate_ids", "proposal_id", b"proposal_id", "stage_ids", b"stage_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "evidence_seeds", b"evidence_seeds", "iteration", b"iteration", "mode", b"mode", "parent_candidate_ids", b"parent_candidate_ids", "proposal_id", b"proposal_id", "stage_ids", b"stage_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
