@@ -21,6 +21,7 @@ from burnish_search.model import (
     Kind,
     Observation,
     Pool,
+    ProposalPlan,
     StudySpec,
     Trial,
 )
@@ -77,6 +78,8 @@ class Rig:
     stages: tuple[str, ...] = ("main",)
     max_cell_count: int | None = None
     budget: int | None = None
+    written: int = 0
+    writes: bool = False
     log: list[Change] = field(default_factory=list)
 
     def __post_init__(self):
@@ -146,6 +149,15 @@ class Rig:
             self.budget -= len(told)
         self.study.close(self.study.revision + 1, work.ask_index)
         self.log.append(WorkClosed(ask_index=work.ask_index))
+        if self.writes and isinstance(work.plan, ProposalPlan):
+            self.write(work.plan)
+
+    def write(self, plan):
+        """Answers a brief with instructions that were not there before."""
+        for stage in plan.stage_ids:
+            first = 100 + self.written
+            self.written += plan.count
+            self.add([instruction(first + place, stage) for place in range(plan.count)])
 
     def run(self, most_asks=1000):
         for _ in range(most_asks):

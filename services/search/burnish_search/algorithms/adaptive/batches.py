@@ -6,6 +6,7 @@ which validation rows it gets then, and who is the next parent.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from burnish_search.algorithms.settings import Reader
 from burnish_search.model import Pool, StudySpec
 
 _DEFAULT_LEVEL = "MODERATE"
+_DIGITS = 9
 Rewards = Mapping[RowKey, float]
 
 
@@ -110,20 +112,26 @@ class AdaptiveBatches:
     def keeps(self, child: Rewards, parent: Rewards) -> bool:
         """Whether a child is worth validation, by the rows that both were measured on."""
         shared = child.keys() & parent.keys()
-        gain = sum(child[row] - parent[row] for row in shared)
-        return bool(shared) and gain / len(shared) > self.settings.min_local_improvement
+        least = self.settings.min_local_improvement
+        gain = math.fsum(child[row] - parent[row] - least for row in shared)
+        # Sums of decimal rewards that are equal may differ in the last digits.
+        return round(gain, _DIGITS) > 0
 
-    def validation(self, looks: Mapping[RowKey, int]) -> tuple[RowKey, ...]:
+    def validation(
+        self, looks: Mapping[RowKey, int], *, among: Sequence[RowKey] | None = None
+    ) -> tuple[RowKey, ...]:
         """Returns the validation rows of the next child that was kept.
 
         A part of them are those looked at least so far, so that all of them come to be covered.
 
         Args:
             looks: How many candidates were measured on each row.
+            among: Rows to choose from; None is the validation pool.
         """
+        rows = self._validation if among is None else tuple(among)
         if self.settings.val_evaluation_mode == "full":
-            return self._validation
-        order = sorted(self._validation, key=lambda row: looks.get(row, 0))
+            return rows
+        order = sorted(rows, key=lambda row: looks.get(row, 0))
         return tuple(order[: self.settings.val_subsample_size])
 
     def parent(self, number: int, measured: Mapping[str, Rewards]) -> str | None:

@@ -1,0 +1,83 @@
+"""What a search by generations may still spend; the final re-score is reserved before all else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from burnish_search.algorithms.gepa.settings import GepaSettings
+from burnish_search.history import History
+from burnish_search.model import TrialPlan
+
+_FINAL_SHARE = 2  # Half of a tight budget goes to the final re-score.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """What is left.
+
+    Attributes:
+        cells: Cells left beside the reserve; None is no limit.
+        trials: Trials left beside those of the finalists; None is no limit.
+        finalists: Candidates that the final re-score may take.
+        reserve: Cells kept for the final re-score.
+        in_all: Cells left, the reserve among them; None is no limit.
+    """
+
+    cells: int | None
+    trials: int | None
+    finalists: int
+    reserve: int
+    in_all: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        settings: GepaSettings,
+        history: History,
+        *,
+        cell_count: int | None,
+        validation_count: int,
+    ) -> Purse:
+        """Counts what is left.
+
+        Args:
+            settings: Settings of the search.
+            history: What was suggested so far.
+            cell_count: Cells left; None is no limit.
+            validation_count: Rows of the final re-score.
+        """
+        finalists = settings.top_k if validation_count else 0
+        trials, reserve = None, 0
+        if settings.max_trials is not None:
+            finalists = min(finalists, settings.max_trials // 2)
+            trials = max(settings.max_trials - finalists - len(history.trials), 0)
+        if cell_count is None:
+            return cls(cells=None, trials=trials, finalists=finalists, reserve=0)
+        if finalists:
+            total = history.suggested_cell_count + cell_count
+            reserve = finalists * min(validation_count, total // (_FINAL_SHARE * finalists))
+        cells = max(cell_count - reserve, 0)
+        return cls(
+            cells=cells, trials=trials, finalists=finalists, reserve=reserve, in_all=cell_count
+        )
+
+    def pays(self, cell_count: int) -> bool:
+        """Whether there are a trial and so many cells left."""
+        return self.trials != 0 and (self.cells is None or self.cells >= cell_count)
+
+    def fitted(self, plans: Iterable[TrialPlan]) -> tuple[TrialPlan, ...]:
+        """Returns as much of some trials as is paid for, the first ones first."""
+        found: list[TrialPlan] = []
+        cells, trials = self.cells, self.trials
+        for plan in plans:
+            if trials is not None and len(found) >= trials:
+                break
+            rows = plan.rows if cells is None else plan.rows[:cells]
+            if rows:
+                found.append(replace(plan, rows=rows))
+                cells = None if cells is None else cells - len(rows)
+        return tuple(found)
+
+
+UNLIMITED = Purse(cells=None, trials=None, finalists=0, reserve=0)
