@@ -12,6 +12,7 @@ from burnish import templates
 from burnish.api.job.v1 import job_spec_pb2
 from burnish.api.proposer.v1 import proposer_service_pb2
 from burnish.api.types.v1 import candidate_pb2, model_pb2
+from burnish.config import MIPROConfig
 from burnish.config.resolved import (
     ResolvedBudget,
     ResolvedJob,
@@ -19,7 +20,9 @@ from burnish.config.resolved import (
     ResolvedProposer,
     ResolvedStage,
 )
+from burnish.config.resolved_search import ResolvedGepa
 from burnish.errors import InvalidArgument
+from burnish.gepa_plan import initial_count
 from burnish.proxy_spec import proxy_spec
 from burnish.scoring_spec import model_spec, scoring_spec
 from burnish.search_settings import algorithm_settings
@@ -129,11 +132,12 @@ def _proposer(job: ResolvedJob) -> job_spec_pb2.ProposerSpec:
         temperature=proposer.temperature,
         max_instruction_tokens=proposer.max_instruction_tokens or 0,
     )
-    metaprompt = proposer.metaprompt or ""
-    if _WHOLE_PROMPT.match(metaprompt):
-        spec.meta_prompt = metaprompt
-    else:
-        spec.guidance = metaprompt
+    mutation = job.gepa.mutation_prompt if job.gepa is not None else None
+    said = [text for text in (mutation, proposer.metaprompt) if text]
+    spec.meta_prompt = next((text for text in said if _WHOLE_PROMPT.match(text)), "")
+    spec.guidance = "\n\n".join(text for text in said if not _WHOLE_PROMPT.match(text))
+    if job.gepa is not None:
+        _write_population(spec, job, job.gepa)
     if mipro is not None:
         spec.instruction_count = (
             min(mipro.instructions_per_batch, mipro.max_instructions) if wanted else 0
@@ -163,6 +167,21 @@ def _proposer(job: ResolvedJob) -> job_spec_pb2.ProposerSpec:
     return spec
 
 
+def _write_population(
+    spec: job_spec_pb2.ProposerSpec, job: ResolvedJob, gepa: ResolvedGepa
+) -> None:
+    """Has GEPA's initial population written; what comes later its search asks for."""
+    searched = sum(stage.optimize_instructions for stage in job.stages)
+    first = initial_count(gepa.initial_size, stages=searched)
+    # One that is too few is asked for all the same by briefs, which say their own number.
+    spec.instruction_count = max(1, first) if searched else 0
+    spec.later_rounds_only = first == 0
+    spec.retry_limit = MIPROConfig().duplicate_retry_limit
+    if gepa.max_prompt_tokens is not None and gepa.enforce_prompt_tokens:
+        limits = (gepa.max_prompt_tokens, spec.max_instruction_tokens or gepa.max_prompt_tokens)
+        spec.max_instruction_tokens = min(limits)
+
+
 def _offline(job: ResolvedJob) -> job_spec_pb2.OfflineMode:
     pools = job.pools
     if pools.online is None:
@@ -178,6 +197,8 @@ def _offline(job: ResolvedJob) -> job_spec_pb2.OfflineMode:
         test_pool=seed_pool(pools.test or ()),
         reference_pool=seed_pool(pools.reference or ()),
     )
+    if job.gepa is not None:
+        mode.bootstrap.max_demo_sets = 1
     if job.mipro is not None:
         demos = any(stage.optimize_demos for stage in job.stages)
         mode.bootstrap.min_reward = job.mipro.few_shot_score_threshold

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from burnish.config import TPEConfig
 from burnish.config.resolved import ResolvedJob
@@ -26,7 +26,8 @@ def algorithm_settings(job: ResolvedJob) -> dict[str, object]:
         if own and job.adaptive_pool is not None:
             settings["adaptive_pool"] = _set_only(job.adaptive_pool)
     elif job.gepa is not None:
-        settings = _set_only(asdict(job.gepa))
+        # What a proposer is to read is none of the search's business.
+        settings = _set_only(asdict(replace(job.gepa, mutation_prompt=None)))
     else:
         settings = {}
     caps: dict[str, object] = {

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
+from burnish.gepa_plan import GEPA, plan_of
 from burnish.resources import JobName
 from burnish.usages import total_usage
 from burnish_controller.context import JobContext
@@ -100,7 +101,7 @@ class ProgressReporter:
             return cap + test
         before = len(job.learning_seeds()) + len(pools.validation) + len(pools.bootstrap)
         plan = search_plan(job)
-        return before + plan.trials * plan.batch_size + test
+        return before + plan.rollouts + test
 
     async def budget(self, job: job_v1.Job) -> job_v1.JobEvent:
         """Returns an event that tells what a job has spent and holds back."""
@@ -137,22 +138,40 @@ class SearchPlan:
         trials_per_iteration: Minibatches in each.
         trials: Minibatches in all.
         batch_size: Rows of a minibatch.
+        rollouts: Rollouts of them all.
     """
 
     iterations: int
     trials_per_iteration: int
     trials: int
     batch_size: int
+    rollouts: int
 
 
 def search_plan(job: JobContext) -> SearchPlan:
-    """Returns what a job's settings ask the search for."""
+    """Returns what a job's settings ask the search for; iterations of GEPA are its generations."""
     settings = json_format.MessageToDict(job.spec.algorithm_settings)
+    if job.spec.algorithm == GEPA:
+        stages = job.spec.stages
+        gepa = plan_of(
+            settings,
+            online=len(job.pools.online),
+            stages=sum(stage.optimise_instruction for stage in stages) if stages else 1,
+        )
+        return SearchPlan(
+            iterations=gepa.generations,
+            trials_per_iteration=gepa.children,
+            trials=gepa.trials,
+            batch_size=gepa.minibatch,
+            rollouts=gepa.rollouts(validation=len(job.pools.validation)),
+        )
     per_iteration = int(settings.get("num_evaluations_per_iteration", 5))
     trials = int(settings.get("num_trials", settings.get("num_iterations", 20) * per_iteration))
+    batch_size = int(settings.get("batch_size", 32))
     return SearchPlan(
         iterations=int(settings.get("num_iterations", math.ceil(trials / per_iteration))),
         trials_per_iteration=per_iteration,
         trials=trials,
-        batch_size=int(settings.get("batch_size", 32)),
+        batch_size=batch_size,
+        rollouts=trials * batch_size,
     )

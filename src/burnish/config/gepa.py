@@ -56,6 +56,7 @@ class GEPAEvaluationConfig(ConfigModel):
         seeds: Training seeds; absent until the size of the data is known.
         validation_seeds: Seeds that choose the winner.
         test_pool: Held-out seeds.
+        reference_pool: Seeds whose rows and labels the proposer may read; never scored on.
         validation_pool: Split of the app that validation seeds belong to.
         validation_top_k: Candidates that are validated.
     """
@@ -65,6 +66,7 @@ class GEPAEvaluationConfig(ConfigModel):
         default=None, validation_alias=AliasChoices("validation_seeds", "val_seeds")
     )
     test_pool: Seeds | None = None
+    reference_pool: Seeds | None = None
     validation_pool: ValidationPool | None = None
     validation_top_k: PosInt | None = None
 

@@ -32,8 +32,13 @@ _MIPRO: Final = {
 }
 _GEPA: Final = {
     "token.counting_model": "providers count tokens",
-    "adaptive_pool": "candidates are looked at on the pools as they are given",
-    "adaptive_batch": "its schedule waits for an engine of GEPA, which this release does not have",
+    "adaptive_pool": "its Pareto rows stay as they are, and adaptive_batch says how many are taken",
+    "evaluation.validation_pool": "validation_seeds say which rows they are",
+}
+_GEPA_MODULE: Final = {
+    "max_instruction_slots": "every prompt has one instruction, and as many are tried as pay",
+    "allowed_tools": "the task app decides which tools it offers",
+    "max_tokens": "token.max_limit holds for the instructions of every stage",
 }
 # What only the `tpe` engine does, and only by our own protocol.
 _TPE: Final = {
@@ -57,6 +62,7 @@ def report_idle(raw: Raw, findings: Findings, *, algorithm: str) -> None:
     _warn_of(((f"{own}.{key}", why) for key, why in settings.items()), raw, findings)
     if gepa:
         _warn_of((("proxy_models", "a job of GEPA measures every reward"),), raw, findings)
+        _warn_of_modules(raw, findings)
     if not gepa and _other_engine(raw):
         _warn_of(_TPE.items(), raw, findings)
     if not gepa and algorithm != "mipro" and _value(raw, "mipro.repeats") not in _QUIET:
@@ -70,6 +76,22 @@ def report_idle(raw: Raw, findings: Findings, *, algorithm: str) -> None:
         )
     if not gepa and _value(raw, "mipro.demo.include_empty") is False:
         findings.warn("mipro.demo.include_empty", "has no effect here: no demos are always offered")
+
+
+def _warn_of_modules(raw: Raw, findings: Findings) -> None:
+    """Warns of what GEPA's modules say to no effect, and of prompts that are not there."""
+    modules = _value(raw, "gepa.modules")
+    for index, module in enumerate(modules if isinstance(modules, list) else ()):
+        for key, why in _GEPA_MODULE.items():
+            if isinstance(module, dict) and module.get(key) not in _QUIET:
+                findings.warn(f"gepa.modules[{index}].{key}", f"has no effect here: {why}")
+    kind = str(_value(raw, "gepa.proposer_type") or "synth").lower()
+    if kind not in {"synth", "spec"}:
+        findings.warn(
+            "gepa.proposer_type",
+            "has no effect here: there is one prompt for rewrites, and metaprompt may take its"
+            " place",
+        )
 
 
 def _other_engine(raw: Raw) -> bool:

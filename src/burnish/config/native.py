@@ -43,6 +43,7 @@ POOLS: Final = _names(
 )
 GEPA_POOLS: Final = _names(
     "online=evaluation.seeds validation=evaluation.validation_seeds test=evaluation.test_pool"
+    " reference=evaluation.reference_pool"
 )
 SEARCH: Final = _names(
     "engine protocol preset=auto num_iterations num_evaluations_per_iteration batch_size"

@@ -129,7 +129,8 @@ def _copy_pools(table: Table) -> None:
             table.copy_down(key, "gepa.evaluation.seeds")
         for key in ("validation_seeds", "val_seeds"):
             table.copy_down(key, "gepa.evaluation.validation_seeds")
-        table.copy_down("test_pool", "gepa.evaluation.test_pool")
+        for key in ("test_pool", "reference_pool"):
+            table.copy_down(key, f"gepa.evaluation.{key}")
         return
     if not isinstance(table.get("mipro"), dict):
         return

@@ -118,6 +118,7 @@ def _pools(mipro: MIPROConfig | None, gepa: GEPAConfig | None) -> ResolvedPools:
             online=_unique(evaluation.seeds),
             validation=_unique(evaluation.validation_seeds),
             test=_unique(evaluation.test_pool),
+            reference=_unique(evaluation.reference_pool),
         )
     if mipro is None:
         return ResolvedPools()

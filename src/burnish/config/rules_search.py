@@ -265,7 +265,7 @@ def check_gepa(config: PromptLearningConfig, gepa: GEPAConfig, findings: Finding
     """Checks GEPA's pools and archive, after ranges are expanded."""
     evaluation = gepa.evaluation
     seeds, test = evaluation.seeds, evaluation.test_pool
-    for name in ("seeds", "validation_seeds", "test_pool"):
+    for name in ("seeds", "validation_seeds", "test_pool", "reference_pool"):
         pool = getattr(evaluation, name)
         if pool is not None and not pool:
             findings.problem(
@@ -277,6 +277,10 @@ def check_gepa(config: PromptLearningConfig, gepa: GEPAConfig, findings: Finding
     validation = ("gepa.evaluation.validation_seeds", evaluation.validation_seeds)
     check_disjoint(("gepa.evaluation.test_pool", test), validation, findings, refuse=True)
     check_disjoint(("gepa.evaluation.seeds", seeds), validation, findings, refuse=False)
+    reference = ("gepa.evaluation.reference_pool", evaluation.reference_pool)
+    others = (("gepa.evaluation.seeds", seeds), validation, ("gepa.evaluation.test_pool", test))
+    for other in others:
+        check_disjoint(reference, other, findings, refuse=True)
     if gepa.proposer_type is GepaProposerType.SPEC and gepa.spec_path is None:
         findings.missing(
             "gepa.spec_path", 'name the spec, or use another proposer_type than "spec"'

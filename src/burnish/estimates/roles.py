@@ -10,7 +10,7 @@ from burnish.api.proposer.v1 import proposer_service_pb2
 from burnish.api.types.v1 import model_pb2
 from burnish.api.verifier.v1 import verifier_service_pb2, verifier_step_pb2
 from burnish.estimates.figures import Range, Use, tokens_of
-from burnish.estimates.rollouts import rounds
+from burnish.estimates.rollouts import gepa_plan, rounds
 from burnish.models import EFFORT_MODELS, OUTPUT_TIER_TOKENS
 
 ROW_TOKENS = (1, 300)
@@ -70,6 +70,11 @@ def proposer_uses(spec: job_spec_pb2.JobSpec) -> Iterator[Use]:
     if proposer.max_instruction_count:
         wanted = min(wanted, proposer.max_instruction_count)
     wanted *= stages
+    plan = gepa_plan(spec)
+    if plan is not None and stages:
+        # Every child is a brief of its own at the most, and the rows are summarised once a stage.
+        wanted = plan.initial + plan.generations * plan.children
+        asked = 1
     if wanted == 0 or not own_proposer(spec):
         return
     effort = _name(proposer_service_pb2.Effort.Name(proposer.effort), "EFFORT_")

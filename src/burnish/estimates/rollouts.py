@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from burnish.api.job.v1 import job_spec_pb2
 from burnish.api.types.v1 import model_pb2
 from burnish.estimates.figures import Range
+from burnish.gepa_plan import GEPA, GepaPlan, plan_of
 
 CHEAP = "proxy"
 _LEARNING = 8
@@ -47,7 +48,7 @@ def rollouts_of(spec: job_spec_pb2.JobSpec) -> dict[str, Range]:
         "baseline": Range(low=baseline, high=baseline),
         # A baseline that is not given is learnt from rollouts of the bootstrap's.
         "bootstrap": Range(low=bootstrap, high=bootstrap + learning),
-        "search": Range(low=min(planned, _whole(spec, "batch_size", _BATCH)), high=planned),
+        "search": Range(low=min(planned, _least(spec)), high=planned),
         # The baseline alone is tested when it wins.
         "test": Range(low=test, high=2 * test),
         **cheap,
@@ -56,6 +57,9 @@ def rollouts_of(spec: job_spec_pb2.JobSpec) -> dict[str, Range]:
 
 def search_rollouts(spec: job_spec_pb2.JobSpec, *, validation: int) -> int:
     """Returns the most rollouts that the search's settings ask for."""
+    plan = gepa_plan(spec)
+    if plan is not None:
+        return plan.rollouts(validation=validation)
     screened = spec.proposer.meta_update.screen_row_count
     screens = rounds(spec) * spec.proposer.instruction_count * _stages(spec) * 2 * screened
     top, most = _whole(spec, "top_k", _TOP), spec.budget.max_trials
@@ -68,6 +72,17 @@ def search_rollouts(spec: job_spec_pb2.JobSpec, *, validation: int) -> int:
     trials, every = _trials(spec), _whole(spec, "full_eval_every_k", _FULL_EVERY)
     full = trials // max(1, every) + top
     return trials * _whole(spec, "batch_size", _BATCH) + full * validation + screens
+
+
+def gepa_plan(spec: job_spec_pb2.JobSpec) -> GepaPlan | None:
+    """Returns what a job of GEPA's settings ask for; None for another algorithm's."""
+    if spec.algorithm != GEPA:
+        return None
+    return plan_of(
+        MessageToDict(spec.algorithm_settings),
+        online=pool_size(spec.offline.online_pool),
+        stages=sum(stage.optimise_instruction for stage in spec.stages) if spec.stages else 1,
+    )
 
 
 def is_race(spec: job_spec_pb2.JobSpec) -> bool:
@@ -86,6 +101,12 @@ def pool_size(pool: model_pb2.SeedPool) -> int:
     """Returns how many seeds a pool has."""
     ranged = sum(len(range(one.start, one.end, one.step or 1)) for one in pool.ranges)
     return len(pool.seeds) + ranged
+
+
+def _least(spec: job_spec_pb2.JobSpec) -> int:
+    """Returns the rows of one minibatch."""
+    plan = gepa_plan(spec)
+    return _whole(spec, "batch_size", _BATCH) if plan is None else plan.minibatch
 
 
 def _learning(spec: job_spec_pb2.JobSpec, *, baseline: int) -> int:

@@ -86,5 +86,11 @@ def test_what_is_switched_off_or_used_is_not_told_of(tables):
 
 
 def test_gepas_own_settings_are_told_of_under_gepa_alone():
-    assert idle("gepa", gepa={"adaptive_batch": "LOW"}) == ["gepa.adaptive_batch"]
+    assert idle("gepa", gepa={"adaptive_batch": "LOW"}) == []
+    assert idle("gepa", gepa={"adaptive_pool": "LOW"}) == ["gepa.adaptive_pool"]
+    assert idle("gepa", gepa={"proposer_type": "dspy"}) == ["gepa.proposer_type"]
+    assert idle("gepa", gepa={"proposer_type": "synth"}) == []
+    module = {"module_id": "main", "max_tokens": 90, "allowed_tools": ["find"]}
+    told = [f"gepa.modules[0].{key}" for key in ("allowed_tools", "max_tokens")]
+    assert idle("gepa", gepa={"modules": [module]}) == told
     assert idle("gepa", mipro={"num_iterations": 3}) == ["mipro"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.proposer import v1 as proposer_v1
+from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.context import JobContext, baseline_instruction, placeholders
 from burnish_controller.phases.base import PhaseServices, estimate
@@ -49,6 +50,8 @@ class Round:
         stage_ids: Stages to write for; empty means every optimised stage.
         count: Instructions per stage; 0 takes the job's own number.
         parents: Ids of the candidates to learn from, best first.
+        mode: How the instructions come about.
+        evidence_seeds: Rows of the online pool to learn from; empty leaves them to who answers.
     """
 
     key: str
@@ -57,6 +60,8 @@ class Round:
     stage_ids: Sequence[str] = ()
     count: int = 0
     parents: Sequence[str] = ()
+    mode: search_v1.ProposalMode.ValueType = search_v1.PROPOSAL_MODE_UNSPECIFIED
+    evidence_seeds: Sequence[int] = ()
 
 
 async def proposal_request(

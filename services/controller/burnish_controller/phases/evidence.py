@@ -170,6 +170,15 @@ async def show_latest(
     _show(request, found, demos=spec.success_count, failures=spec.failure_count)
 
 
+def show_outcomes(
+    request: proposer_v1.ProposeInstructionsRequest, found: Sequence[Outcome]
+) -> None:
+    """Shows rollouts in place of what a request shows: those that went well, and the others."""
+    del request.demos[:]
+    del request.failures[:]
+    _show(request, found, demos=_MOST_DEMOS, failures=len(found))
+
+
 def _show(
     request: proposer_v1.ProposeInstructionsRequest,
     found: Sequence[Outcome],

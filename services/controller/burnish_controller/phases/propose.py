@@ -17,6 +17,7 @@ from burnish_controller.phases.base import PhaseServices
 from burnish_controller.phases.briefing import Round, proposal_request, summary_request
 from burnish_controller.phases.judged import judged
 from burnish_controller.phases.logs import log_component, positions
+from burnish_controller.phases.reflecting import show_parents
 
 PROPOSAL_SECONDS = 1800.0
 NO_MONEY = "BUDGET_EXHAUSTED"
@@ -27,13 +28,13 @@ class _Answer:
     """What came of one request.
 
     Attributes:
-        iteration: Iteration of the search that asked.
+        asked: The round that it is part of.
         failure: What cut it short; None when it is whole.
     """
 
     request: proposer_v1.ProposeInstructionsRequest
     responses: Sequence[proposer_v1.ProposeInstructionsResponse]
-    iteration: int
+    asked: Round
     failure: BurnishError | None
 
     @property
@@ -69,6 +70,7 @@ async def propose(
             if external is None:
                 request.proposer = job.spec.proposer.proposer
                 request.dataset_summary = await _summary(services, job, request)
+            await show_parents(services, job, request, asked)
             found += await _ask(services, job, request, asked, external)
     return found
 
@@ -128,9 +130,7 @@ async def _ask(
     responses = attempts[-1] if failure is None else max(attempts, key=len, default=[])
     if external is not None:
         responses = await judged(services, job, request, responses)
-    answer = _Answer(
-        request=request, responses=responses, iteration=asked.iteration, failure=failure
-    )
+    answer = _Answer(request=request, responses=responses, asked=asked, failure=failure)
     if failure is not None and not answer.proposed and failure.reason != NO_MONEY:
         raise failure
     found = await _take(services, job, answer)
@@ -161,13 +161,16 @@ async def _take(
         instruction_component(one.stage_id, one.text, source=types_v1.COMPONENT_SOURCE_PROPOSED)
         for one in answer.proposed
     ]
+    origins = await _origins(services, job, answer)
+    for component in found:
+        component.parent_component_ids.extend(origins)
     await services.space.add_components(job.job_id, found)
     places = await positions(services, job)
     for component, one in zip(found, answer.proposed, strict=True):
         added = job_v1.ComponentAdded(
             component=component,
             index=places[component.component_id],
-            iteration=answer.iteration,
+            iteration=answer.asked.iteration,
             author=one.model,
             rationale=one.rationale,
             proposal_id=answer.request.context.request_id,
@@ -179,6 +182,19 @@ async def _take(
     return found
 
 
+async def _origins(services: PhaseServices, job: JobContext, answer: _Answer) -> list[str]:
+    """Returns the ids of the instructions that new ones were derived from."""
+    mode, stage_id = answer.request.WhichOneof("mode"), answer.request.stage.stage_id
+    if mode is None:
+        return []
+    ids = []
+    for parent in answer.asked.parents[: 2 if mode == "merge" else 1]:
+        known = await services.space.candidate(job.job_id, parent)
+        if known is not None:
+            ids.append(known.stages[stage_id].instruction_id)
+    return ids
+
+
 async def _log_completed(services: PhaseServices, job: JobContext, answer: _Answer) -> None:
     stage_id = answer.request.stage.stage_id
     authors = [one.model for one in answer.proposed]
@@ -188,7 +204,7 @@ async def _log_completed(services: PhaseServices, job: JobContext, answer: _Answ
         description=(described or authors or [""])[-1],
         accepted_count=len(answer.proposed),
         refused_count=len(answer.refusals),
-        iteration=answer.iteration,
+        iteration=answer.asked.iteration,
     )
     event = job_v1.JobEvent(proposal_completed=completed)
     event.message = f"{completed.accepted_count} instructions for stage {stage_id}"

@@ -15,11 +15,13 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish.verdicts import Interval
-from burnish_controller.context import JobContext, candidate
+from burnish_controller.context import JobContext
+from burnish_controller.descent import child_of
 from burnish_controller.dispatch import Batch
 from burnish_controller.phases import gate
 from burnish_controller.phases.base import PhaseServices, cells, scores
 from burnish_controller.phases.briefing import Round
+from burnish_controller.phases.generations import evolves, log_written
 from burnish_controller.statistics import paired_difference
 
 SCREENED_OUT = "SCREENED_OUT"
@@ -43,6 +45,8 @@ async def round_of(services: PhaseServices, job: JobContext, work: search_v1.Wor
         stage_ids=brief.stage_ids,
         count=brief.count,
         parents=brief.parent_candidate_ids,
+        mode=brief.mode,
+        evidence_seeds=brief.evidence_seeds,
     )
 
 
@@ -74,6 +78,8 @@ async def settle(
         screened_component_ids=out,
         retired_component_ids=surplus,
     )
+    if evolves(job):
+        await log_written(services, job, work, found)
     await services.events.append(
         job.job_id,
         f"settled/{work.ask_index}",
@@ -94,7 +100,9 @@ def _told(settled: job_v1.ProposalSettled) -> str:
 
 
 def _screen_rows(job: JobContext) -> int:
-    """Returns how many rows a screen takes; 0 for none."""
+    """Returns how many rows a screen takes; 0 for none, as where the search has its own gate."""
+    if evolves(job):
+        return 0
     return min(job.spec.proposer.meta_update.screen_row_count, len(job.pools.online))
 
 
@@ -109,7 +117,7 @@ async def _screen(
     if not count or not found or job.cancelled:
         return []
     incumbent = await _incumbent(services, job, work.proposal.parent_candidate_ids)
-    tried = {one.component_id: _with(incumbent, one) for one in found}
+    tried = {one.component_id: child_of(incumbent, one) for one in found}
     await services.space.add_candidates(job.job_id, list(tried.values()))
     rng = random.Random(f"{job.spec.random_seed}/screen/{work.ask_index}")  # noqa: S311
     seeds = sorted(rng.sample(job.pools.online, count))
@@ -144,7 +152,7 @@ async def _surplus(
     The baseline's stay, then those that are new, which nobody has looked at, then the best.
     """
     most = job.spec.proposer.meta_update.max_kept_count
-    if not most:
+    if not most or evolves(job):
         return []
     ranked = await services.session(job).rank(_MOST_RANKED)
     by_standing: dict[str, None] = {}
@@ -189,17 +197,6 @@ async def _incumbent(
         if known is not None:
             return known
     return job.baseline()
-
-
-def _with(incumbent: types_v1.Candidate, component: types_v1.Component) -> types_v1.Candidate:
-    stages = {}
-    for stage_id, choice in incumbent.stages.items():
-        changed = types_v1.StageChoice()
-        changed.CopyFrom(choice)
-        if stage_id == component.stage_id:
-            changed.instruction_id = component.component_id
-        stages[stage_id] = changed
-    return candidate(stages)
 
 
 async def _log_out(

@@ -10,7 +10,7 @@ from burnish.api.types import v1 as types_v1
 from burnish.errors import Internal
 from burnish_controller.context import JobContext, candidate
 from burnish_controller.dispatch import Batch
-from burnish_controller.phases import gate, proxy, rounds, search_log
+from burnish_controller.phases import gate, generations, proxy, rounds, search_log
 from burnish_controller.phases.base import PhaseServices, observation, report_unscored
 from burnish_controller.phases.logs import log_rollouts
 from burnish_controller.phases.propose import propose
@@ -37,6 +37,8 @@ async def open_space(services: PhaseServices, job: JobContext) -> None:
     await services.session(job).add_components("first", components)
     job.job.progress.trials_planned = search_plan(job).trials
     await search_log.log_started(services, job, component_count=len(components))
+    if generations.evolves(job):
+        await generations.log_population(services, job)
     await log_rollouts(services, job, what="search", seeds=job.pools.online)
 
 
@@ -57,6 +59,8 @@ async def suggest(services: PhaseServices, job: JobContext, ask_index: int) -> s
     action = work.WhichOneof("action")
     if action == "finished":
         return job_v1.TerminationReason.Name(await _ended(services, job, work.finished))
+    if generations.evolves(job):
+        await generations.log_work(services, job, work)
     if action == "proposal":
         return "propose"
     await _know(services, job, work.evaluation)
@@ -107,6 +111,8 @@ async def tell(services: PhaseServices, job: JobContext, ask_index: int) -> None
         await search_log.log_trial(services, job, trial, rollouts, predicted=predicted)
     await proxy.log_change(services, job, ask_index)
     await search_log.log_top(services, job, trials, by_id)
+    if generations.evolves(job):
+        await generations.log_front(services, job, work)
     job.job.progress.trials_completed = max(
         job.job.progress.trials_completed, *(trial.trial_index + 1 for trial in trials)
     )
@@ -134,7 +140,10 @@ async def end(services: PhaseServices, job: JobContext, reason: str) -> None:
     value = job_v1.TerminationReason.Value(reason)
     job.job.termination_reason = value
     await services.jobs.save(job.job)
-    await search_log.log_last_iteration(services, job)
+    if generations.evolves(job):
+        await generations.log_last(services, job)
+    else:
+        await search_log.log_last_iteration(services, job)
     name = reason.removeprefix("TERMINATION_REASON_").lower()
     await services.events.append(
         job.job_id,
@@ -169,6 +178,9 @@ async def _know(services: PhaseServices, job: JobContext, evaluation: search_v1.
 
 def _stalled(job: JobContext) -> job_v1.TerminationReason.ValueType | None:
     """Says whether the search has gone on too long without a better candidate."""
+    if generations.evolves(job):
+        # It counts by itself, and looks at its best once more before it ends.
+        return None
     limit = job.spec.budget.max_trials_without_improvement
     progress = job.job.progress
     if limit and progress.trials_completed - progress.trials_at_improvement >= limit:

@@ -9,6 +9,7 @@ from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.context import JobContext
 from burnish_controller.phases.base import PhaseServices, estimate
+from burnish_controller.phases.generations import evolves
 from burnish_controller.phases.logs import contents
 from burnish_controller.progress import search_plan
 from burnish_controller.store.rollouts import FinishedRollout
@@ -38,11 +39,12 @@ async def announce(services: PhaseServices, job: JobContext, work: search_v1.Wor
     """Logs the trials of a work before they run, and the iterations that they begin and end."""
     evaluation = work.evaluation
     for trial in evaluation.trials:
-        if trial.iteration > 0:
-            await _log_iteration_end(
-                services, job, trial.iteration - 1, trials=evaluation.trials[0].trial_index
-            )
-        await _log_iteration_start(services, job, trial.iteration)
+        if not evolves(job):
+            if trial.iteration > 0:
+                await _log_iteration_end(
+                    services, job, trial.iteration - 1, trials=evaluation.trials[0].trial_index
+                )
+            await _log_iteration_start(services, job, trial.iteration)
         await services.events.append(
             job.job_id,
             f"trial/{trial.trial_index}/started",
@@ -260,7 +262,11 @@ async def _log_evaluation(
     reward: types_v1.Estimate | None,
 ) -> None:
     top = trial.kind == search_v1.TRIAL_KIND_TOP_K
-    failed = reward is None
+    status = job_v1.CANDIDATE_STATUS_EVALUATED
+    if reward is None:
+        status = job_v1.CANDIDATE_STATUS_FAILED
+    elif evolves(job) and not top:
+        status = job_v1.CANDIDATE_STATUS_ACCEPTED
     await services.events.append(
         job.job_id,
         f"trial/{trial.trial_index}/evaluated",
@@ -268,9 +274,7 @@ async def _log_evaluation(
             message=f"trial {trial.trial_index}: a candidate was evaluated",
             candidate_evaluated=job_v1.CandidateEvaluated(
                 candidate_id=trial.candidate.candidate_id,
-                status=job_v1.CANDIDATE_STATUS_FAILED
-                if failed
-                else job_v1.CANDIDATE_STATUS_EVALUATED,
+                status=status,
                 purpose=job_v1.EVALUATION_PURPOSE_OPTIMIZED
                 if top
                 else job_v1.EVALUATION_PURPOSE_UNSPECIFIED,
