@@ -12,6 +12,7 @@ from burnish.api.policy import v1 as policy_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish.api.verifier import v1 as verifier_v1
+from burnish.gepa_plan import GEPA
 from burnish_controller.pools import expand
 from burnish_controller.proxies.models import OWN, model_at, policy_id, stages_at
 from burnish_controller.proxies.run import ProxyRun
@@ -168,6 +169,10 @@ class JobContext:
         if not self.learns:
             return []
         seeds = self.pools.bootstrap or self.pools.online
+        if self.spec.algorithm == GEPA and not self.pools.bootstrap:
+            # What is learnt from may be shown, and of the online pool it is the search that says
+            # which rows may.
+            seeds = self.pools.reference or self.pools.online
         cap = self.spec.budget.max_rollouts
         count = LEARNING_ROLLOUTS
         if cap:

@@ -65,8 +65,9 @@ def read(
             own = trial.candidate.candidate_id
             found.candidates.setdefault(own, trial.candidate)
             found.born.setdefault(own, -1 if own == baseline_id else trial.iteration)
-            full = trial.kind == search_v1.TRIAL_KIND_FULL
-            (found.full if full else found.looked).setdefault(own, []).extend(trial.cells)
+            if trial.kind != search_v1.TRIAL_KIND_TOP_K:
+                held = found.full if compares(trial) else found.looked
+                held.setdefault(own, []).extend(trial.cells)
     return found
 
 
@@ -80,6 +81,15 @@ def generation_of(work: search_v1.Work) -> int | None:
         case "proposal":
             return work.proposal.iteration
     return None
+
+
+def compares(trial: search_v1.Trial) -> bool:
+    """Whether a trial measures a candidate on the rows that candidates are compared on.
+
+    A full measurement of the validation pool confirms a candidate that seems good enough to end.
+    """
+    full = trial.kind == search_v1.TRIAL_KIND_FULL
+    return full and any(cell.pool == types_v1.POOL_ONLINE for cell in trial.cells)
 
 
 def child_of(parent: types_v1.Candidate, component: types_v1.Component) -> types_v1.Candidate:

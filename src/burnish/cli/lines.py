@@ -69,6 +69,8 @@ class EventLines:
             "proxy_changed": _proxy,
             "iteration_started": self._iteration_started,
             "iteration_completed": lambda _: self._iteration_completed(),
+            "generation_started": self._generation_started,
+            "generation_completed": _generation,
             "new_incumbent": self._incumbent,
             "full_evaluation_completed": _full_evaluation,
             "top_k_evaluated": _top_k,
@@ -128,6 +130,15 @@ class EventLines:
             return [*lines, "  Evaluating the best candidates once more..."]
         self._iteration, self._open, self._iteration_best = started.iteration, True, None
         return lines
+
+    def _generation_started(self, started: job_event_pb2.GenerationStarted) -> list[str]:
+        self._iterations = started.planned_count
+        # Generation 0 is no step of its own among those that were planned.
+        self._iteration = max(started.generation - 1, 0)
+        name = f"Generation {started.generation}/{started.planned_count}"
+        if not started.generation:
+            return [f"  {name}: the initial population"]
+        return [f"  {name}: parents out of {started.population_count}"]
 
     def _iteration_completed(self) -> list[str]:
         """Closes the iteration, once, whichever event says that it is over."""
@@ -192,6 +203,11 @@ def _bootstrap(done: job_event_pb2.BootstrapCompleted) -> list[str]:
         f"  - Demo sets: {done.demo_set_count}",
         "  ✓ Bootstrap complete",
     ]
+
+
+def _generation(done: job_event_pb2.GenerationCompleted) -> list[str]:
+    best = f", best {done.best_reward.mean:.4f}" if done.HasField("best_reward") else ""
+    return [f"  - {done.accepted_count} of {done.proposed_count} children accepted{best}"]
 
 
 def _proposals(done: job_event_pb2.ProposalCompleted) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from burnish.api.proposer import v1 as proposer_v1
 from burnish.api.types import v1 as types_v1
+from burnish.gepa_plan import GEPA
 from burnish_controller.context import DEFAULT_MIN_REWARD, JobContext
 from burnish_controller.demos import bindings_text, example_text, message_text, reply_message
 from burnish_controller.ledger.calls import Call
@@ -124,6 +125,10 @@ async def show_rows(
     for number, text in enumerate(job.spec.proposer.reference_texts, start=1):
         request.references.add(text=text, source=f"text {number}")
     done = await services.rollouts.of_job(job.job_id, phase="bootstrap")
+    if job.spec.algorithm == GEPA:
+        # Which online rows may be seen is for its search to say, brief by brief.
+        compared = set(job.pools.online)
+        done = [one for one in done if one.result.cell.seed not in compared]
     labels = {row.seed: row for row in rows}
     found = await outcomes(services, job, stage_id, done, labels)
     for one in found:

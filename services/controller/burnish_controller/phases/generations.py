@@ -17,7 +17,14 @@ from burnish.api.types import v1 as types_v1
 from burnish.gepa_plan import GEPA
 from burnish.row_fronts import front
 from burnish_controller.context import JobContext
-from burnish_controller.descent import Descent, child_of, generation_of, parents_of, read
+from burnish_controller.descent import (
+    Descent,
+    child_of,
+    compares,
+    generation_of,
+    parents_of,
+    read,
+)
 from burnish_controller.phases.base import PhaseServices, estimate
 from burnish_controller.progress import search_plan
 from burnish_controller.store.rollouts import FinishedRollout
@@ -95,7 +102,7 @@ async def log_written(
 
 async def log_front(services: PhaseServices, job: JobContext, work: search_v1.Work) -> None:
     """Logs how the front stands after a work, when that measured somebody in full and moved it."""
-    if all(trial.kind != search_v1.TRIAL_KIND_FULL for trial in work.evaluation.trials):
+    if not any(compares(trial) for trial in work.evaluation.trials):
         return
     entries = await services.log.entries(job.job_id)
     baseline_id = job.baseline().candidate_id

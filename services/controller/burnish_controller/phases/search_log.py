@@ -8,6 +8,7 @@ from burnish.api.job import v1 as job_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
 from burnish_controller.context import JobContext
+from burnish_controller.descent import compares
 from burnish_controller.phases.base import PhaseServices, estimate
 from burnish_controller.phases.generations import evolves
 from burnish_controller.phases.logs import contents
@@ -265,7 +266,7 @@ async def _log_evaluation(
     status = job_v1.CANDIDATE_STATUS_EVALUATED
     if reward is None:
         status = job_v1.CANDIDATE_STATUS_FAILED
-    elif evolves(job) and not top:
+    elif evolves(job) and compares(trial) and not _is_baseline(job, trial):
         status = job_v1.CANDIDATE_STATUS_ACCEPTED
     await services.events.append(
         job.job_id,
@@ -282,6 +283,10 @@ async def _log_evaluation(
             ),
         ),
     )
+
+
+def _is_baseline(job: JobContext, trial: search_v1.Trial) -> bool:
+    return trial.candidate.candidate_id == job.baseline().candidate_id
 
 
 def _kind(trial: search_v1.Trial) -> str:
