@@ -91,12 +91,13 @@ class Gepa:
         return self._standings.ranked(history, count=count)
 
     def _final(self, turn: Turn, history: History, ask: Ask) -> Plan | None:
-        """Plans the re-score of the best on the validation rows; None when there is none."""
+        """Plans the re-score of the best; None when there is nothing to pay for it, or nobody.
+
+        On the validation rows; without any, for what is left over, on all rows of the search.
+        """
         chosen = self._standings.finalists(history, count=turn.purse.finalists)
         unasked = {
-            one: [
-                row for row in self._rows.validation if row not in history.asked(one.candidate_id)
-            ]
+            one: [row for row in self._rows.final if row not in history.asked(one.candidate_id)]
             for one in chosen
         }
         most = max(map(len, unasked.values()), default=0)

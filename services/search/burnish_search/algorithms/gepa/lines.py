@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from burnish_search.history import History
-from burnish_search.model import Candidate, Kind, Pool, ProposalPlan, TrialKind
+from burnish_search.model import Candidate, Pool, ProposalPlan, TrialKind
 
 Level = Callable[[str], float]
 
@@ -178,9 +178,7 @@ class Lines:
             place = places[component.stage_id, component.kind]
             if self.baseline.choices[place] == component_id:
                 continue
-            parents: tuple[str, ...] = (self.baseline.candidate_id,)
-            if component.kind is Kind.INSTRUCTION:
-                parents = self._asked_for(component.stage_id, arrival) or parents
+            parents = self._asked_for(component.stage_id, arrival) or (self.baseline.candidate_id,)
             choices = list(self.members[parents[0]].candidate.choices)
             choices[place] = component_id
             self._add(space.candidate(choices), parents)

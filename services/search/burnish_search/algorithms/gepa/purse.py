@@ -45,16 +45,17 @@ class Purse:
             settings: Settings of the search.
             history: What was suggested so far.
             cell_count: Cells left; None is no limit.
-            validation_count: Rows of the final re-score.
+            validation_count: Rows of the final re-score; 0 without a validation pool, where it
+                takes what is left over.
         """
-        finalists = settings.top_k if validation_count else 0
+        finalists = settings.top_k
         trials, reserve = None, 0
         if settings.max_trials is not None:
             finalists = min(finalists, settings.max_trials // 2)
             trials = max(settings.max_trials - finalists - len(history.trials), 0)
         if cell_count is None:
             return cls(cells=None, trials=trials, finalists=finalists, reserve=0)
-        if finalists:
+        if finalists and validation_count:
             total = history.suggested_cell_count + cell_count
             reserve = finalists * min(validation_count, total // (_FINAL_SHARE * finalists))
         cells = max(cell_count - reserve, 0)

@@ -18,7 +18,7 @@ from burnish_search.model import Pool, StudySpec
 _PARETO = 64
 _LEAST_FEEDBACK = 3
 # A first look at the baseline takes no more than this part of a tight budget.
-_LOOK_PART = 6
+_LOOK_PART = 16
 
 
 class Rows:
@@ -52,6 +52,11 @@ class Rows:
         parted = replace(spec, online=tuple(feedback), validation=tuple(order[:size]))
         self.batches = AdaptiveBatches(parted, settings.batches)
         self._line = Minibatches(parted, Pool.ONLINE, parted.online)
+
+    @property
+    def final(self) -> tuple[RowKey, ...]:
+        """Returns the rows that the best are re-scored on at the end."""
+        return self.validation or tuple(dict.fromkeys([*self.pareto, *self.feedback]))
 
     def first_look(self, cell_count: int | None) -> tuple[RowKey, ...]:
         """Returns the Pareto rows that so many cells allow to compare candidates on."""
