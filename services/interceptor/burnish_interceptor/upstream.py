@@ -112,11 +112,12 @@ class Passage(abc.ABC):
         shown = answer.feed(data)
         if shown:
             exchange = self.exchange
-            if not exchange.started:
+            if exchange.started:
+                exchange.write(shown)
+            else:
                 asked.go_on()
-                exchange.start(200, asked.lines(EVENTS))
+                exchange.start(200, asked.lines(EVENTS), shown)
             exchange.on_silence = None
-            exchange.write(shown)
         asked.spent += perf_counter() - since
         if answer.failed:
             self.leave()

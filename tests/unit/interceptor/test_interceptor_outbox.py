@@ -39,30 +39,46 @@ async def test_a_few_writes_leave_at_once():
 
 
 async def test_many_writes_wait_for_each_other_and_keep_their_order():
-    clock, transport = [10.0], Transport()
+    clock, transports = [10.0], [Transport(), Transport()]
     outbox = outbox_at(clock)
-    outbox.put(transport, b"0")
-    for number in range(1, 200):
-        outbox.put(transport, b"%d" % number)
+    for number in range(200):
+        outbox.put(transports[number % 2], b"%d" % number)
     # No more than a few left at once; the rest leaves at the end of the loop's turn.
-    assert len(transport.written) == FEW
+    assert [len(one.written) for one in transports] == [FEW / 2, FEW / 2]
     await asyncio.sleep(0)
-    assert transport.written == [b"%d" % number for number in range(200)]
+    for first, one in enumerate(transports):
+        assert one.written == [b"%d" % number for number in range(first, 200, 2)]
+
+
+async def test_what_waits_for_one_reader_leaves_in_one_piece():
+    clock, transport, other = [10.0], Transport(), Transport()
+    outbox = outbox_at(clock)
+    for _ in range(FEW):
+        outbox.put(other, b"x")
+    outbox.put(transport, b"last word")
+    outbox.put(transport, b", end")
+    outbox.put(transport, (b"head", b"body"))
+    outbox.put(transport, b"!")
+    outbox.put(other, b"y")
+    outbox.put(transport, b"?")
+    await asyncio.sleep(0)
+    assert transport.written == [b"last word, end", b"headbody", b"!", b"?"]
 
 
 async def test_after_many_writes_none_leaves_at_once_until_there_were_few():
     clock, transport = [10.0], Transport()
     outbox = outbox_at(clock)
-    for _ in range(200):
+    for _ in range(FEW):
         outbox.put(transport, b"x")
+    outbox.put(Transport(), b"x")
     await asyncio.sleep(0)
     clock[0] += 0.02
     outbox.put(transport, b"y")
-    assert len(transport.written) == 200
+    assert len(transport.written) == FEW
     await asyncio.sleep(0)
     clock[0] += 0.02
     outbox.put(transport, b"z")
-    assert transport.written[200:] == [b"y", b"z"]
+    assert transport.written[FEW:] == [b"y", b"z"]
 
 
 async def test_parts_leave_as_one_and_nothing_is_written_to_what_closes():

@@ -132,8 +132,14 @@ class Exchange:
         self._connection.write(head if self._head.method == "HEAD" else head + body)
         self._over()
 
-    def start(self, status: int, headers: Mapping[str, str] | str) -> None:
-        """Sends the head of an answer whose length is not known yet; see `send`."""
+    def start(self, status: int, headers: Mapping[str, str] | str, data: bytes = b"") -> None:
+        """Sends the head of an answer whose length is not known yet.
+
+        Args:
+            status: HTTP status.
+            headers: See `send`.
+            data: First piece of the body, which leaves with the head.
+        """
         if self.ended:
             return
         self.started = True
@@ -141,7 +147,8 @@ class Exchange:
         if not self._chunked:
             self._keep_alive = False
         framing = "transfer-encoding: chunked\r\n" if self._chunked else ""
-        self._connection.write(self._begun(status, headers, framing))
+        piece = b"%x\r\n%b\r\n" % (len(data), data) if data and self._chunked else data
+        self._connection.write(self._begun(status, headers, framing) + piece)
 
     def write(self, data: bytes) -> None:
         """Sends a piece of the body at once."""

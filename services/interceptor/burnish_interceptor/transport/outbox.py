@@ -44,8 +44,14 @@ class Outbox:
                 _write(transport, data)
                 return
             self._loop.call_soon(self.flush)
-        waiting.append((transport, data))
         self._size += len(data) if isinstance(data, bytes) else sum(map(len, data))
+        if waiting and isinstance(data, bytes) and self._size <= _MAX_BYTES:
+            last, before = waiting[-1]
+            if last is transport and isinstance(before, bytes):
+                # Left apart, each would be a write of its own, and wake whoever reads once more.
+                waiting[-1] = (transport, before + data)
+                return
+        waiting.append((transport, data))
         if self._size > _MAX_BYTES:
             self.flush()  # So that whoever writes more than is taken is told so in time.
 
