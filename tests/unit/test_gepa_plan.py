@@ -1,6 +1,7 @@
 """What a job of GEPA is told to expect, and the front over rows that it goes by."""
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,7 +74,8 @@ def test_the_search_is_sent_sizes_and_never_a_prompt():
     spec = spec_of(mutation={"prompt": "Be kind.", "rate": 0.4}, adaptive_batch="HIGH")
     assert "Be kind." not in str(spec.algorithm_settings)
     assert spec.algorithm_settings["mutation_rate"] == 0.4
-    assert spec.algorithm_settings["adaptive_batch"]["reflection_minibatch_size"] == 2
+    sent = MessageToDict(spec.algorithm_settings)
+    assert sent["adaptive_batch"]["reflection_minibatch_size"] == 2
 
 
 def test_an_estimate_holds_every_child_accepted_and_a_cap_holds_it_down():
