@@ -10,7 +10,6 @@ from google.protobuf import json_format
 
 from burnish import rpc
 from burnish.api.job import v1 as job_v1
-from burnish.api.types import v1 as types_v1
 from burnish.estimates import estimate_job
 from burnish.job_loading import load_job
 from burnish.task_app.http import start_http
@@ -64,7 +63,7 @@ def check_story(run):
         if one.status == job_v1.CANDIDATE_STATUS_ACCEPTED
     ]
     assert sum(one.accepted_count for one in run.of_kind("generation_completed")) == len(accepted)
-    front = set()
+    front: set[str] = set()
     for one in run.of_kind("frontier_updated"):
         front = (front | set(one.added_candidate_ids)) - set(one.removed_candidate_ids)
         assert front == set(one.candidate_ids)
@@ -103,11 +102,9 @@ async def test_both_stages_of_a_program_evolve(harness, suite, provider):
     async with served(make_app(data)) as url:
         spec = gepa(harness, url, provider, num_generations=4, patience_generations=0)
         for one in stages():
-            patterns = [types_v1.MessagePattern(**message) for message in one["messages"]]
-            spec.stages.add(
-                template=types_v1.PromptTemplate(stage_id=one["id"], messages=patterns),
-                optimise_instruction=True,
-            )
+            template = {"stage_id": one["id"], "messages": one["messages"]}
+            stage = spec.stages.add(optimise_instruction=True)
+            json_format.ParseDict(template, stage.template)
         spec.proposer.instruction_count = 1
         run = await harness.run_job(suite, spec)
     assert run.job.state == job_v1.JOB_STATE_SUCCEEDED, run.job.failure

@@ -8,6 +8,7 @@ from burnish import templates
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
 from burnish.errors import InvalidArgument
+from burnish.gepa_plan import GEPA
 from burnish.models import ModelRole, check_model
 from burnish.promotion import promotion_problems
 from burnish_controller.context import LEARNT_STAGE, placeholders, pools_of, stages_of
@@ -69,7 +70,7 @@ def _app_problems(spec: job_v1.JobSpec) -> Iterator[str]:
     if not uri.startswith(_SCHEMES):
         yield f"`task_app.uri` is `{uri}`; begin it with http://, https:// or grpc://"
     if not spec.algorithm:
-        yield "`algorithm` is empty; use `mipro` or `random`"
+        yield "`algorithm` is empty; use `mipro`, `gepa` or `random`"
     if not 0 <= spec.max_concurrency <= 1024:
         yield f"`max_concurrency` is {spec.max_concurrency}; use a number in [1, 1024]"
 
@@ -167,7 +168,7 @@ def spec_warnings(spec: job_v1.JobSpec) -> Iterator[str]:
         yield too_small
     if len(pools.validation) < _SMALL_POOL:
         yield f"the validation pool has {len(pools.validation)} rows: the choice will be noisy"
-    if not pools.bootstrap:
+    if not pools.bootstrap and spec.algorithm != GEPA:
         yield "no bootstrap pool: no demos are gathered"
     bootstrap = spec.offline.bootstrap
     wanted = bootstrap.max_bootstrapped_demos + bootstrap.max_labelled_demos

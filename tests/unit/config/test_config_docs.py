@@ -29,7 +29,7 @@ def test_every_example_loads_and_resolves(tmp_path):
     spec = '{"metadata": {"id": "spec.x", "title": "X", "version": "1.0.0"}}'
     (tmp_path / "spec.json").write_text(spec)
 
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         config = PromptLearningConfig.from_mapping(
             tomllib.loads(block), env={"ENVIRONMENT_API_KEY": "k"}, base_dir=tmp_path
