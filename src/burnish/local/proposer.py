@@ -61,8 +61,15 @@ class _Edit:
     advice: str = ""
 
 
-# A rewrite by what went wrong leaves the instruction's guides alone.
+# A rewrite by what was said of mistakes leaves the instruction's guides alone. Where nothing was
+# said it makes them anew, out of all rows that are known by now.
 _REPAIRS: Final = (_Edit(rules=True, notes=8), _Edit(notes=8), _Edit(rules=True, notes=3))
+_RENEWALS: Final = (
+    _Edit(terms=16, rules=True),
+    _Edit(terms=24, rare=True, rules=True),
+    _Edit(rules=True),
+    _Edit(terms=32, rare=True),
+)
 # The strongest first: a search that can try only a few candidates sees these.
 _EDITS: Final = (
     _Edit(terms=16),
@@ -92,6 +99,7 @@ class _Brief:
     labels_known: bool
     notes: tuple[str, ...] = ()
     repairs: bool = False
+    bare: str = ""
 
 
 def propose(meta_prompt: str, *, max_tokens: int | None) -> str:
@@ -124,7 +132,7 @@ def _distinct(brief: _Brief, max_tokens: int | None) -> Iterator[str]:
     """Yields answers with instructions that differ from each other and from all known ones."""
     miner = Miner(brief.rows)
     known = set(brief.tried)
-    for edit in _edits(repairs=brief.repairs):
+    for edit in _edits(brief):
         for smaller in _shrinking(edit):
             answer = _answer(brief, miner, smaller)
             if max_tokens is not None and count_tokens(answer) > max_tokens:
@@ -136,9 +144,9 @@ def _distinct(brief: _Brief, max_tokens: int | None) -> Iterator[str]:
             break
 
 
-def _edits(*, repairs: bool) -> Iterator[_Edit]:
-    if repairs:
-        yield from _REPAIRS
+def _edits(brief: _Brief) -> Iterator[_Edit]:
+    if brief.repairs:
+        yield from _REPAIRS if brief.notes else _RENEWALS
         yield from (replace(edit, advice=advice) for advice in _ADVICE for edit in _REPAIRS)
     yield from _EDITS
     yield from (replace(edit, advice=_ADVICE[1]) for edit in _EDITS)
@@ -193,6 +201,7 @@ def _read_brief(parts: Mapping[str, str], *, repairs: bool) -> _Brief:
         labels_known=_named_share(known, parts) >= _NAMED_SHARE,
         notes=notes(text_of(record, "feedback") for record in failures),
         repairs=repairs,
+        bare=_without_guides(parts["current_instruction"], _HEADINGS),
     )
 
 
@@ -251,8 +260,10 @@ def _without_guides(instruction: str, headings: tuple[str, ...]) -> str:
 def _answer(brief: _Brief, miner: Miner, edit: _Edit) -> str:
     parts: list[str] = []
     made: list[str] = []
+    current = brief.current
     if _is_classification(miner, labels_known=brief.labels_known):
         if edit.terms or edit.fragments or edit.quotes:
+            current = brief.bare
             parts.append(_guide(miner, edit))
             made.append(_guide_name(edit))
         rules = _rules(brief, miner) if edit.rules else []
@@ -274,7 +285,7 @@ def _answer(brief: _Brief, miner: Miner, edit: _Edit) -> str:
         f"labelled rows and {len(brief.confusions)} confusions"
     )
     # A query inside the instruction stays at its end, where it is read as the query.
-    ordered = [*parts, brief.current] if brief.query_inside else [brief.current, *parts]
+    ordered = [*parts, current] if brief.query_inside else [current, *parts]
     return _dump("\n\n".join(ordered), rationale)
 
 

@@ -67,6 +67,26 @@ def test_a_repair_leaves_the_guides_of_the_parent_in_place():
     assert text.startswith(GUIDES[1])
 
 
+UNSAID = lines({key: one[key] for key in ("input", "expected", "got")} for one in FAILURES)
+
+
+def test_where_nothing_was_said_of_mistakes_the_guide_is_made_anew():
+    text = ask("reflect", current_instruction=GUIDES[1], failures=UNSAID)["instruction"]
+    assert text.count("What the messages of each label tend to say") == 1
+    assert "delayed" not in text
+    assert "overdue" in text
+    assert "choose `lost` rather than `late`" in text
+
+
+def test_every_repair_by_rows_alone_has_one_guide_at_most():
+    for number in range(12):
+        text = ask("reflect", current_instruction=GUIDES[1], failures=UNSAID, variant=str(number))[
+            "instruction"
+        ]
+        assert text.count("What the messages of each label tend to say") == 1
+        assert text.startswith("Sort it.")
+
+
 def test_repairs_do_not_pile_up():
     once = ask("reflect")["instruction"]
     twice = ask("reflect", current_instruction=once, variant="1")["instruction"]
