@@ -7,9 +7,10 @@ STAMP := $(VENV)/.installed
 # More files at once than cores, as most tests wait for processes; one at a time with `TOGETHER=`. Those of
 # one file share what they started. They are handed out in the order of tests/conftest.py.
 TOGETHER ?= -n 4 --dist loadfile --no-loadscope-reorder
+COMPILED_TESTS := tests/unit/interceptor $(wildcard tests/rpc/test_interceptor_*.py)
 FLOOR_TESTS := tests/rpc $(addprefix tests/unit/,runtime sdk llm interceptor)
 
-.PHONY: demo test test-floor check format protos lint-protos lock setup clean
+.PHONY: demo test test-floor test-compiled compile check format protos lint-protos lock setup clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m examples.intents.demo
@@ -19,6 +20,13 @@ test: check
 
 test-floor: $(STAMP)
 	scripts/floor.sh $(TOGETHER) $(FLOOR_TESTS)
+
+# The interceptor's sources are what runs, unless PYTHONPATH names the compiled copy.
+compile: $(STAMP)
+	$(BIN)/python scripts/compile_interceptor.py
+
+test-compiled: compile
+	PYTHONPATH=$(CURDIR)/.compiled BURNISH_TEST_COMPILED=1 $(BIN)/python -m pytest -q $(TOGETHER) $(COMPILED_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -49,4 +57,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@cat $^ | cksum > $@
 
 clean:
-	rm -rf $(VENV) .venv-* dist .burnish .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-* .compiled dist .burnish .pytest_cache .mypy_cache .ruff_cache

@@ -87,9 +87,16 @@ def test_the_image_runs_as_nobody_and_reports_its_health():
 
 def test_the_image_installs_its_service_and_telemetry_at_pinned_versions():
     texts = [text for verb, text in instructions() if verb == "RUN" and "pip install" in text]
-    assert len(texts) == 1
-    assert "-c constraints.txt" in texts[0]
+    assert all("-c constraints.txt" in text for text in texts)
     assert '".[${SERVICE},telemetry]"' in texts[0]
+
+
+def test_the_interceptor_is_compiled_only_when_that_is_asked_for():
+    (compiles,) = (text for verb, text in instructions() if verb == "RUN" and "gcc" in text)
+    asked, _, work = compiles.partition("||")
+    assert 'test -z "${COMPILE}" -o "${SERVICE}" != interceptor' in asked
+    assert "compile_interceptor.py --installed" in work
+    assert "compile_interceptor" not in " ".join(text for _, text in final_stage())
 
 
 def test_every_base_is_the_argument():

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
+import structlog
 from grpc import aio
 
 from burnish import rpc
@@ -22,6 +23,7 @@ from burnish.api.interceptor.v1.interceptor_service_pb2_grpc import (
 )
 from burnish.errors import FailedPrecondition
 from burnish_interceptor.answers import Answers
+from burnish_interceptor.compiled import compiled
 from burnish_interceptor.dataplane import DataPlane, PlaneOptions
 from burnish_interceptor.journal import Journal
 from burnish_interceptor.offline import OfflineCalls, Parts
@@ -46,6 +48,7 @@ from burnish_runtime.ledger_client import LedgerClient
 from burnish_runtime.rollout_token import TokenSealer
 from burnish_runtime.settings import ServiceSettings, host_and_port
 
+_log = structlog.get_logger("burnish.interceptor")
 _NAME = "interceptor"
 _PARENT_SECONDS = 0.5
 _COLLECTIONS = (50_000, 20, 50)
@@ -167,7 +170,8 @@ class InterceptorApp:
         if self._options.reuse_port:
             self._parent = asyncio.create_task(_end_with(os.getppid()), name="watch-parent")
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        policies = self._policies
+        policies, fast = self._policies, compiled()
+        _log.info("data_plane", address=self._address, compiled=fast)
         self._recorder.expose(
             Gauges(
                 inflight=lambda: self._http.inflight,
@@ -175,6 +179,7 @@ class InterceptorApp:
                 rejected=lambda: len(policies.rejected),
                 watching=lambda: policies.watching,
                 repeated=lambda: self._client.repeated_count,
+                compiled=fast,
             )
         )
         servicer = InterceptorServicer(status=self._status, drain=self.drain)

@@ -58,6 +58,7 @@ class Gauges:
         rejected: Policies whose last change was refused.
         watching: Whether the watch of the online policies is open.
         repeated: Calls sent once more, because a kept connection had closed before it saw them.
+        compiled: Whether the way of a call runs compiled.
     """
 
     inflight: Callable[[], int]
@@ -65,6 +66,7 @@ class Gauges:
     rejected: Callable[[], int]
     watching: Callable[[], bool]
     repeated: Callable[[], int]
+    compiled: bool = False
 
 
 class _Series:
@@ -261,6 +263,9 @@ class Recorder:
         )
         yield gauge(
             "burnish_policy_rejected", "Policies whose last change was refused.", gauges.rejected()
+        )
+        yield gauge(
+            "burnish_proxy_compiled", "Whether the way of a call is compiled.", gauges.compiled
         )
         yield gauge("burnish_policy_watching", "Whether changes arrive.", gauges.watching())
         yield gauge(

@@ -57,6 +57,7 @@ def expose(recorder, registry):
         rejected=lambda: 1,
         watching=lambda: True,
         repeated=lambda: 2,
+        compiled=True,
     )
     recorder.expose(gauges, registry=registry)
 
@@ -80,6 +81,7 @@ async def test_calls_are_counted_by_provider_model_status_and_mode(recorder, reg
     assert found[("burnish_proxy_inflight",)] == 4
     assert found[("burnish_policy_rejected",)] == 1
     assert found[("burnish_proxy_repeats_total",)] == 2
+    assert found[("burnish_proxy_compiled",)] == 1
 
 
 async def test_overhead_is_a_histogram_whose_buckets_add_up(recorder, registry):
