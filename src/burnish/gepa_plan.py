@@ -51,8 +51,9 @@ class GepaPlan:
             validation: Rows of the validation pool.
         """
         child = self.minibatch + self.looked_at
-        # A merge has two parents, and each may have to be looked at on rows that are new to it.
-        generation = self.children * (child + 2 * self.minibatch)
+        # A merge has two parents, each is looked at on rows that are new to it, and on another
+        # minibatch where it made no mistake on the first.
+        generation = self.children * (child + 4 * self.minibatch)
         begin = self.pareto + self.minibatch + self.initial * child
         return begin + self.generations * generation + self.top * validation
 

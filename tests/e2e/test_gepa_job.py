@@ -79,8 +79,12 @@ async def test_the_file_that_comes_with_the_example_makes_its_prompt_better(
     assert run.job.best_candidate_id != run.result.baseline.candidate.candidate_id
     assert run.result.test_difference.lower > 0.03, run.result.verdict
     assert spent(run) <= loaded.spec.budget.max_rollouts
-    span = estimate_job(loaded.spec).rollouts["search"]
-    assert span.low <= run.result.rollouts_by_phase["search"] <= span.high
+    foreseen = estimate_job(loaded.spec)
+    for phase, count in run.result.rollouts_by_phase.items():
+        assert foreseen.rollouts[phase].low <= count <= foreseen.rollouts[phase].high
+    for role in ("task", "proposer"):
+        calls = run.result.usage_by_role[role].call_count
+        assert foreseen.roles[role].calls.low <= calls <= foreseen.roles[role].calls.high
     check_story(run)
     operators = {one.operator for one in run.of_kind("transformation_proposed")}
     assert {"propose", "reflect"} <= operators

@@ -82,7 +82,7 @@ def test_an_estimate_holds_every_child_accepted_and_a_cap_holds_it_down():
     sizes = {"initial_size": 3, "num_generations": 2, "children_per_generation": 4}
     found = estimate_job(spec_of(population=sizes))
     # 64 and 8 of the baseline; 2 and 8 children on 8 and 64 rows; parents; 2 x 40 at the end.
-    assert found.rollouts["search"].high == 64 + 8 + 2 * 72 + 8 * (72 + 16) + 80
+    assert found.rollouts["search"].high == 64 + 8 + 2 * 72 + 8 * (72 + 32) + 80
     assert found.rollouts["search"].low == 8
     capped = spec_of(population=sizes, rollout={"budget": 300})
     assert estimate_job(capped).rollouts["search"].high <= 300 - 40

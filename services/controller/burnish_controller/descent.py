@@ -93,12 +93,14 @@ def compares(trial: search_v1.Trial) -> bool:
 
 
 def child_of(parent: types_v1.Candidate, component: types_v1.Component) -> types_v1.Candidate:
-    """Returns a candidate with one instruction in the place of its own."""
+    """Returns a candidate with one instruction or demo set in the place of its own."""
     stages = {}
     for stage_id, choice in parent.stages.items():
         changed = types_v1.StageChoice()
         changed.CopyFrom(choice)
-        if stage_id == component.stage_id:
+        if stage_id == component.stage_id and component.WhichOneof("content") == "demo_set":
+            changed.demo_set_id = component.component_id
+        elif stage_id == component.stage_id:
             changed.instruction_id = component.component_id
         stages[stage_id] = changed
     return candidate(stages)

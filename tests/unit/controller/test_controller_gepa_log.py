@@ -5,7 +5,7 @@ import pytest
 from burnish.api.job import v1 as job_v1
 from burnish.api.search import v1 as search_v1
 from burnish.api.types import v1 as types_v1
-from burnish_controller.context import candidate, instruction_component
+from burnish_controller.context import candidate, demo_component, instruction_component
 from burnish_controller.descent import child_of, generation_of, parents_of, read
 from burnish_controller.phases import search
 
@@ -174,6 +174,27 @@ async def test_the_initial_population_is_the_baseline_with_one_new_instruction_e
     await story.works(full(story.job.baseline()), generation=0)
     await story.works(tried(child), generation=0)
     assert len(await story.of("transformation_proposed")) == 1
+
+
+async def test_given_instructions_and_gathered_demos_are_part_of_the_initial_population(story):
+    given = instruction_component("main", "By hand.", source=types_v1.COMPONENT_SOURCE_GIVEN)
+    demos = demo_component(
+        "main",
+        [types_v1.Demo(bindings={"query": "hi"}, messages=[b'{"role": "assistant"}'])],
+        source=types_v1.COMPONENT_SOURCE_LABELLED,
+    )
+    await story.scene.stores.space.add_components("job1", [given, demos])
+    await search.open_space(story.scene.services, story.job)
+    told = await story.of("transformation_proposed")
+    assert {one.operator: dict(one.text_by_stage) for one in told} == {
+        "given": {"main": "By hand."},
+        "gather": {},
+    }
+    await story.works(full(story.job.baseline()), generation=0)
+    shown = child_of(story.job.baseline(), demos)
+    assert shown.stages["main"].demo_set_id == demos.component_id
+    await story.works(tried(shown), generation=0)
+    assert len(await story.of("transformation_proposed")) == 2
 
 
 async def test_a_candidate_that_nobody_wrote_is_a_recombination(story):

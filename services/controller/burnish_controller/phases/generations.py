@@ -35,7 +35,11 @@ _MODES: Final = {
     search_v1.PROPOSAL_MODE_MERGE: ("merge", job_v1.MUTATION_TYPE_CROSSOVER),
 }
 _FRESH: Final = ("propose", job_v1.MUTATION_TYPE_MUTATION)
-_FIRST: Final = ("propose", job_v1.MUTATION_TYPE_INITIAL_POPULATION)
+_FIRST: Final = {
+    types_v1.COMPONENT_SOURCE_PROPOSED: ("propose", job_v1.MUTATION_TYPE_INITIAL_POPULATION),
+    types_v1.COMPONENT_SOURCE_GIVEN: ("given", job_v1.MUTATION_TYPE_INITIAL_POPULATION),
+}
+_GATHERED: Final = ("gather", job_v1.MUTATION_TYPE_INITIAL_POPULATION)
 _RECOMBINED: Final = ("recombine", job_v1.MUTATION_TYPE_CROSSOVER)
 
 
@@ -45,14 +49,20 @@ def evolves(job: JobContext) -> bool:
 
 
 async def log_population(services: PhaseServices, job: JobContext) -> None:
-    """Logs the candidates that evolution begins with: the baseline with one new instruction."""
+    """Logs the candidates that evolution begins with: the baseline with one new component."""
     baseline = job.baseline()
-    own = {choice.instruction_id for choice in baseline.stages.values()}
+    own = {one.component_id for one in job.baseline_components()}
     for component in await services.space.components(job.job_id):
-        if component.WhichOneof("content") == "instruction" and component.component_id not in own:
-            found = _transformation(_FIRST, generation=0, parents=[baseline.candidate_id])
+        if component.component_id in own:
+            continue
+        found = _transformation(
+            _FIRST.get(component.source, _GATHERED),
+            generation=0,
+            parents=[baseline.candidate_id],
+        )
+        if component.WhichOneof("content") == "instruction":
             found.text_by_stage[component.stage_id] = component.instruction.text
-            await _log_child(services, job, child_of(baseline, component), found)
+        await _log_child(services, job, child_of(baseline, component), found)
 
 
 async def log_work(services: PhaseServices, job: JobContext, work: search_v1.Work) -> None:

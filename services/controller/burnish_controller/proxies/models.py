@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from burnish.api.job import v1 as job_v1
 from burnish.api.policy import v1 as policy_v1
 from burnish.api.types import v1 as types_v1
+from burnish.gepa_plan import GEPA
 from burnish.models import ModelRole, check_model
 from burnish_controller.proxies.run import ProxyRun, Rules
 
@@ -93,6 +94,11 @@ def proxy_problems(spec: job_v1.JobSpec) -> Iterator[str]:
             yield f"`proxy.{key}` is {value}; use a number in [0, 1]"
         elif key in _AMOUNTS and not value >= 0:
             yield f"`proxy.{key}` is {value}; use a number of at least 0"
+    if spec.algorithm == GEPA:
+        yield (
+            "`proxy` is given and `algorithm` is `gepa`, which measures every reward; remove"
+            " `proxy`"
+        )
     settings = json_format.MessageToDict(spec.algorithm_settings)
     for setting, taken in (("engine", "race"), ("protocol", "miprov2")):
         if settings.get(setting) == taken:
