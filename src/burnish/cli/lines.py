@@ -18,6 +18,7 @@ _PHASE_TITLES = {
 }
 _ALGORITHM_TITLES = {job_event_pb2.JOB_PHASE_SEARCH: "Phase 2: {name} search"}
 _ENGINE_TITLES = {("race", job_event_pb2.JOB_PHASE_SEARCH): "Phase 2: Race Optimization"}
+_ACRONYMS = {"gepa": "GEPA"}
 
 
 def header(*, algorithm: str, job_id: str, state: str) -> list[str]:
@@ -97,7 +98,9 @@ class EventLines:
             return []
         title = _ENGINE_TITLES.get((self.engine, changed.to_phase), title)
         if self.algorithm != "mipro" and changed.to_phase in _ALGORITHM_TITLES:
-            title = _ALGORITHM_TITLES[changed.to_phase].format(name=self.algorithm)
+            title = _ALGORITHM_TITLES[changed.to_phase].format(
+                name=_ACRONYMS.get(self.algorithm, self.algorithm)
+            )
         lines = ["", title] if changed.to_phase != job_event_pb2.JOB_PHASE_BASELINE else [title]
         if changed.to_phase == job_event_pb2.JOB_PHASE_TEST:
             lines.append("Validation Summary:")

@@ -41,7 +41,7 @@ class GEPARolloutConfig(ConfigModel):
     Attributes:
         budget: Most rollouts; absent for no cap.
         max_concurrent: Most rollouts in flight.
-        minibatch_size: Seeds per reflection.
+        minibatch_size: Feedback seeds that children are compared with their parents on.
     """
 
     budget: PosInt | None = None
@@ -58,7 +58,7 @@ class GEPAEvaluationConfig(ConfigModel):
         test_pool: Held-out seeds.
         reference_pool: Seeds whose rows and labels the proposer may read; never scored on.
         validation_pool: Split of the app that validation seeds belong to.
-        validation_top_k: Candidates that are validated.
+        validation_top_k: Candidates that are scored on the validation seeds at the end; absent: 2.
     """
 
     seeds: Seeds | None = Field(default=None, validation_alias=AliasChoices("seeds", "train_seeds"))
@@ -75,8 +75,8 @@ class GEPAMutationConfig(ConfigModel):
     """How children are made.
 
     Attributes:
-        rate: Chance of a mutation, in [0, 1].
-        prompt: Replaces the mutation prompt.
+        rate: Chance of a rewrite where a merge was drawn, in [0, 1].
+        prompt: As `metaprompt`, before it.
     """
 
     rate: Fraction = 0.3
@@ -87,10 +87,10 @@ class GEPAPopulationConfig(ConfigModel):
     """How long evolution runs, and how wide.
 
     Attributes:
-        initial_size: Candidates at the start.
-        num_generations: Generations.
+        initial_size: Candidates at the start, the baseline among them.
+        num_generations: Generations after them.
         children_per_generation: Children in each.
-        crossover_rate: Chance of a crossover, in [0, 1].
+        crossover_rate: Chance that a merge is drawn, in [0, 1].
         selection_pressure: At least 1; higher prefers the fittest more.
         patience_generations: Generations without gain before the end.
     """
@@ -166,7 +166,7 @@ class GEPAConfig(ConfigModel):
         proposer_effort: LOW_CONTEXT, LOW, MEDIUM or HIGH: the proposer's model and context.
         proposer_output_tokens: RAPID (3000, needs LOW_CONTEXT), FAST (10000) or SLOW (25000).
         proposer: Overrides the tier's model.
-        metaprompt: Replaces the mutation template.
+        metaprompt: Added to every meta-prompt; from a line `version: 1` on, in place of it.
         spec_path: JSON system spec, relative to the file.
         spec_max_tokens: Its limit, truly kept.
         spec_include_examples: Whether its examples are shown.

@@ -137,3 +137,33 @@ def test_a_sparkline_is_on_the_scale_from_0_to_1():
 
 def test_spans_are_readable():
     assert [clock(5), clock(65.4), clock(3_700)] == ["0:05", "1:05", "1:01:40"]
+
+
+def test_generations_tell_of_their_parents_and_of_what_became_of_their_children():
+    def started(generation: int) -> job.JobEvent:
+        begun = job.GenerationStarted(
+            generation=generation, planned_count=6, population_count=1 + generation
+        )
+        return job.JobEvent(generation_started=begun)
+
+    ended = job.GenerationCompleted(
+        generation=1, proposed_count=3, accepted_count=2, best_reward=estimate(0.625, 64)
+    )
+    progress = job.JobEvent(progress=job.JobProgress(trials_completed=9))
+    lines = lines_of(
+        started(0), started(1), progress, job.JobEvent(generation_completed=ended),
+        algorithm="gepa",
+    )  # fmt: skip
+    assert lines[:2] == [
+        "  Generation 0/6: the initial population",
+        "  Generation 1/6: parents out of 2",
+    ]
+    assert "iter=1/6" in lines[2]
+    assert lines[3] == "  - 2 of 3 children accepted, best 0.6250"
+
+
+def test_the_search_of_gepa_is_called_by_its_name():
+    phase = job.PhaseChanged(to_phase=job.JOB_PHASE_SEARCH)
+    assert lines_of(job.JobEvent(phase_changed=phase), algorithm="gepa")[1] == (
+        "Phase 2: GEPA search"
+    )

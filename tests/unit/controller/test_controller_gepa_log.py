@@ -24,10 +24,10 @@ class Story:
         self.job = scene.job
         self.trials = 0
         self.asks = 0
+        self.rewards: dict[str, dict[int, float | None]] = {}
         scene.dispatcher.reward = lambda cell: self.rewards.get(cell.candidate_id, {}).get(
             cell.seed, 0.5
         )
-        self.rewards = {}
 
     def child(self, text, rewards=None, *, parent=None):
         component = instruction_component("main", text, source=types_v1.COMPONENT_SOURCE_PROPOSED)
