@@ -7,8 +7,8 @@
 
 `DIR` holds matrices of prompts x examples (benchmarks/search_parts/matrices.py says in which form);
 they are sorted by what they hold. No model is asked and no network is used. Every engine is asked,
-told and ranked through the study that the service drives. Burnish has no engine of GEPA's kind:
-GEPA runs as released, as a peer, with proposals at random, and its gate is not looked at.
+told and ranked through the study that the service drives. Proposals are other options at random,
+for our engine of GEPA as for GEPA as released: economy of evaluations is looked at, not writing.
 
 Exits with 1 when a bound is missed, and what was not measured is missed. Each chapter has its part
 of the minutes: where they do not suffice for all worlds, tables say how many there were.
@@ -30,10 +30,12 @@ from benchmarks.search_parts.bounds import Report
 from benchmarks.search_parts.chapters import (
     Bench,
     ablations,
+    batches,
     budget,
     decisions,
     efficiency,
     faults,
+    gate,
     noise,
     nulls,
     parity,
@@ -61,12 +63,14 @@ CHAPTERS = {
     "replay": Chapter(replay.measure, 0.3),
     "parity": Chapter(parity.measure, 0.3),
     "budget": Chapter(budget.measure, 0.5),
-    "efficiency": Chapter(efficiency.measure, 14.0),
+    "efficiency": Chapter(efficiency.measure, 18.0),
+    "gate": Chapter(gate.measure, 2.0),
     "nulls": Chapter(nulls.measure, 2.5),
     "faults": Chapter(faults.measure, 18.0),
     "noise": Chapter(noise.measure, 3.5),
     "stages": Chapter(stages.measure, 2.5),
     "pools": Chapter(pools.measure, 1.2),
+    "batches": Chapter(batches.measure, 3.0),
     "proxies": Chapter(proxies.measure, 1.0),
     "ablations": Chapter(ablations.measure, 1.2),
 }

@@ -108,6 +108,26 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def differences(table: Table, plain: str) -> str:
+    """Returns paired differences to the search without what adapts, by method and budget."""
+    lines = [["less none", *map(str, table.budgets)], ["---"] * (len(table.budgets) + 1)]
+    for method in table.methods[1:]:
+        cells = [table.paired((method, one), (plain, one)) for one in table.budgets]
+        lines.append([method, *map(str, cells)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def pooled(table: Table, method: str, plain: str) -> list[float]:
+    """Returns for each world the difference of a method to the plain one, over all budgets."""
+    usual = {(r.world, r.outcome.budget): r.regret for r in table.results if r.method == plain}
+    worlds: dict[str, list[float]] = {}
+    for result in table.results:
+        if result.method == method:
+            less = result.regret - usual[result.world, result.outcome.budget]
+            worlds.setdefault(result.world, []).append(less)
+    return [sum(each) / len(each) for each in worlds.values()]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
     """A bound and what was measured.

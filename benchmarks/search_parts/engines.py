@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from benchmarks.search_parts import proposals
 from benchmarks.search_parts.worlds import Searched
 from burnish_search.algorithms.base import Algorithm
+from burnish_search.algorithms.gepa import Gepa
 from burnish_search.algorithms.mipro import tpe_engine
 from burnish_search.algorithms.race import Race
 from burnish_search.algorithms.random_search import RandomSearch
@@ -33,6 +35,7 @@ from burnish_search.model import (
     Kind,
     Observation,
     Pool,
+    ProposalPlan,
     StudySpec,
     Trial,
     Work,
@@ -49,12 +52,14 @@ class Engine:
         build: Builds the algorithm of a study.
         settings: Its settings.
         online: Whether rows are those of the online pool, and there is no validation pool.
+        writes: Whether options come one by one, as answers to its briefs: other ones at random.
     """
 
     name: str
     build: Callable[[StudySpec], Algorithm]
     settings: Mapping[str, object] = field(default_factory=dict)
     online: bool = False
+    writes: bool = False
 
     def tuned(self, name: str, **table: object) -> Engine:
         """Returns the engine with other settings of its `race` table."""
@@ -107,6 +112,18 @@ _OPEN_ENDED = {"minibatch_source": "validation", "batch_size": 35, "num_trials":
 RACE = Engine(name="race", build=Race, online=True)
 TPE = Engine(name="tpe", build=tpe_engine, settings=_OPEN_ENDED)
 RANDOM = Engine(name="random", build=RandomSearch, settings=_OPEN_ENDED)
+# Generations are no limit either, and all rows but the Pareto rows are for feedback.
+EVOLVING = Engine(
+    name="our gepa",
+    build=Gepa,
+    settings={
+        "num_generations": 1_000_000,
+        "patience_generations": 0,
+        "feedback_fraction": 1.0,
+    },
+    online=True,
+    writes=True,
+)
 
 
 class Session:
@@ -142,7 +159,8 @@ class Session:
         self.decided = 0.0
         self.reason: FinishReason | None = None
         self.study = self._fresh()
-        added = ComponentsAdded(components=tuple(_components(world)))
+        shape = (1, 1) if engine.writes else world.shape
+        added = ComponentsAdded(components=tuple(_components(world, shape)))
         self.study.replay(1, added)
         self.log.append(added)
 
@@ -215,7 +233,7 @@ class Session:
                 session.reason = work.plan.reason
             elif not work.closed:
                 session._waiting.append(work)
-        if isinstance(last, ObservationsTold):
+        if isinstance(last, ObservationsTold | ComponentsAdded) and len(session.log) > 1:
             # Works are told in their order, so it was the first of the open ones.
             session._record(WorkClosed(ask_index=session._waiting.popleft().ask_index))
         return session
@@ -242,6 +260,10 @@ class Session:
         )
         if told:
             self._record(ObservationsTold(observations=told))
+        if isinstance(work.plan, ProposalPlan) and self._engine.writes:
+            written = proposals.written(self._world, self.study.history, work.plan)
+            if written:
+                self._record(ComponentsAdded(components=written))
         self._record(WorkClosed(ask_index=work.ask_index))
 
     def _reward(self, candidate: Candidate, example: int, repeat: int) -> float | None:
@@ -254,16 +276,13 @@ class Session:
 
     def _arm(self, candidate: Candidate) -> int:
         if candidate.candidate_id not in self._arms:
-            arm = 0
-            for place, choice in enumerate(candidate.choices):
-                arm = arm * self._world.shape[place % 2] + int(choice.rpartition("_")[2])
-            self._arms[candidate.candidate_id] = arm
+            self._arms[candidate.candidate_id] = proposals.arm(self._world, candidate.choices)
         return self._arms[candidate.candidate_id]
 
     def _fresh(self) -> Study:
         rows = tuple(range(self._world.row_count))
         settings = dict(self._engine.settings)
-        if self._engine.online:
+        if self._engine.build is Race:
             settings["max_evaluations"] = self._budget
         spec = StudySpec(
             name="studies/benchmark",
@@ -282,16 +301,16 @@ def _stage_ids(world: Searched) -> Iterator[str]:
     return (f"stage{place}" for place in range(world.stages))
 
 
-def _components(world: Searched) -> Iterator[Component]:
+def _components(world: Searched, shape: tuple[int, int]) -> Iterator[Component]:
     for stage_id in _stage_ids(world):
-        for place in range(world.shape[0]):
+        for place in range(shape[0]):
             yield Component(
                 component_id=f"ins_{stage_id}_{place}",
                 stage_id=stage_id,
                 kind=Kind.INSTRUCTION,
                 baseline=place == 0,
             )
-        for place in range(world.shape[1]):
+        for place in range(shape[1]):
             yield Component(
                 component_id=f"dem_{stage_id}_{place}",
                 stage_id=stage_id,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from benchmarks.search_parts.bounds import Report
 from benchmarks.search_parts.chapters import Bench
-from benchmarks.search_parts.engines import RACE, RANDOM, TPE, Conditions, Engine
+from benchmarks.search_parts.engines import EVOLVING, RACE, RANDOM, TPE, Conditions, Engine
 from benchmarks.search_parts.runs import Method
 
 BUDGETS = (37, 333)
@@ -28,6 +28,14 @@ def measure(bench: Bench, report: Report) -> None:
         for arms, rows in _SIZES
     ]
     engines += [_sized(one, arms * rows) for one in (TPE, RANDOM) for arms, rows in _SIZES]
+    engines += [
+        replace(
+            EVOLVING,
+            name=f"{EVOLVING.name}, {size} rows",
+            settings={**EVOLVING.settings, "minibatch_size": size},
+        )
+        for size in (1, 8, 40)
+    ]
     methods = [
         Method(
             how=engine,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.search_parts.bounds import Mean, Report, Table, best_other, mean
+from benchmarks.search_parts.bounds import Mean, Report, Table, best_other, mean, pooled
 from benchmarks.search_parts.chapters import Bench
-from benchmarks.search_parts.engines import RACE, RANDOM, TPE
+from benchmarks.search_parts.engines import EVOLVING, RACE, RANDOM, TPE
 from benchmarks.search_parts.peers import GEPA, MIPROV2, MIPROV2_LIGHT
 from benchmarks.search_parts.runs import Method
 from benchmarks.search_parts.worlds import NO_MAIN_EFFECTS, Environment
@@ -17,7 +17,8 @@ _WORLDS = 300
 
 def measure(bench: Bench, report: Report) -> None:
     """Adds regret by method and budget in every environment."""
-    everyone = [Method(how=how, budgets=BUDGETS) for how in (RACE, TPE, RANDOM, MIPROV2, GEPA)]
+    methods = (RACE, TPE, RANDOM, MIPROV2, EVOLVING, GEPA)
+    everyone = [Method(how=how, budgets=BUDGETS) for how in methods]
     grids = bench.grid()
     if bench.lacks(grids, report):
         return
@@ -27,6 +28,7 @@ def measure(bench: Bench, report: Report) -> None:
     report.add("6 x 12: race at 1000 less 60 % of MIPROv2 at 1000", less.mean, 0.0, str(less))
     later = _less(grid, (RACE.name, 1000), (MIPROV2.name, 2000))
     report.add("6 x 12: race at 1000 less MIPROv2 at 2000", later.mean, 0.0, str(later))
+    _beside_the_released(report, grids.name, grid)
 
     small = bench.run(
         bench.grid("grid 3 x 6", shape=(3, 6)),
@@ -49,6 +51,7 @@ def measure(bench: Bench, report: Report) -> None:
             table = bench.run(environment, everyone, worlds=_WORLDS, part=part)
             _add(report, f"Regret in points, {environment.name}", table)
             _beside_the_best(report, environment.name, table)
+            _beside_the_released(report, environment.name, table)
 
 
 def _less(
@@ -64,6 +67,16 @@ def _add(report: Report, title: str, table: Table) -> None:
     worlds = len({result.world for result in table.results})
     report.tables[f"{title}, {worlds} worlds"] = table.markdown()
     report.add_spent(table)
+
+
+def _beside_the_released(report: Report, name: str, table: Table) -> None:
+    """Adds how our engine of GEPA does beside GEPA as released, over all budgets."""
+    less = Mean(mean=float("nan"), half=float("nan"), count=0)
+    if GEPA.name in table.methods:
+        less = mean(pooled(table, EVOLVING.name, GEPA.name))
+    report.add(
+        f"{name}: {EVOLVING.name} less GEPA, pooled, upper limit", less.upper, 0.0, str(less)
+    )
 
 
 def _beside_the_best(report: Report, name: str, table: Table) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.search_parts.bounds import Report, Table, mean
+from benchmarks.search_parts.bounds import Report, Table, differences, mean, pooled
 from benchmarks.search_parts.chapters import Bench
 from benchmarks.search_parts.engines import TPE, Engine
 from benchmarks.search_parts.runs import Method
@@ -30,11 +30,11 @@ def measure(bench: Bench, report: Report) -> None:
         report.add_spent(table)
         worlds = len({result.world for result in table.results})
         title = f"Regret in points with adaptive pools, tpe, {environment.name}, {worlds} worlds"
-        report.tables[title] = f"{table.markdown()}\n\n{_differences(table)}"
+        report.tables[title] = f"{table.markdown()}\n\n{differences(table, TPE.name)}"
         if environment.kind == "grid":
             _fewer(table, report)
         for level in _LEVELS:
-            less = mean(_pooled(table, f"tpe, pool {level}"))
+            less = mean(pooled(table, f"tpe, pool {level}", TPE.name))
             report.add(
                 f"{environment.name}: pool {level} less none, pooled over budgets",
                 less.mean,
@@ -57,22 +57,3 @@ def _engine(level: str | None, **sizes: int) -> Engine:
     shown = "".join(f", {key.split('_')[0]} {value}" for key, value in sizes.items())
     settings = {**TPE.settings, **_SHAPE, "adaptive_pool": pool}
     return replace(TPE, name=f"tpe, pool {level}{shown}", settings=settings)
-
-
-def _differences(table: Table) -> str:
-    """Returns paired differences to the search without a pool that adapts."""
-    lines = [["less none", *map(str, table.budgets)], ["---"] * (len(table.budgets) + 1)]
-    for method in table.methods[1:]:
-        cells = [table.paired((method, one), (TPE.name, one)) for one in table.budgets]
-        lines.append([method, *map(str, cells)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _pooled(table: Table, method: str) -> list[float]:
-    plain = {(r.world, r.outcome.budget): r.regret for r in table.results if r.method == TPE.name}
-    worlds: dict[str, list[float]] = {}
-    for result in table.results:
-        if result.method == method:
-            less = result.regret - plain[result.world, result.outcome.budget]
-            worlds.setdefault(result.world, []).append(less)
-    return [sum(each) / len(each) for each in worlds.values()]

@@ -6,7 +6,7 @@ import random
 
 from benchmarks.search_parts.bounds import Report
 from benchmarks.search_parts.chapters import Bench
-from benchmarks.search_parts.engines import CALM, RACE, TPE, Conditions, Engine, Session
+from benchmarks.search_parts.engines import CALM, EVOLVING, RACE, TPE, Conditions, Engine, Session
 from benchmarks.search_parts.worlds import World, build
 
 _POINTS = 20
@@ -15,12 +15,12 @@ _HARD = Conditions(fault_share=0.1, open_works=4)
 
 
 def measure(bench: Bench, report: Report) -> None:
-    """Adds how many of 20 kills change what follows, for both engines."""
+    """Adds how many of 20 kills change what follows, for every engine."""
     grid = bench.grid()
     if bench.lacks(grid, report):
         return
     world = build(grid, 0, 0)
-    for engine in (RACE, TPE):
+    for engine in (RACE, TPE, EVOLVING):
         for conditions, shown in ((CALM, ""), (_HARD, " with faults, 4 works in flight")):
             changed = _changed(engine, world, conditions)
             name = f"{engine.name}{shown}: kills of {_POINTS} after which it goes on differently"

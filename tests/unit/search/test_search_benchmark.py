@@ -147,7 +147,7 @@ def test_kills_change_nothing(bench, monkeypatch):
     monkeypatch.setattr(replay, "_POINTS", 6)
     report = bounds.Report()
     replay.measure(bench, report)
-    assert [bound.measured for bound in report.bounds] == [0, 0, 0, 0]
+    assert [bound.measured for bound in report.bounds] == [0] * 6
 
 
 def test_turned_cells_change_what_is_seen_and_not_what_it_is_worth(bench):

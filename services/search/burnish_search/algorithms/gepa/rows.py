@@ -36,8 +36,6 @@ class Rows:
         order = list(dict.fromkeys(spec.online))
         generator(spec, "pareto rows", 0).shuffle(order)
         most = max(len(order) - _LEAST_FEEDBACK, 1)
-        if settings.pareto_set_size is not None:
-            most = max(len(order) - 1, 1)
         size = min(settings.pareto_set_size or _PARETO, most)
         rest = order[size:]
         least = settings.batches.reflection_minibatch_size
