@@ -1,6 +1,7 @@
 """Jobs of GEPA on the real suite: without a key, from a file to a prompt that is better."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from google.protobuf import json_format
 
 from burnish import rpc
 from burnish.api.job import v1 as job_v1
+from burnish.api.search import v1 as search_v1
 from burnish.estimates import estimate_job
 from burnish.job_loading import load_job
 from burnish.task_app.http import start_http
@@ -99,6 +101,44 @@ async def test_a_budget_of_any_size_is_kept(rollouts, harness, suite, intents_ap
     assert spent(run) <= rollouts
     assert run.result.history
     check_story(run)
+
+
+async def test_a_proposer_sees_the_rows_of_briefs_and_references_and_no_other(
+    harness, suite, intents_app, provider
+):
+    spec = gepa(harness, intents_app.url, provider, patience_generations=0)
+    async with harness.Submitted(suite, spec) as job:
+        run = await job.finished()
+    assert run.job.state == job_v1.JOB_STATE_SUCCEEDED, run.job.failure
+    job_id = job.name.removeprefix("jobs/")
+    query = f"SELECT data FROM study_entries WHERE job_id = '{job_id}'"  # noqa: S608
+    entries = [search_v1.StudyEntry.FromString(row["data"]) for row in harness.rows(suite, query)]
+    works = [one.work_suggested for one in entries if one.HasField("work_suggested")]
+    allowed = {seed for work in works for seed in work.proposal.evidence_seeds}
+    compared = {
+        cell.seed
+        for work in works
+        for trial in work.evaluation.trials
+        if trial.kind == search_v1.TRIAL_KIND_FULL
+        for cell in trial.cells
+    }
+    assert allowed
+    assert compared
+    assert not allowed & compared
+    said = "\n".join(
+        message["content"]
+        for body in map(json.loads, provider.bodies)
+        if body["model"] == harness.PROPOSER
+        for message in body["messages"]
+    )
+    texts = [row.text for row in shipped_data().rows]
+    shown = {
+        seed
+        for seed, text in enumerate(texts)
+        if json.dumps(text, ensure_ascii=False) in said and texts.count(text) == 1
+    }
+    assert shown & allowed
+    assert shown <= allowed | set(range(160, 230))
 
 
 async def test_both_stages_of_a_program_evolve(harness, suite, provider):

@@ -272,3 +272,37 @@ async def test_nothing_is_screened_or_retired_where_the_search_has_its_own_gate(
     assert nursery.scene.dispatcher.ran == []
     (settled,) = await nursery.scene.events("proposal_settled")
     assert not settled.proposal_settled.retired_component_ids
+
+
+async def test_a_baseline_is_learnt_from_rows_that_may_be_seen_anyway(make_scene):
+    scene = await make_scene(algorithm="gepa", stages=[])
+    scene.job.pools.bootstrap.clear()
+    assert scene.job.learning_seeds() == scene.job.pools.online[:8]
+    scene.job.pools.reference.extend(range(50, 60))
+    assert scene.job.learning_seeds() == list(range(50, 58))
+
+
+async def test_rows_of_the_online_pool_that_the_baseline_was_learnt_from_are_not_shown(nursery):
+    baseline = nursery.job.baseline()
+    for seed, reward in ((11, 0.0), (50, 0.0), (51, 1.0)):
+        cell = types_v1.Cell(
+            candidate_id=baseline.candidate_id, pool=types_v1.POOL_BOOTSTRAP, seed=seed
+        )
+        await nursery.scene.stores.rollouts.save(
+            FinishedRollout(
+                job_id="job1",
+                phase="bootstrap",
+                attempt=1,
+                result=types_v1.RolloutResult(rollout_id=f"learnt-{seed}", cell=cell),
+                reward=types_v1.Reward(fused=reward, feedback="wrong"),
+                cost_usd=0.0,
+            )
+        )
+    asked = Round(key="first")
+    request = await proposal_request(
+        nursery.services, nursery.job, nursery.job.stages[0].template, asked
+    )
+    assert request is not None
+    assert [one.input for one in request.failures] == ["in learnt-50"]
+    assert "learnt-51" in str(request.demos)
+    assert "learnt-11" not in str(request)
