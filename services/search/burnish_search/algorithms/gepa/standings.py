@@ -1,14 +1,17 @@
-"""Who is best of a search by generations: by pooled estimates, fair whatever rows were measured."""
+"""Who is best of a search by generations: by a pooled estimate on rows that nobody was chosen on.
+
+Who was accepted did better than its parent on its minibatch, by luck in part: what was measured at
+the gate speaks for children and against their parents. So the accepted and the baseline are ranked
+by everything else: the Pareto rows and the final re-score.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from burnish_search import estimate
 from burnish_search.algorithms.pooling import Pooled, Pooling
-from burnish_search.history import History
+from burnish_search.history import Codes, History
 from burnish_search.model import Candidate, Estimate, Pool, Ranked, TrialKind
 
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
@@ -21,13 +24,14 @@ class Standings:
 
     def __init__(self) -> None:
         self._pooling = Pooling()
+        self._fair: tuple[History, int, Pooled] | None = None
 
     def finalists(self, history: History, *, count: int) -> list[Candidate]:
         """Returns the best of those that were accepted, the baseline apart."""
-        if not history.rows or not count:
+        pooled = self._fair_fit(history)
+        if pooled is None or not count:
             return []
         accepted = _accepted(history)
-        pooled = self._pooling.fit(history)
         candidates = [one for one in pooled.candidates if one.candidate_id in accepted]
         means = _means(pooled, candidates)
         order = sorted(range(len(candidates)), key=lambda place: -means[place])
@@ -38,35 +42,66 @@ class Standings:
         baseline = history.space.baseline()
         if not history.rows:
             return [Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)]
-        accepted = _accepted(history)
         final = {t.candidate.candidate_id for t in history.trials if t.kind is TrialKind.TOP_K}
-        pooled = self._pooling.fit(history)
-        candidates = list({c.candidate_id: c for c in [baseline, *pooled.candidates]}.values())
-        means = _means(pooled, candidates)
-        first = baseline.candidate_id
+        final |= {baseline.candidate_id} if final else set()
+        fair, accepted = self._fair_fit(history), _accepted(history)
+        taken = [baseline]
+        if fair is not None:
+            taken += [one for one in fair.candidates if one.candidate_id in accepted]
+        # The baseline stands first in the list, and the sort is stable: it wins ties.
+        found = self._estimated(history, fair or self._pooling.fit(history), taken)
+        found.sort(key=lambda one: one.candidate.candidate_id not in final)
+        if len(found) < count:
+            everyone = self._pooling.fit(history)
+            known = {one.candidate_id for one in taken}
+            others = [one for one in everyone.candidates if one.candidate_id not in known]
+            found += self._estimated(history, everyone, others)
+        return found[:count]
 
-        def turn(place: int) -> tuple[bool, bool, float]:
-            name = candidates[place].candidate_id
-            seen = name in final or name == first
-            # The baseline stands first in the list, and the sort is stable: it wins ties.
-            return (bool(final) and not seen, name not in accepted and name != first, -means[place])
+    def _fair_fit(self, history: History) -> Pooled | None:
+        """Fits what was measured, the gate apart; None when there is nothing."""
+        count = len(history.rows)
+        if self._fair is None or self._fair[:2] != (history, count):
+            gate = {
+                (trial.candidate.candidate_id, cell.row)
+                for trial in history.trials
+                if trial.kind is TrialKind.MINIBATCH
+                for cell in trial.cells
+            }
+            codes = Codes()
+            for row in history.rows:
+                if (row.candidate_id, (row.pool, row.seed)) not in gate:
+                    codes.append(row)
+            if not len(codes):
+                return None
+            pooled = Pooled(codes, history.candidates, row_count=len(codes))
+            self._fair = (history, count, pooled)
+        return self._fair[2]
 
-        order = sorted(range(len(candidates)), key=turn)[:count]
-        chosen = [candidates[place] for place in order]
-        deviations = np.round(pooled.deviations(chosen), _DIGITS)
-        return [
+    @staticmethod
+    def _estimated(
+        history: History, pooled: Pooled, candidates: Sequence[Candidate]
+    ) -> list[Ranked]:
+        """Returns candidates with their estimates, best first."""
+        if not candidates:
+            return []
+        first = history.space.baseline().candidate_id
+        means, deviations = _means(pooled, candidates), pooled.deviations(candidates)
+        found = [
             Ranked(
-                candidate=candidates[place],
+                candidate=candidate,
                 pooled=estimate.normal(
-                    means[place],
-                    deviation=float(deviation),
-                    row_count=pooled.row_counts.get(candidates[place].candidate_id, 0),
+                    mean,
+                    deviation=round(float(deviation), _DIGITS),
+                    row_count=pooled.row_counts.get(candidate.candidate_id, 0),
                 ),
-                validation=_validation(history, candidates[place]),
-                baseline=candidates[place].candidate_id == first,
+                validation=_validation(history, candidate),
+                baseline=candidate.candidate_id == first,
             )
-            for place, deviation in zip(order, deviations, strict=True)
+            for candidate, mean, deviation in zip(candidates, means, deviations, strict=True)
         ]
+        order = sorted(range(len(found)), key=lambda place: -means[place])
+        return [found[place] for place in order]
 
 
 def _accepted(history: History) -> set[str]:
