@@ -477,3 +477,30 @@ def test_the_baseline_told_beforehand_is_not_measured_again(rig):
     found.run()
 
     assert not any(cell.candidate_id == first.candidate_id for cell in cells(found))
+
+
+def test_the_accepted_are_ranked_by_rows_that_they_were_not_chosen_on(rig):
+    given_settings = {**BRISK, "validation_top_k": 1, "patience_generations": 0}
+    found = rig(Gepa, settings=given_settings, reward=world(4), writes=True).start(demo_sets=1)
+    while not found.history.kinds[TOP_K]:
+        found.do(found.ask())
+        ranks = found.study.rank(found.study.revision, 1000)
+    compared = {cell.row for cell in found.history.trials[0].cells}
+    names = [*accepted(found), found.history.space.baseline().candidate_id]
+    final = {t.candidate.candidate_id for t in found.history.trials if t.kind is TOP_K}
+    means = {
+        name: sum(own[row] for row in compared) / len(compared)
+        for name in names
+        if name not in final
+        for own in [rewards(found, name, (FULL,))]
+    }
+    order = [one.candidate.candidate_id for one in ranks if one.candidate.candidate_id in means]
+    others = [name for name in order if name != names[-1]]
+
+    assert len(others) > 2
+    assert [means[name] for name in others] == sorted(
+        (means[name] for name in others), reverse=True
+    )
+    assert {one.candidate.candidate_id for one in ranks[: len(final) + 1]} == {*final, names[-1]}
+    tail = [one.candidate.candidate_id for one in ranks[len(names) :]]
+    assert not set(tail) & set(names)
