@@ -11,6 +11,7 @@ nginx        passes bytes on; parses no body, keeps no trace
 relay        our transport alone: both ends of HTTP, no body parsed
 interceptor  key, policy, stage, candidate put in, reply rebuilt, trace sent to the controller
 untraced     the same with the trace queue too small to keep any
+compiled     the same as `interceptor`, its way of a call compiled by `make compile`; else left out
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from burnish_interceptor.transport.origin import Origin
 KEY = "benchmark-key"
 PROVIDER, CONTROLLER, FIRST_PORT = 9410, 9411, 9420
 GATEWAY_CORE, LOAD_CORE = "0", "1"
+COMPILED = Path(__file__).resolve().parent.parent / ".compiled"
 _NGINX = """
 daemon off; worker_processes 1; pid {work}/pid; error_log {work}/error.log warn; {user}
 events {{ worker_connections 4096; }}
@@ -90,9 +92,10 @@ def gateways(work: Path) -> list[Gateway]:
     parts = (sys.executable, "-m", "benchmarks.interceptor_parts")
     relay = (*parts, "relay", str(FIRST_PORT + 1), str(PROVIDER))
     found.append(Gateway(name="relay", command=relay, port=FIRST_PORT + 1))
-    for number, (name, more) in enumerate(
-        [("interceptor", {}), ("untraced", {"BURNISH_TRACE_BUFFER_BYTES": "1"})], start=2
-    ):
+    ways = [("interceptor", {}), ("untraced", {"BURNISH_TRACE_BUFFER_BYTES": "1"})]
+    if COMPILED.is_dir():
+        ways.append(("compiled", {"PYTHONPATH": str(COMPILED)}))
+    for number, (name, more) in enumerate(ways, start=2):
         environ = {
             "BURNISH_AUTH_TOKEN": KEY,
             "BURNISH_TOKEN_KEY": "a key that is long enough for the benchmark's tokens",
