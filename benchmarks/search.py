@@ -64,7 +64,7 @@ CHAPTERS = {
     "parity": Chapter(parity.measure, 0.3),
     "budget": Chapter(budget.measure, 0.5),
     "efficiency": Chapter(efficiency.measure, 18.0),
-    "gate": Chapter(gate.measure, 2.0),
+    "gate": Chapter(gate.measure, 1.0),
     "nulls": Chapter(nulls.measure, 2.5),
     "faults": Chapter(faults.measure, 18.0),
     "noise": Chapter(noise.measure, 3.5),

@@ -414,6 +414,27 @@ def test_a_restored_search_goes_on_the_same(rig, drawn, data):
     assert ranks[0] == ranks[1]
 
 
+@settings(deadline=None, max_examples=60)
+@given(searches(), st.data())
+def test_works_in_flight_are_answered_in_any_order(rig, drawn, data):
+    found = rig(Gepa, **{**drawn, "budget": None}).start(instructions=3, demo_sets=2)
+    waiting = []
+    while len(found.history.works) < 300:
+        if waiting and (len(waiting) == 4 or data.draw(st.booleans())):
+            found.do(waiting.pop(data.draw(st.integers(0, len(waiting) - 1))))
+            continue
+        work = found.ask()
+        if found.reason is not None:
+            break
+        waiting.append(work)
+
+    assert found.reason is not None
+    names = [(cell.candidate_id, cell.row) for cell in cells(found)]
+    assert len(names) == len(set(names))
+    assert drawn["max_cell_count"] is None or len(names) <= drawn["max_cell_count"]
+    assert found.study.rank(found.study.revision, 3)
+
+
 @settings(deadline=None, max_examples=80)
 @given(searches())
 def test_accepted_are_those_that_beat_their_parents_on_shared_rows(rig, drawn):
