@@ -2,7 +2,8 @@
 
 Who was accepted did better than its parent on its minibatch, by luck in part: what was measured at
 the gate speaks for children and against their parents. So the accepted and the baseline are ranked
-by everything else: the Pareto rows and the final re-score.
+by everything else: the Pareto rows, the final re-score, and minibatches that they were measured on
+as parents.
 """
 
 from __future__ import annotations
@@ -62,10 +63,14 @@ class Standings:
         """Fits what was measured, the gate apart; None when there is nothing."""
         count = len(history.rows)
         if self._fair is None or self._fair[:2] != (history, count):
+            accepted = _accepted(history)
             gate = {
-                (trial.candidate.candidate_id, cell.row)
+                (name, cell.row)
                 for trial in history.trials
+                for name in [trial.candidate.candidate_id]
                 if trial.kind is TrialKind.MINIBATCH
+                and name != history.space.baseline().candidate_id
+                and trial.trial_index < accepted.get(name, len(history.trials))
                 for cell in trial.cells
             }
             codes = Codes()
@@ -104,13 +109,14 @@ class Standings:
         return [found[place] for place in order]
 
 
-def _accepted(history: History) -> set[str]:
-    """Returns the ids of those that were compared on the Pareto rows."""
-    return {
-        trial.candidate.candidate_id
-        for trial in history.trials
-        if trial.kind is TrialKind.FULL and any(c.pool is Pool.ONLINE for c in trial.cells)
-    } - {history.space.baseline().candidate_id}
+def _accepted(history: History) -> dict[str, int]:
+    """Returns which trial first compared a candidate on the Pareto rows, the baseline apart."""
+    found: dict[str, int] = {}
+    for trial in history.trials:
+        if trial.kind is TrialKind.FULL and any(c.pool is Pool.ONLINE for c in trial.cells):
+            found.setdefault(trial.candidate.candidate_id, trial.trial_index)
+    found.pop(history.space.baseline().candidate_id, None)
+    return found
 
 
 def _validation(history: History, candidate: Candidate) -> Estimate | None:
