@@ -1,4 +1,4 @@
-"""Compiles the interceptor's way of a call with mypyc: the same sources, about a seventh cheaper.
+"""Compiles the interceptor's way of a call with mypyc: the same sources for less CPU.
 
     .venv/bin/python scripts/compile_interceptor.py
     PYTHONPATH=.compiled .venv/bin/python -m burnish_interceptor
