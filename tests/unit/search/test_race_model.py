@@ -1,5 +1,7 @@
 """The arithmetic of a race, beside the same model written out in full."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,7 +65,7 @@ def peak_written_out(fitted, arms, cells, variances):
 
 
 @pytest.mark.parametrize("continuous", [False, True])
-@pytest.mark.parametrize("profile", [0, 1])
+@pytest.mark.parametrize("profile", [0, 1, 2])
 def test_the_posterior_is_that_of_the_model_written_out(rig, profile, continuous):
     arms, cells = world(rig, continuous=continuous)
     fitted = Model(arms, cells, Structure())
@@ -92,6 +94,35 @@ def test_candidates_that_differ_are_told_from_those_that_do_not(rig):
     alike, apart = Model(arms, same, Structure()), Model(arms, differ, Structure())
     assert alike.strength(alike.best()) < -1.0
     assert apart.strength(apart.best()) > 5.0
+
+
+def with_baseline(cells, share):
+    """Returns cells of arms that are alike, but for the baseline's share of successes."""
+    rng = np.random.default_rng(4)
+    shares = np.where(cells.arms == 0, share, 0.7)
+    return Cells(cells.arms, cells.rows, (rng.random(len(shares)) < shares).astype(float), ROWS)
+
+
+def test_whether_the_baseline_is_apart_is_told_by_the_cells(rig):
+    arms, cells = world(rig, cells=400)
+    far, near = (Model(arms, with_baseline(cells, share), Structure()) for share in (0.05, 0.7))
+    assert far.best().variances.profile == 2
+    assert near.best().variances.profile != 2
+
+
+def test_a_baseline_that_is_apart_tells_little_of_arms_that_share_an_option_with_it(rig):
+    arms, cells = world(rig, cells=400)
+    neighbours = np.array([1, 2, 3, 6])
+    others = ~np.isin(cells.arms, neighbours)
+    told = with_baseline(cells, 0.05)
+    known = Cells(told.arms[others], told.rows[others], told.rewards[others], ROWS)
+    fitted = Model(arms, known, Structure())
+    alike, apart = (
+        Posterior(fitted, fitted.fit(replace(USUAL, profile=profile), None, steps=8))
+        for profile in (0, 2)
+    )
+    sure, unsure = (one.covariance(neighbours).diagonal() for one in (alike, apart))
+    assert np.all(unsure > 1.5 * sure)
 
 
 def test_cells_measured_again_count_again(rig):

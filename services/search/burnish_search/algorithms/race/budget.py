@@ -94,7 +94,7 @@ class Allowance:
         )
 
     def start_count(self, most_options: int, arm_count: int) -> int:
-        """Returns how many arms the race starts with.
+        """Returns how many arms the race starts with: the baseline, and others for every option.
 
         Args:
             most_options: Options of the slot that has the most.
@@ -102,4 +102,4 @@ class Allowance:
         """
         affordable = max(self.total // (2 * FIRST_ROWS), 1)
         wanted = min(max(most_options, _LEAST_STARTS), _MOST_STARTS)
-        return min(arm_count, wanted, affordable)
+        return min(arm_count, 1 + wanted, affordable)

@@ -9,8 +9,8 @@ Newton's method; rows are eliminated exactly, one scalar per row, so the linear 
 column per option and one per arm of those measured most. Arms without a column of their own count
 their own effect as noise: the cost is linear in arms and cells.
 
-The scale of the effects, their split between options and arms, and how much rows differ are chosen
-by marginal likelihood, with a mild prior on the scale.
+The scale of the effects, their split between options and arms, how far the baseline may be apart
+and how much rows differ are chosen by marginal likelihood, with a mild prior on the scale.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ _SCALES = (0.03, 0.08, 0.2, 0.4, 0.8, 1.6)
 _EASES = (0.7, 1.2, 2.0, 3.2, 5.0, 8.0)
 _NO_EASE = 1e-3
 _LARGE_SCALE = 0.8
-# Variance shares of instructions, demo sets and single candidates.
-_PROFILES = ((0.30, 0.35, 0.35), (0.05, 0.05, 0.90))
+# Variance shares of instructions, demo sets and single candidates, and how many times as large the
+# variance is of the baseline and its options: a prompt in use is not drawn from what was proposed.
+_PROFILES = ((0.30, 0.35, 0.35, 1.0), (0.05, 0.05, 0.90, 1.0), (0.30, 0.35, 0.35, 9.0))
+_EXCHANGEABLE = (0, 1, 0)
 _LEVEL_VARIANCE = 4.0
 _USUAL_SCALE = 0.4
 _SCALE_SPREAD = 1.5
@@ -64,7 +66,7 @@ class Variances:
     Attributes:
         scale: Standard deviation between candidates.
         ease: Standard deviation between rows.
-        profile: Which split between options and candidates.
+        profile: Which split between options and candidates, and how far the baseline is apart.
     """
 
     scale: float = 0.3
@@ -118,6 +120,7 @@ class Model:
         self.own = self._own_columns()
         self.columns = self._columns()
         self.size = arms.column_count + len(self.own)
+        self._baseline = self._baseline_columns()
         taken = self.columns[cells.arms].T
         self._spread_places = (taken * cells.row_count + cells.rows).ravel()
         seen = self.columns[: self._measured_count].T
@@ -150,8 +153,10 @@ class Model:
         Returns:
             A logarithm: below 0 speaks against differences.
         """
+        # A baseline that is to be far apart and is not would speak against the others, too.
+        known = replace(choice.variances, profile=_EXCHANGEABLE[choice.variances.profile])
         large, none = (
-            self.fit(replace(choice.variances, scale=scale), choice.peak).likelihood
+            self.fit(replace(known, scale=scale), choice.peak).likelihood
             for scale in (_LARGE_SCALE, _SCALES[0])
         )
         return large - none
@@ -179,6 +184,12 @@ class Model:
         own[self.own] = self.arms.column_count + np.arange(len(self.own))
         return np.column_stack([self.arms.columns, own])
 
+    def _baseline_columns(self) -> Ints:
+        """Returns the columns of the baseline but the first: every slot's first option is its."""
+        options = np.array([start for start, _ in self.arms.slots], dtype=np.int64)
+        own = np.flatnonzero((self.arms.columns[self.own, 1:] == options).all(axis=1))
+        return np.concatenate([options, self.arms.column_count + own])
+
     def prior(self, variances: Variances) -> tuple[Floats, float]:
         """Returns the prior variance of every column, and of an arm's own effect."""
         kinds = [place % 2 for place, (_, count) in enumerate(self.arms.slots) if count > 1]
@@ -194,6 +205,8 @@ class Model:
                 prior[start : start + count] = square * shares[kind] / kinds.count(kind) / total
             own = shares[2] / total
         prior[self.arms.column_count :] = square * own
+        if self.factored:
+            prior[self._baseline] *= _PROFILES[variances.profile][3]
         return prior, square * own
 
     def fit(self, variances: Variances, start: Peak | None, *, steps: int = _STEPS) -> Fit:

@@ -93,14 +93,18 @@ class Turns:
         if not raced:
             most = max(map(len, offered))
             wanted = allowance.start_count(most, history.space.size)
+            # The baseline's options are covered without it, too: what it has more cells of than
+            # any other would otherwise be put down to its instruction and its demos alike.
             baseline = history.space.baseline()
-            turns = [baseline] if fits(baseline) else []
-            while len(turns) < wanted:
-                found = coverage.even(history, turns, randomness, fits)
-                if found is None or found in turns:
+            others: list[Candidate] = []
+            while len(others) < wanted - 1:
+                found = coverage.even(
+                    history, others, randomness, lambda one: one != baseline and fits(one)
+                )
+                if found is None or found in others:
                     break
-                turns.append(found)
-            return turns
+                others.append(found)
+            return [baseline, *others] if fits(baseline) else others
         # Options that came later may be better than all others; the first ones are weighed alone.
         fresh = [
             [option for option in options if option in set(known[begun:])]
