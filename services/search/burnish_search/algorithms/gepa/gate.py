@@ -19,8 +19,10 @@ from burnish_search.algorithms.minibatches import RowKey
 
 BLOCK = 4
 _DIGITS = 9
-# A minibatch that the parent has mastered, where no child can do better, is replaced by the next.
+# A minibatch that the parent has mastered, where no child can do better, is replaced by the next:
+# once, or until so many rows were tried.
 _GROUNDS = 2
+_GROUND_ROWS = 8
 
 
 class Standing(enum.Enum):
@@ -68,11 +70,12 @@ class Gate:
         self._rows = rows
         self._scores = scores
         self._size = size
+        self._grounds = max(_GROUNDS, -(-_GROUND_ROWS // size))
         self._least = rows.batches.settings.min_local_improvement
 
     def ground(self, parent: str, generation: int) -> tuple[RowKey, ...]:
         """Returns the rows that children of a parent are tried on; none when it mastered them."""
-        for place in range(_GROUNDS):
+        for place in range(self._grounds):
             rows = self._rows.minibatch(generation + place, self._size)
             if not self._mastered(parent, rows):
                 return rows
@@ -114,7 +117,7 @@ class Gate:
     def _ground_of(self, child: str, parent: str, generation: int) -> tuple[RowKey, ...]:
         """Returns the rows that a child was first tried on, or is to be tried on."""
         asked = self._scores.asked(child)
-        for place in range(_GROUNDS):
+        for place in range(self._grounds):
             rows = self._rows.minibatch(generation + place, self._size)
             if any(row in asked for row in rows):
                 return rows
@@ -130,7 +133,7 @@ class Gate:
             return ()
         line = [
             row
-            for place in range(1, _GROUNDS + 1)
+            for place in range(1, self._grounds + 1)
             for row in self._rows.minibatch(generation + place, self._size)
             if row not in asked
         ]
