@@ -119,7 +119,7 @@ async def test_everything_that_is_wrong_with_a_study_is_told_at_once(channel):
 async def test_an_algorithm_that_is_not_installed_is_refused_with_those_that_are(channel):
     message = study()
     message.algorithm = "annealing"
-    with pytest.raises(errors.InvalidArgument, match="there are `mipro`, `random`"):
+    with pytest.raises(errors.InvalidArgument, match="there are `gepa`, `mipro`, `random`"):
         async with rpc.translated():
             await driver(channel, message).create()
 
@@ -282,7 +282,7 @@ async def test_a_negative_count_is_refused(channel):
 async def test_installed_algorithms_are_listed_by_name(channel):
     stub = search_v1.SearchServiceStub(channel)
     listed = await stub.ListAlgorithms(search_v1.ListAlgorithmsRequest(), timeout=10)
-    assert [algorithm.name for algorithm in listed.algorithms] == ["mipro", "random"]
+    assert [algorithm.name for algorithm in listed.algorithms] == ["gepa", "mipro", "random"]
     assert all(algorithm.description for algorithm in listed.algorithms)
 
 
