@@ -51,7 +51,7 @@ from burnish_runtime.settings import ServiceSettings, host_and_port
 _log = structlog.get_logger("burnish.interceptor")
 _NAME = "interceptor"
 _PARENT_SECONDS = 0.5
-_COLLECTIONS = (50_000, 20, 50)
+_COLLECTIONS = (5_000, 20, 50)
 # glibc's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD.
 _MALLOC = {-1: 16 * 1024 * 1024, -2: 2 * 1024 * 1024, -3: 1024 * 1024}
 
