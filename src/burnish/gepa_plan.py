@@ -68,8 +68,7 @@ def plan_of(settings: Mapping[str, object], *, online: int, stages: int) -> Gepa
     """
     batch = settings.get("adaptive_batch")
     adaptive = batch if isinstance(batch, Mapping) else {}
-    room = max(1, online - _LEAST_FEEDBACK)
-    pareto = min(_whole(settings, "pareto_set_size", _USUAL_PARETO), room)
+    pareto = pareto_count(_whole(settings, "pareto_set_size", 0), online=online)
     minibatch = _whole(settings, "minibatch_size", 8)
     looked_at = pareto
     if str(adaptive.get("level", "")).upper() not in {"", "NONE"}:
@@ -86,6 +85,16 @@ def plan_of(settings: Mapping[str, object], *, online: int, stages: int) -> Gepa
         looked_at=looked_at,
         top=_whole(settings, "validation_top_k", DEFAULT_TOP_K),
     )
+
+
+def pareto_count(given: int | None, *, online: int) -> int:
+    """Returns how many rows of the online pool candidates are compared on.
+
+    Args:
+        given: What a file asks for; nothing is the usual number.
+        online: Rows of the online pool.
+    """
+    return min(given or _USUAL_PARETO, max(1, online - _LEAST_FEEDBACK))
 
 
 def initial_count(size: int, *, stages: int) -> int:

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 
 from burnish.api.job import v1 as job_v1
 from burnish.api.types import v1 as types_v1
-from burnish.gepa_plan import GEPA, plan_of
+from burnish.estimates.rollouts import gepa_plan
 from burnish.resources import JobName
 from burnish.usages import total_usage
 from burnish_controller.context import JobContext
@@ -151,13 +151,8 @@ class SearchPlan:
 def search_plan(job: JobContext) -> SearchPlan:
     """Returns what a job's settings ask the search for; iterations of GEPA are its generations."""
     settings = json_format.MessageToDict(job.spec.algorithm_settings)
-    if job.spec.algorithm == GEPA:
-        stages = job.spec.stages
-        gepa = plan_of(
-            settings,
-            online=len(job.pools.online),
-            stages=sum(stage.optimise_instruction for stage in stages) if stages else 1,
-        )
+    gepa = gepa_plan(job.spec)
+    if gepa is not None:
         return SearchPlan(
             iterations=gepa.generations,
             trials_per_iteration=gepa.children,

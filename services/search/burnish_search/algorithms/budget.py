@@ -62,9 +62,8 @@ class Allowance:
         if cell_count is not None:
             total = history.suggested_cell_count + cell_count
             batch = min(batch, max(total // _LEAST_MINIBATCHES, 1))
-            if finalists:
-                most = min(settings.top_k_size or validation_count, validation_count)
-                reserve = finalists * min(most, total // (_FINAL_SHARE * finalists))
+            most = min(settings.top_k_size or validation_count, validation_count)
+            reserve = reserved(finalists=finalists, row_count=most, total=total)
             minibatches = min(minibatches, max(cell_count - reserve, 0) // batch)
         return cls(
             batch_size=batch,
@@ -89,8 +88,29 @@ class Allowance:
         Args:
             needs: How many rows each of them still lacks.
         """
-        rows = max(needs, default=0)
-        if self.cell_count is not None:
-            while sum(min(need, rows) for need in needs) > self.cell_count:
-                rows -= 1
-        return rows
+        return rows_each(needs, self.cell_count)
+
+
+def rows_each(needs: Sequence[int], cell_count: int | None) -> int:
+    """Returns the most rows, the same for each, that so many cells pay for.
+
+    Args:
+        needs: How many rows each of them still lacks.
+        cell_count: Cells left; None is no limit.
+    """
+    rows = max(needs, default=0)
+    if cell_count is not None:
+        while sum(min(need, rows) for need in needs) > cell_count:
+            rows -= 1
+    return rows
+
+
+def reserved(*, finalists: int, row_count: int, total: int) -> int:
+    """Returns the cells that are kept for the final re-score: at most half of a budget.
+
+    Args:
+        finalists: Candidates that it takes.
+        row_count: Rows that each of them is looked at on.
+        total: Cells of the whole search.
+    """
+    return finalists * min(row_count, total // (_FINAL_SHARE * finalists)) if finalists else 0

@@ -46,7 +46,7 @@ class Ranking:
             (
                 (mean, candidate.candidate_id == baseline, candidate)
                 for mean, candidate in zip(
-                    _means(pooled, pooled.candidates), pooled.candidates, strict=True
+                    means_of(pooled, pooled.candidates), pooled.candidates, strict=True
                 )
             ),
             key=lambda entry: entry[:2],
@@ -80,7 +80,7 @@ class Ranking:
         if not history.rows or not row_count or not count:
             return []
         pooled = self._pooling.fit(history, row_count=row_count)
-        means = _means(pooled, pooled.candidates)
+        means = means_of(pooled, pooled.candidates)
         order = sorted(range(len(means)), key=lambda place: -means[place])
         return [pooled.candidates[place].candidate_id for place in order[:count]]
 
@@ -97,7 +97,7 @@ class Ranking:
         known.setdefault(promising.candidate_id, promising)
         known.pop(history.space.baseline().candidate_id, None)
         candidates = list(known.values())
-        means = _means(pooled, candidates)
+        means = means_of(pooled, candidates)
         order = sorted(range(len(candidates)), key=lambda place: -means[place])
         return [candidates[place] for place in order[:count]]
 
@@ -110,32 +110,51 @@ class Ranking:
         """
         baseline = history.space.baseline()
         if not history.rows:
-            return [Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)]
+            return [unmeasured(baseline)]
         final = {t.candidate.candidate_id for t in history.trials if t.kind is TrialKind.TOP_K}
         pooled = self._pooling.fit(history, measured=bool(final) and len(history.measured) > 0)
         candidates = list({c.candidate_id: c for c in [baseline, *pooled.candidates]}.values())
-        means = _means(pooled, candidates)
+        means = means_of(pooled, candidates)
         final |= {baseline.candidate_id} if final else set()
         # The baseline stands first in the list, and the sort is stable: it wins ties.
         order = sorted(
             range(len(candidates)),
             key=lambda place: (candidates[place].candidate_id not in final, -means[place]),
         )[:count]
-        chosen = [candidates[place] for place in order]
-        deviations = np.round(pooled.deviations(chosen), _DIGITS)
-        return [
-            Ranked(
-                candidate=candidates[place],
-                pooled=estimate.normal(
-                    means[place],
-                    deviation=float(deviation),
-                    row_count=pooled.row_counts.get(candidates[place].candidate_id, 0),
-                ),
-                validation=_validation(history, candidates[place]),
-                baseline=candidates[place].candidate_id == baseline.candidate_id,
-            )
-            for place, deviation in zip(order, deviations, strict=True)
-        ]
+        return estimated(
+            history,
+            pooled,
+            [candidates[place] for place in order],
+            means=[means[place] for place in order],
+        )
+
+
+def estimated(
+    history: History, pooled: Pooled, candidates: Sequence[Candidate], *, means: Sequence[float]
+) -> list[Ranked]:
+    """Returns candidates with what is believed of them by a pooled fit, in their order."""
+    if not candidates:
+        return []
+    first = history.space.baseline().candidate_id
+    deviations = np.round(pooled.deviations(candidates), _DIGITS)
+    return [
+        Ranked(
+            candidate=candidate,
+            pooled=estimate.normal(
+                mean,
+                deviation=float(deviation),
+                row_count=pooled.row_counts.get(candidate.candidate_id, 0),
+            ),
+            validation=_validation(history, candidate),
+            baseline=candidate.candidate_id == first,
+        )
+        for candidate, mean, deviation in zip(candidates, means, deviations, strict=True)
+    ]
+
+
+def unmeasured(baseline: Candidate) -> Ranked:
+    """Returns the baseline as it ranks before anything was measured."""
+    return Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)
 
 
 def reached(history: History, target: float, *, rows: Sequence[RowKey]) -> bool:
@@ -154,5 +173,6 @@ def _validation(history: History, candidate: Candidate) -> Estimate | None:
     return estimate.of_rewards(rewards) if rewards else None
 
 
-def _means(pooled: Pooled, candidates: Sequence[Candidate]) -> list[float]:
+def means_of(pooled: Pooled, candidates: Sequence[Candidate]) -> list[float]:
+    """Returns the pooled means of candidates, the same on every machine."""
     return [round(float(mean), _DIGITS) for mean in pooled.means(candidates)]

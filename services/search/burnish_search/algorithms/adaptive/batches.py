@@ -104,9 +104,17 @@ class AdaptiveBatches:
         base.generator(spec, "adaptive batch", 0).shuffle(order)
         self._validation = tuple(order)
 
-    def reflection(self, number: int, *, asked: Set[RowKey] = frozenset()) -> tuple[RowKey, ...]:
-        """Returns the rows of reflection `number`, without those that were asked before."""
-        size = self.settings.reflection_minibatch_size
+    def reflection(
+        self, number: int, *, size: int | None = None, asked: Set[RowKey] = frozenset()
+    ) -> tuple[RowKey, ...]:
+        """Returns the rows of reflection `number`, without those that were asked before.
+
+        Args:
+            number: Which reflection, from 0.
+            size: Rows of it; None is the size in the settings.
+            asked: Rows to leave out.
+        """
+        size = self.settings.reflection_minibatch_size if size is None else size
         return self._reflection.draw(number, size, asked=asked)
 
     def keeps(self, child: Rewards, parent: Rewards) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from burnish_search.algorithms import budget
 from burnish_search.algorithms.base import Ask
 from burnish_search.algorithms.gepa import settings
 from burnish_search.algorithms.gepa.purse import UNLIMITED, Purse
@@ -100,10 +101,7 @@ class Gepa:
             one: [row for row in self._rows.final if row not in history.asked(one.candidate_id)]
             for one in chosen
         }
-        most = max(map(len, unasked.values()), default=0)
-        if ask.cell_count is not None:
-            while sum(min(len(rows), most) for rows in unasked.values()) > ask.cell_count:
-                most -= 1
+        most = budget.rows_each([len(rows) for rows in unasked.values()], ask.cell_count)
         trials = tuple(
             turn.trial(candidate, TrialKind.TOP_K, rows[:most])
             for candidate, rows in unasked.items()

@@ -44,6 +44,17 @@ class Member:
         return self.candidate.candidate_id
 
 
+def acceptances(history: History) -> dict[str, Accepted]:
+    """Returns those compared on the Pareto rows, the baseline apart, in the order they came."""
+    found: dict[str, Accepted] = {}
+    for trial in history.trials:
+        if trial.kind is TrialKind.FULL and any(cell.pool is Pool.ONLINE for cell in trial.cells):
+            when = Accepted(generation=trial.iteration, trial_index=trial.trial_index)
+            found.setdefault(trial.candidate.candidate_id, when)
+    found.pop(history.space.baseline().candidate_id, None)
+    return found
+
+
 class Lines:
     """Every candidate of a history, parents before their children.
 
@@ -64,7 +75,7 @@ class Lines:
         self._history = history
         self.baseline = history.space.baseline()
         self.members = {self.baseline.candidate_id: Member(candidate=self.baseline)}
-        self.accepted: dict[str, Accepted] = {}
+        self.accepted = acceptances(history)
         self.tried: dict[str, int] = {}
         self._ancestors: dict[str, frozenset[str]] = {}
         self._briefs = [
@@ -164,11 +175,6 @@ class Lines:
             self._looked_at[name] = trial.candidate
             if trial.kind is TrialKind.MINIBATCH:
                 self.tried.setdefault(name, trial.iteration)
-            elif name != self.baseline.candidate_id and any(
-                cell.pool is Pool.ONLINE for cell in trial.cells
-            ):
-                when = Accepted(generation=trial.iteration, trial_index=trial.trial_index)
-                self.accepted.setdefault(name, when)
 
     def _read_arrivals(self) -> None:
         space = self._history.space

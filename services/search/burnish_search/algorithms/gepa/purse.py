@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from burnish_search.algorithms import budget
 from burnish_search.algorithms.gepa.settings import GepaSettings
 from burnish_search.history import History
 from burnish_search.model import TrialPlan
-
-_FINAL_SHARE = 2  # Half of a tight budget goes to the final re-score.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +48,14 @@ class Purse:
                 takes what is left over.
         """
         finalists = settings.top_k
-        trials, reserve = None, 0
+        trials = None
         if settings.max_trials is not None:
             finalists = min(finalists, settings.max_trials // 2)
             trials = max(settings.max_trials - finalists - len(history.trials), 0)
         if cell_count is None:
             return cls(cells=None, trials=trials, finalists=finalists, reserve=0)
-        if finalists and validation_count:
-            total = history.suggested_cell_count + cell_count
-            reserve = finalists * min(validation_count, total // (_FINAL_SHARE * finalists))
+        total = history.suggested_cell_count + cell_count
+        reserve = budget.reserved(finalists=finalists, row_count=validation_count, total=total)
         cells = max(cell_count - reserve, 0)
         return cls(
             cells=cells, trials=trials, finalists=finalists, reserve=reserve, in_all=cell_count

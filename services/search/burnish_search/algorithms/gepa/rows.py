@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from burnish import gepa_plan
 from burnish_search.algorithms.adaptive.batches import AdaptiveBatches
 from burnish_search.algorithms.base import generator
 from burnish_search.algorithms.gepa.settings import GepaSettings
-from burnish_search.algorithms.minibatches import Minibatches, RowKey
+from burnish_search.algorithms.minibatches import RowKey
 from burnish_search.history import History
 from burnish_search.model import Pool, StudySpec
 
-_PARETO = 64
-_LEAST_FEEDBACK = 3
 # A first look at the baseline takes no more than this part of a tight budget.
 _LOOK_PART = 16
 
@@ -35,8 +34,7 @@ class Rows:
         """Parts the online pool, of at least one row."""
         order = list(dict.fromkeys(spec.online))
         generator(spec, "pareto rows", 0).shuffle(order)
-        most = max(len(order) - _LEAST_FEEDBACK, 1)
-        size = min(settings.pareto_set_size or _PARETO, most)
+        size = gepa_plan.pareto_count(settings.pareto_set_size, online=len(order))
         rest = order[size:]
         least = settings.batches.reflection_minibatch_size
         count = max(least, round(settings.feedback_fraction * len(rest)))
@@ -49,7 +47,6 @@ class Rows:
         self.validation = tuple((Pool.VALIDATION, seed) for seed in last)
         parted = replace(spec, online=tuple(feedback), validation=tuple(order[:size]))
         self.batches = AdaptiveBatches(parted, settings.batches)
-        self._line = Minibatches(parted, Pool.ONLINE, parted.online)
 
     @property
     def final(self) -> tuple[RowKey, ...]:
@@ -78,4 +75,4 @@ class Rows:
 
     def minibatch(self, number: int, size: int) -> tuple[RowKey, ...]:
         """Returns minibatch `number` of the line of feedback rows, epoch after epoch."""
-        return self._line.draw(number, size, asked=frozenset())
+        return self.batches.reflection(number, size=size)
