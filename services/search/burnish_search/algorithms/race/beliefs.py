@@ -21,10 +21,9 @@ _MANY = 2000
 _POINTED = 32
 _RIVALS = 32
 _STEPS = 2
-_ALIKE = -3.5
-_ALIKE_BY_OPTIONS = -1.3
+_ALIKE = -3.1
+_ALIKE_BY_OPTIONS = -0.5
 _MANY_ARMS = 36
-_LESS_LATER = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +116,21 @@ class Beliefs:
         rows = map(self.evidence.places_of, history.pending.values())
         return [(arm, each) for arm, each in zip(found, rows, strict=True) if arm >= 0]
 
-    def alike(self, history: History, *, count: int, used: float) -> bool:
+    def alike(self, history: History, *, count: int) -> bool:
         """Whether the first cells speak against large differences between candidates.
 
         What the options of many arms have in common shows sooner than what arms have of their own,
-        so that more has to speak against it; and less, the less there is left to find any with.
+        so that more has to speak against it.
 
         Args:
             history: What was measured.
             count: How many cells to go by.
-            used: Share of the race's cells that these are.
         """
         layout = self._laid_out(history)
         self.of(history)
         model = Model(layout.arms(history), self._cells(history).first(count), self._structure)
         known = self._variances[_refit_point(len(history.rows)), layout.key]
-        against = _ALIKE + _LESS_LATER * used
+        against = _ALIKE
         if model.factored:
             against += _ALIKE_BY_OPTIONS * min(len(model.arms) / _MANY_ARMS, 1.0)
         return model.strength(known) < against
