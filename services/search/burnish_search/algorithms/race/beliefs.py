@@ -23,6 +23,7 @@ _RIVALS = 32
 _STEPS = 2
 _ALIKE = -3.1
 _ALIKE_BY_OPTIONS = -0.5
+_ALIKE_BY_DOUBT = -4.0
 _MANY_ARMS = 36
 
 
@@ -116,7 +117,7 @@ class Beliefs:
         rows = map(self.evidence.places_of, history.pending.values())
         return [(arm, each) for arm, each in zip(found, rows, strict=True) if arm >= 0]
 
-    def alike(self, history: History, *, count: int) -> bool:
+    def alike(self, history: History, *, count: int, doubt: float) -> bool:
         """Whether the first cells speak against large differences between candidates.
 
         What the options of many arms have in common shows sooner than what arms have of their own,
@@ -125,12 +126,13 @@ class Beliefs:
         Args:
             history: What was measured.
             count: How many cells to go by.
+            doubt: How much more has to speak against it than in a race of usual size, in [0, 1].
         """
         layout = self._laid_out(history)
         self.of(history)
         model = Model(layout.arms(history), self._cells(history).first(count), self._structure)
         known = self._variances[_refit_point(len(history.rows)), layout.key]
-        against = _ALIKE
+        against = _ALIKE + _ALIKE_BY_DOUBT * doubt
         if model.factored:
             against += _ALIKE_BY_OPTIONS * min(len(model.arms) / _MANY_ARMS, 1.0)
         return model.strength(known) < against

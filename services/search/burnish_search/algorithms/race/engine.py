@@ -50,7 +50,7 @@ _LEAST_ROWS = 12
 # Fewer cells do not tell arms that are alike from arms that differ by a few points.
 _LEAST_TRIED = 300
 _FIRST_LOOK = 0.32
-_NEXT_LOOK = 0.06
+_LOOK_PART = 16
 _USUAL_CELLS = 1000
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
@@ -202,18 +202,21 @@ class Race:
         if not looked or not findable or belief.gain(baseline) >= self.settings.least_gain:
             return False
         headroom = belief.headroom(baseline, _HEADROOM_DRAWS, rng)
-        return headroom < findable and self._beliefs.alike(history, count=before + looked)
+        # The less there is to spare, the surer it has to be that nothing is missed.
+        doubt = max(1.0 - allowance.total / _USUAL_CELLS, 0.0)
+        return headroom < findable and self._beliefs.alike(
+            history, count=before + looked, doubt=doubt
+        )
 
     @staticmethod
     def _looked(measured_count: int, total: int) -> int:
         """Returns how many cells there were at the last look at whether candidates differ.
 
         Looks are at fixed counts, however many cells are in flight: who looks more often finds
-        candidates alike more often by chance. Where the first look would be at too few cells there
-        is none: in a race so small, its end costs more reward than it spares cells.
+        candidates alike more often by chance.
         """
-        first, every = round(_FIRST_LOOK * total), round(_NEXT_LOOK * total)
-        if first < _LEAST_TRIED or measured_count < first:
+        first, every = max(_LEAST_TRIED, round(_FIRST_LOOK * total)), max(total // _LOOK_PART, 1)
+        if measured_count < first:
             return 0
         return measured_count - (measured_count - first) % every
 

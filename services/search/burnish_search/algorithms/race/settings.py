@@ -23,7 +23,7 @@ class RaceSettings:
         stop_regret: Ends the race when no more than so much reward is expected to be missed.
         headroom: Ends a race of about 1,000 cells whose candidates do not seem to differ when the
             best of them is expected to be no more than so much above the baseline; in a longer
-            race, less in proportion. Smaller races are not ended for that.
+            race, less in proportion. In a shorter one it has to be surer that they do not differ.
         least_gain: Gain over the baseline that is reason enough to go on.
         confirm: Share of the cells, as rows that leader and baseline are both to have at the end.
         factors: Whether instructions and demo sets have effects of their own.
