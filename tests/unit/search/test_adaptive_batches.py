@@ -10,7 +10,6 @@ from burnish.config import resolve_adaptive_batch_config
 from burnish_search.algorithms.adaptive.batches import (
     AdaptiveBatches,
     BatchSettings,
-    coverage,
     parse,
 )
 from burnish_search.model import Pool, StudySpec
@@ -108,35 +107,9 @@ def test_a_child_is_kept_for_a_gain_on_the_rows_that_both_have():
     )
 
 
-def test_parents_are_drawn_by_the_rows_that_they_are_best_on():
-    measured = {"a": rewards(1, 1, 1, 0), "b": rewards(0, 0, 0, 1), "c": rewards(0, 0, 0, 0)}
-    made = batches()
-
-    drawn = Counter(made.parent(number, measured) for number in range(400))
-
-    assert coverage(measured) == [3, 1, 0]
-    assert drawn["c"] == 0
-    assert 250 < drawn["a"] < 350
-
-
-def test_parents_are_drawn_evenly_when_asked_for_or_when_nobody_is_right_anywhere():
-    measured = {"a": rewards(0, 0), "b": rewards(0, 0)}
-    even = batches(candidate_selection_strategy="random")
-
-    assert len({batches().parent(number, measured) for number in range(20)}) == 2
-    known = {"a": rewards(1, 1), "b": rewards(0, 0)}
-    assert len({even.parent(number, known) for number in range(20)}) == 2
-    assert even.parent(0, {}) is None
-
-
 def test_the_same_seed_draws_the_same():
-    measured = {"a": rewards(1, 0), "b": rewards(0, 1)}
-
     def drawn(made):
-        return [
-            (made.reflection(number), made.parent(number, measured), made.validation({}))
-            for number in range(9)
-        ]
+        return [(made.reflection(number), made.validation({})) for number in range(9)]
 
     assert drawn(batches(seed=4)) == drawn(batches(seed=4))
     assert drawn(batches(seed=4)) != drawn(batches(seed=5))

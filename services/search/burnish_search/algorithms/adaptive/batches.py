@@ -1,13 +1,12 @@
 """Small batches for a search that reflects, as GEPA does: which rows, and who is kept.
 
 Independent of any engine: it says which rows a child is first tried on, whether it is worth more,
-which validation rows it gets then, and who is the next parent.
+and which validation rows it gets then.
 """
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -98,7 +97,6 @@ class AdaptiveBatches:
         self.settings = settings.fitted(
             train_count=len(spec.online), validation_count=len(spec.validation)
         )
-        self._spec = spec
         self._reflection = Minibatches(spec, Pool.ONLINE, spec.online)
         order = [(Pool.VALIDATION, seed) for seed in spec.validation]
         base.generator(spec, "adaptive batch", 0).shuffle(order)
@@ -141,35 +139,3 @@ class AdaptiveBatches:
             return rows
         order = sorted(rows, key=lambda row: looks.get(row, 0))
         return tuple(order[: self.settings.val_subsample_size])
-
-    def parent(self, number: int, measured: Mapping[str, Rewards]) -> str | None:
-        """Draws the parent of child `number`; None when there is no candidate.
-
-        By coverage, a candidate is as likely as there are rows that nobody does better on; one that
-        is best nowhere is drawn only when nobody is best anywhere.
-
-        Args:
-            number: Which child, from 0.
-            measured: Rewards of every candidate, in an order that is the same for everyone.
-        """
-        names = list(measured)
-        if not names:
-            return None
-        randomness: random.Random = base.generator(self._spec, "parent", number)
-        if self.settings.candidate_selection_strategy == "coverage":
-            weights = coverage(measured)
-            if any(weights):
-                return randomness.choices(names, weights=weights)[0]
-        return randomness.choice(names)
-
-
-def coverage(measured: Mapping[str, Rewards]) -> Sequence[int]:
-    """Returns on how many rows each candidate is among the best of those measured there."""
-    best: dict[RowKey, float] = {}
-    for rewards in measured.values():
-        for row, reward in rewards.items():
-            best[row] = max(best.get(row, reward), reward)
-    return [
-        sum(reward >= best[row] > 0 for row, reward in rewards.items())
-        for rewards in measured.values()
-    ]
