@@ -27,7 +27,8 @@ def drawn(measured, *, strategy="coverage", seed=1, pressure=1.0):
         reflections=lambda name, before: 0,
     )
     scores = SimpleNamespace(
-        compared=rewards.__getitem__, level=lambda name: sum(measured[name]) / len(measured[name])
+        compared=rewards.__getitem__,
+        level=lambda name: sum(measured[name]) / max(len(measured[name]), 1),
     )
     settings = GepaSettings(
         children_per_generation=400,
@@ -61,6 +62,10 @@ def test_parents_are_drawn_evenly_from_the_front_when_asked_for():
     found = drawn(MEASURED, strategy="random")
     assert found["c"] == 0
     assert 160 < found["a"] < 240
+
+
+def test_the_baseline_is_the_parent_while_nobody_was_compared():
+    assert drawn({"a": (), "b": ()}) == {"a": 400}
 
 
 def test_the_same_seed_draws_the_same():
