@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from burnish_search.model import Estimate
 
 CONFIDENCE = 0.95
+# Before anything is measured.
+UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
 _Z = statistics.NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 
 

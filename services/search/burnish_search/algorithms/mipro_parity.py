@@ -18,7 +18,6 @@ from burnish_search.algorithms.mipro_protocol import Evaluation, Protocol, Steps
 from burnish_search.history import History
 from burnish_search.model import (
     Candidate,
-    Estimate,
     EvaluationPlan,
     FinishPlan,
     FinishReason,
@@ -34,7 +33,6 @@ from burnish_search.model import (
 from burnish_search.problems import ChangeInvalid, StudyInvalid
 
 _DEFAULTS = {"minibatch_source": "validation", "batch_size": settings.PRESET_BATCH_SIZE}
-_UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
 
 
 class MiproParity:
@@ -109,7 +107,7 @@ class MiproParity:
             ranked.append(
                 Ranked(
                     candidate=candidate,
-                    pooled=_UNKNOWN if measured is None else measured,
+                    pooled=estimate.UNKNOWN if measured is None else measured,
                     validation=measured,
                     baseline=candidate.candidate_id == baseline.candidate_id,
                 )

@@ -15,7 +15,6 @@ from burnish_search.model import Candidate, Estimate, Pool, Ranked, TrialKind, T
 
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
-_UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +153,7 @@ def estimated(
 
 def unmeasured(baseline: Candidate) -> Ranked:
     """Returns the baseline as it ranks before anything was measured."""
-    return Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)
+    return Ranked(candidate=baseline, pooled=estimate.UNKNOWN, validation=None, baseline=True)
 
 
 def reached(history: History, target: float, *, rows: Sequence[RowKey]) -> bool:

@@ -28,7 +28,6 @@ from burnish_search.algorithms.ranking import Ranking
 from burnish_search.history import History
 from burnish_search.model import (
     Candidate,
-    Estimate,
     EvaluationPlan,
     FinishPlan,
     FinishReason,
@@ -54,7 +53,6 @@ _LOOK_PART = 16
 _USUAL_CELLS = 1000
 # Linear algebra may differ in the last digits from machine to machine; a ranking must not.
 _DIGITS = 9
-_UNKNOWN = Estimate(mean=0.5, row_count=0, lower=0.0, upper=1.0)
 
 
 class Race:
@@ -106,7 +104,7 @@ class Race:
         """Returns the best of the candidates that were observed and the baseline, best first."""
         baseline = history.space.baseline()
         if not history.rows:
-            return [Ranked(candidate=baseline, pooled=_UNKNOWN, validation=None, baseline=True)]
+            return [ranking.unmeasured(baseline)]
         belief = self._beliefs.of(history)
         measured = range(belief.arms.measured_count)
         arms = sorted({*measured, self._baseline_arm(belief, baseline)})
