@@ -292,6 +292,16 @@ def test_the_smaller_a_race_the_surer_it_has_to_be_that_candidates_are_alike(rig
     assert found == [[], [0.6], [0.2], [0.0]]
 
 
+def test_a_race_that_loses_cells_is_as_sure_as_the_smaller_one_it_comes_to(rig, monkeypatch):
+    doubts = []
+    monkeypatch.setattr(Beliefs, "alike", lambda self, history, **at: doubts.append(at["doubt"]))
+    table = {"stop_regret": 0.0, "headroom": 1, "least_gain": 1}
+    given_settings = {**LONG, "num_trials": 100, "race": table}
+    rig(Race, settings=given_settings, reward=flaky(0.3), online=range(200)).start().run()
+    assert all(0.22 < doubt < 0.38 for doubt in doubts)
+    assert doubts
+
+
 def test_a_target_that_is_reached_ends_the_race(rig):
     given_settings = {**LONG, "target_reward": 0.95}
     found = rig(Race, settings=given_settings, reward=better(1), online=range(200)).start().run()

@@ -201,10 +201,18 @@ class Race:
             return False
         headroom = belief.headroom(baseline, _HEADROOM_DRAWS, rng)
         # The less there is to spare, the surer it has to be that nothing is missed.
-        doubt = max(1.0 - allowance.total / _USUAL_CELLS, 0.0)
+        expected = allowance.total * self._measured_share(history, allowance)
+        doubt = max(1.0 - expected / _USUAL_CELLS, 0.0)
         return headroom < findable and self._beliefs.alike(
             history, count=before + looked, doubt=doubt
         )
+
+    @staticmethod
+    def _measured_share(history: History, allowance: Allowance) -> float:
+        """Returns which part of the race's cells that were answered came with a measurement."""
+        waiting = sum(map(len, history.pending.values()))
+        measured = len(history.rows) - len(history.prior_rows())
+        return min(measured / max(allowance.raced - waiting, 1), 1.0)
 
     @staticmethod
     def _looked(measured_count: int, total: int) -> int:
