@@ -21,6 +21,7 @@ MODULES = tuple(
         "asked",
         "calls",
         "dataplane",
+        "dialects.alike",
         "dialects.allow",
         "dialects.body",
         "dialects.chat",

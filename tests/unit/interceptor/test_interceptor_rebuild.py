@@ -128,6 +128,18 @@ def test_an_answer_that_is_nested_beyond_reason_is_none_and_no_fault_of_ours():
     assert stream.failed
 
 
+def test_an_answer_that_is_no_utf_8_is_none_and_no_fault_of_ours():
+    body = completion().replace(b"card_arrival", b"card_\xffarrival")
+    with pytest.raises(NotAnAnswer):
+        rebuilt(body)
+    stream = ChatStream(model="m", choices=1, usage=None)
+    pieces = events().split(b"\n\n")
+    assert stream.feed(b"\n\n".join(pieces[:2]) + b"\n\n")
+    text = b'{"choices":[{"index":0,"delta":{"content":"\xff"},"finish_reason":null}]}'
+    assert stream.feed(sse.encode(text)) == b""
+    assert stream.failed
+
+
 def test_reasoning_is_left_out_and_the_rest_of_a_message_stays():
     message = {
         "role": "assistant", "content": "a", "reasoning": CANARY, "reasoning_content": CANARY,

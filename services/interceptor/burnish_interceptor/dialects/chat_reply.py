@@ -34,6 +34,9 @@ from burnish_interceptor.dialects.stream import AnswerStream
 from burnish_interceptor.dialects.usage import CHAT, UsageRule, tokens
 
 _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+# How often a stream's events may turn out not to be alike, as where each says its time, before they
+# are taken apart one by one.
+_TRIES = 8
 SERVICE_TIER = one_of("auto", "default", "flex", "scale", "priority", "on_demand")
 
 
@@ -78,6 +81,7 @@ class ChatStream(AnswerStream):
         self._finished: set[int] = set()
         self._head = b""
         self._chosen = False
+        self._tries = _TRIES
 
     def rest(self) -> bytes:
         """Returns what was kept back, with the end of the stream."""
@@ -86,6 +90,9 @@ class ChatStream(AnswerStream):
     def _event(self, data: bytes) -> bytes | None:
         if self._head and (plain := chat_usual.piece(data, self._head)) is not None:
             self._chosen = True
+            if self._tries:
+                self._tries -= 1
+                self._like = chat_usual.alike(data, self._head) or self._like
             return plain
         if data == sse.DONE:
             if not self._chosen:

@@ -12,15 +12,17 @@ import msgspec
 import orjson
 from msgspec import UNSET, UnsetType
 
+from burnish_interceptor.dialects.alike import Alike
 from burnish_interceptor.dialects.allow import FINGERPRINT, hashed
 from burnish_interceptor.dialects.chat_types import Chunk, Completion
 from burnish_interceptor.dialects.dialect import Tokens
 
-# The library gives up on deep nesting with the interpreter's own error.
-_UNFIT = (msgspec.DecodeError, RecursionError)
+# The library gives up on deep nesting, and on what is no UTF-8, with the interpreter's own errors.
+_UNFIT = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _read = msgspec.json.Decoder(Completion).decode
 _read_chunk = msgspec.json.Decoder(Chunk).decode
 _written = msgspec.json.Encoder().encode
+_CONTENT = b'"content":'
 
 
 def completion(body: bytes, *, model: str) -> tuple[bytes, Tokens | None] | None:
@@ -58,11 +60,38 @@ def piece(data: bytes, head: bytes) -> bytes | None:
         found = _read_chunk(data).choices[0]
     except _UNFIT:
         return None
-    return b'%b{"index":%d,"delta":{"content":%b},"finish_reason":null}]}\n\n' % (
-        head,
-        found.index,
-        orjson.dumps(found.delta.content),
-    )
+    before, after = _around(head, found.index)
+    return b"%b%b%b" % (before, orjson.dumps(found.delta.content)[1:-1], after)
+
+
+def alike(data: bytes, head: bytes) -> Alike | None:
+    """Returns how events are shown that differ from a usual one in their text alone.
+
+    Args:
+        data: The one event, of which `piece` told what is shown.
+        head: See `piece`.
+
+    Returns:
+        None when it cannot be told where its text is.
+    """
+    found = _read_chunk(data).choices[0]
+    text = orjson.dumps(found.delta.content)
+    start = data.find(_CONTENT) + len(_CONTENT)
+    start += data[start : start + 1] == b" "
+    if not data.startswith(text, start):
+        return None
+    before, after = data[: start + 1], data[start + len(text) - 1 :]
+    # The name may stand elsewhere too: it is the right one if another text there is read there.
+    other = found.delta.content + "-"
+    read = _read_chunk(before + orjson.dumps(other)[1:-1] + after).choices[0]
+    if read.delta.content != other:
+        return None
+    return Alike((b"data: " + before, after + b"\n\n"), _around(head, found.index))
+
+
+def _around(head: bytes, index: int) -> tuple[bytes, bytes]:
+    """Returns what the app is shown before a piece of text and behind it."""
+    return b'%b{"index":%d,"delta":{"content":"' % (head, index), b'"},"finish_reason":null}]}\n\n'
 
 
 @lru_cache(maxsize=1024)

@@ -22,6 +22,11 @@ class Parser:
         self._returns = False
         self._usual = False
 
+    @property
+    def between(self) -> bool:
+        """Whether the next chunk begins an event, in a stream of the usual form."""
+        return self._usual and not self._rest
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Returns the data of the events that the chunk ends, in order.
 

@@ -10,6 +10,7 @@ import abc
 
 from burnish_interceptor.app_error import AppError
 from burnish_interceptor.dialects import sse
+from burnish_interceptor.dialects.alike import Alike
 from burnish_interceptor.dialects.allow import NotAnAnswer
 
 
@@ -26,6 +27,9 @@ class AnswerStream(abc.ABC):
         self._held: list[bytes] = []
         self._over = False
         self._done = False
+        self._like: Alike | None = None
+        # The same, while the next piece may well be such an event and nothing else.
+        self._next: Alike | None = None
         self.usage: tuple[int, int] | None = None
         self.failed = False
 
@@ -36,6 +40,8 @@ class AnswerStream(abc.ABC):
 
     def feed(self, piece: bytes) -> bytes:
         """Takes a piece of the provider's stream; returns what may go to the app now."""
+        if self._next is not None and (alike := self._next.shown(piece)) is not None:
+            return alike
         if self.failed:
             return b""
         out: list[bytes] = []
@@ -48,6 +54,8 @@ class AnswerStream(abc.ABC):
                     (self._held if self._over else out).append(shown)
         except (sse.EventTooLong, NotAnAnswer):
             self.failed = True
+        going_on = self._parser.between and not (self._over or self._done or self.failed)
+        self._next = self._like if going_on else None
         return b"".join(out)
 
     def rest(self) -> bytes:
@@ -62,7 +70,8 @@ class AnswerStream(abc.ABC):
     def _event(self, data: bytes) -> bytes | None:
         """Returns what the app is shown of an event, encoded, or None.
 
-        Sets `_over` when the event ends the answer, so that it is held back itself.
+        Sets `_over` when the event ends the answer, so that it is held back itself, and may set
+        `_like` to how events like it are shown.
 
         Raises:
             NotAnAnswer: It is an error, or no event of this API.
