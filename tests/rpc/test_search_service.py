@@ -97,7 +97,11 @@ async def test_a_study_created_again_begins_anew(channel):
 
 async def test_everything_that_is_wrong_with_a_study_is_told_at_once(channel):
     message = search_v1.Study(
-        name="studies/a", algorithm="mipro", max_cell_count=-1, stage_ids=["one", "one"]
+        name="studies/a",
+        algorithm="mipro",
+        max_cell_count=-1,
+        stage_ids=["one", "one"],
+        written_stage_ids=["one", "two"],
     )
     message.settings.update({"batch_sise": 3})
     message.online_pool.seeds.extend([1, 1])
@@ -110,6 +114,7 @@ async def test_everything_that_is_wrong_with_a_study_is_told_at_once(channel):
         "`batch_sise` is unknown",
         "a repeated stage",
         "`max_cell_count` is -1",
+        "`written_stage_ids` has ['two']",
         "`online_pool` repeats 1",
         "`validation_pool` has 1000000000000 seeds",
     ):

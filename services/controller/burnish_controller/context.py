@@ -153,11 +153,18 @@ class JobContext:
             online_pool=types_v1.SeedPool(seeds=self.pools.online),
             validation_pool=types_v1.SeedPool(seeds=self.pools.validation),
             max_cell_count=self.search_cells(),
+            written_stage_ids=self.written_stage_ids(),
         )
         # The cap on trials holds between works; only the search itself plans by it.
         if self.spec.budget.max_trials and "max_trials" not in study.settings:
             study.settings["max_trials"] = self.spec.budget.max_trials
         return study
+
+    def written_stage_ids(self) -> list[str]:
+        """Returns the stages that instructions are proposed for."""
+        kept = {one.template.stage_id for one in self.spec.stages if not one.optimise_instruction}
+        stage_ids = [stage.template.stage_id for stage in self.stages]
+        return [stage_id for stage_id in stage_ids if stage_id not in kept]
 
     @property
     def learns(self) -> bool:

@@ -41,6 +41,9 @@ def study_spec(study: search_v1.Study) -> tuple[StudySpec, list[str]]:
         problems.append(f"`stage_ids` has {len(stage_ids)} stages; give 1 to {_MOST_STAGES}")
     if len(set(stage_ids)) < len(stage_ids) or "" in stage_ids:
         problems.append("`stage_ids` holds an empty or a repeated stage; each must be named once")
+    unknown = sorted(set(study.written_stage_ids) - set(stage_ids))
+    if unknown:
+        problems.append(f"`written_stage_ids` has {unknown}, which are none of `stage_ids`")
     if study.max_cell_count < 0:
         problems.append(
             f"`max_cell_count` is {study.max_cell_count}; give at least 1, or 0 for none"
@@ -54,6 +57,7 @@ def study_spec(study: search_v1.Study) -> tuple[StudySpec, list[str]]:
         online=_seeds("online_pool", study.online_pool, problems),
         validation=_seeds("validation_pool", study.validation_pool, problems),
         max_cell_count=study.max_cell_count or None,
+        written_stage_ids=tuple(study.written_stage_ids),
     )
     return spec, problems
 

@@ -282,6 +282,7 @@ class StudySpec:
         online: Seeds that minibatches are drawn from.
         validation: Seeds of a full evaluation.
         max_cell_count: Most cells to suggest in all; None is no limit.
+        written_stage_ids: Stages that instructions are written for; none are all of them.
     """
 
     name: str
@@ -292,6 +293,13 @@ class StudySpec:
     online: tuple[int, ...] = ()
     validation: tuple[int, ...] = ()
     max_cell_count: int | None = None
+    written_stage_ids: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Returns the stages that instructions are written for, in the order they run."""
+        wanted = self.written_stage_ids or self.stage_ids
+        return tuple(stage_id for stage_id in self.stage_ids if stage_id in wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

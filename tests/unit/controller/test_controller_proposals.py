@@ -125,12 +125,16 @@ async def test_repeating_a_proposal_after_a_crash_changes_nothing(make_scene):
 
 
 async def test_stages_that_want_no_instructions_are_left_out(make_scene, make_spec):
-    spec = make_spec()
-    spec.stages[0].optimise_instruction = False
-    scene = await make_scene(stages=[])
-    scene.job.job.spec.CopyFrom(spec)
-    scene.job.stages = []
-    assert await ask(scene) == []
+    kept = make_spec().stages[0]
+    kept.template.stage_id = "kept"
+    kept.optimise_instruction = False
+    scene = await make_scene(stages=[kept])
+    scene.proposer.script = [[wrote(0), wrote(1), summary()]]
+    assert {one.stage_id for one in await ask(scene)} == {"main"}
+    assert len(scene.proposer.requests) == 1
+    study = scene.job.study()
+    assert list(study.stage_ids) == ["main", "kept"]
+    assert list(study.written_stage_ids) == ["main"]
 
 
 # The summary of the rows.

@@ -76,6 +76,7 @@ class Rig:
     validation: Sequence[int] = tuple(range(30, 40))
     seed: int = 3
     stages: tuple[str, ...] = ("main",)
+    written_stages: tuple[str, ...] = ()
     max_cell_count: int | None = None
     budget: int | None = None
     written: int = 0
@@ -95,6 +96,7 @@ class Rig:
             online=tuple(self.online),
             validation=tuple(self.validation),
             max_cell_count=self.max_cell_count,
+            written_stage_ids=self.written_stages,
         )
         return Study(spec, self.algorithm(spec))
 

@@ -150,6 +150,24 @@ def test_stages_take_turns_along_a_line_of_descent(rig):
     assert of_baseline == [(("a",), ("b",))[place % 2] for place in range(len(of_baseline))]
 
 
+def test_no_turn_is_spent_on_a_stage_that_nobody_writes_for(rig):
+    given_settings = {**BRISK, "crossover_rate": 0, "patience_generations": 0}
+    stages, written = ("a", "b", "c"), ("c", "a")
+    found = rig(
+        Gepa,
+        settings=given_settings,
+        reward=world(2),
+        writes=True,
+        stages=stages,
+        written_stages=written,
+    ).start(instructions=1, demo_sets=1)
+    found.run()
+    first = found.history.space.baseline().candidate_id
+    of_baseline = [p.stage_ids for p in briefs(found) if p.parent_candidate_ids == (first,)]
+    assert len(of_baseline) > 1
+    assert of_baseline == [(("a",), ("c",))[place % 2] for place in range(len(of_baseline))]
+
+
 def test_two_that_changed_different_stages_are_put_together(rig):
     def reward(candidate, cell):
         good = ("ins_a_1", "ins_b_1")[cell.seed % 2]

@@ -59,10 +59,12 @@ async def propose(
         asked: Which round it is, and what it is to learn from.
     """
     found: list[types_v1.Component] = []
+    written = job.written_stage_ids()
     for stage in job.stages:
         stage_id = stage.template.stage_id
-        wanted = not asked.stage_ids or stage_id in asked.stage_ids
-        if job.cancelled or not wanted or not _wants_instructions(job, stage_id):
+        if job.cancelled or stage_id not in written:
+            continue
+        if asked.stage_ids and stage_id not in asked.stage_ids:
             continue
         request = await proposal_request(services, job, stage.template, asked)
         if request is not None:
@@ -214,11 +216,6 @@ async def _log_completed(services: PhaseServices, job: JobContext, answer: _Answ
         event.level = job_v1.EVENT_LEVEL_WARNING
         event.message += f"; cut short ({answer.failure.reason}): {answer.failure.message}"
     await services.events.append(job.job_id, f"proposal/{answer.request.context.request_id}", event)
-
-
-def _wants_instructions(job: JobContext, stage_id: str) -> bool:
-    declared = {stage.template.stage_id: stage.optimise_instruction for stage in job.spec.stages}
-    return declared.get(stage_id, True)
 
 
 async def _log_refusal(

@@ -183,7 +183,7 @@ class MinibatchSearch(ABC):
         parents = [ranked.candidate.candidate_id for ranked in self.rank(history, _PARENTS)]
         return ProposalPlan(
             proposal_id=f"iteration-{iteration}",
-            stage_ids=self.spec.stage_ids,
+            stage_ids=self.spec.written,
             count=self.settings.instructions_per_batch,
             parent_candidate_ids=tuple(parents),
             iteration=iteration,

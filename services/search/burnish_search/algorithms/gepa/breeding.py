@@ -119,10 +119,10 @@ class Breeding:
         return randomness.choices(names, weights=powers)[0]
 
     def _reflection(self, parent: str, generation: int) -> Draw:
-        """Returns a reflection: each along a line of descent is on the next stage."""
+        """Returns a reflection: each along a line of descent is on the next that is written."""
         turns = self._lines.members[parent].depth
         turns += self._lines.reflections(parent, before=generation)
-        stages = self._spec.stage_ids
+        stages = self._spec.written
         return Draw(parents=(parent,), stage_id=stages[turns % len(stages)])
 
     def _merge(self, better: str, worse: str, generation: int) -> Draw | None:

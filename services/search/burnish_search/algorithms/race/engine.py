@@ -257,7 +257,7 @@ class Race:
         parents = [ranked.candidate.candidate_id for ranked in self.rank(history, _PARENTS)]
         return ProposalPlan(
             proposal_id=f"iteration-{left[0]}",
-            stage_ids=self.spec.stage_ids,
+            stage_ids=self.spec.written,
             count=shared.instructions_per_batch,
             parent_candidate_ids=tuple(parents),
             iteration=left[0],

@@ -187,6 +187,7 @@ class Study(_message.Message):
     MAX_CELL_COUNT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    WRITTEN_STAGE_IDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Format: `studies/{study}`. Required."""
     algorithm: _builtins.str
@@ -217,6 +218,12 @@ class Study(_message.Message):
     def validation_pool(self) -> _model_pb2.SeedPool:
         """Seeds of a full evaluation."""
 
+    @_builtins.property
+    def written_stage_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Stages that instructions are written for in the course of the search, among `stage_ids`; empty
+        means all of them.
+        """
+
     def __init__(
         self,
         *,
@@ -230,10 +237,11 @@ class Study(_message.Message):
         max_cell_count: _builtins.int = ...,
         revision: _builtins.int = ...,
         state: Global___StudyState.ValueType = ...,
+        written_stage_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["online_pool", b"online_pool", "settings", b"settings", "validation_pool", b"validation_pool"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "max_cell_count", b"max_cell_count", "name", b"name", "online_pool", b"online_pool", "random_seed", b"random_seed", "revision", b"revision", "settings", b"settings", "stage_ids", b"stage_ids", "state", b"state", "validation_pool", b"validation_pool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "max_cell_count", b"max_cell_count", "name", b"name", "online_pool", b"online_pool", "random_seed", b"random_seed", "revision", b"revision", "settings", b"settings", "stage_ids", b"stage_ids", "state", b"state", "validation_pool", b"validation_pool", "written_stage_ids", b"written_stage_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
