@@ -1,6 +1,7 @@
 """Chat completions made by `generateContent`: both ways, whole and in pieces."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -152,6 +153,29 @@ def test_images_files_and_sounds():
 )  # fmt: skip
 def test_what_cannot_be_said_is_refused(more):
     with pytest.raises(BadRequest):
+        sent(**more)
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"tools": 5}, "tools"),
+        ({"tool_choice": {"function": "f"}}, "tool_choice.function"),
+        ({"response_format": {"type": "json_schema", "json_schema": [1]}},
+         "response_format.json_schema"),
+        ({"messages": [{"role": "assistant", "tool_calls": {"id": "c"}}]}, "tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": [None, "c"]}]}, "tool_calls[1]"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"function": "f"}]}]},
+         "tool_calls[0].function"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": ["c"]}]}]}, "tool_calls[0].id"),
+        ({"messages": [{"role": "tool", "tool_call_id": {}, "content": "x"}]}, "tool_call_id"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": 1}]}]},
+         "input_audio"),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": "x"}]}]}, "file"),
+    ],
+)  # fmt: skip
+def test_what_has_the_wrong_type_is_refused_by_its_place(more, place):
+    with pytest.raises(BadRequest, match=re.escape(f"`{place}` has the wrong type")):
         sent(**more)
 
 

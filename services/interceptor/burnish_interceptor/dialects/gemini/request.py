@@ -56,7 +56,7 @@ def translated(body: bytes, model: str) -> bytes:
         asked["systemInstruction"] = {"parts": system}
     if config := _config(data, model):
         asked["generationConfig"] = config
-    if tools := data.get("tools"):
+    if tools := _list(data.get("tools"), "tools"):
         asked["tools"] = [{"functionDeclarations": [_declaration(tool) for tool in tools]}]
     if (choice := data.get("tool_choice")) is not None:
         asked["toolConfig"] = {"functionCallingConfig": _choice(choice)}
@@ -87,13 +87,15 @@ def _said(
     message: Mapping[str, Json], names: dict[str, str], *, signed: bool
 ) -> list[dict[str, Json]]:
     parts = _parts(message["content"]) if message.get("content") else []
-    for place, call in enumerate(message.get("tool_calls") or ()):
-        function = call.get("function") or {}
+    for place, one in enumerate(_list(message.get("tool_calls"), "tool_calls")):
+        call = _members(one, f"tool_calls[{place}]")
+        function = _members(call.get("function"), f"tool_calls[{place}].function")
         name = function.get("name", "")
-        names[call.get("id", "")] = name
+        call_id = _name(call.get("id"), f"tool_calls[{place}].id")
+        names[call_id] = name
         part: dict[str, Json] = {
             "functionCall": {
-                "id": call.get("id", ""),
+                "id": call_id,
                 "name": name,
                 "args": _object(function.get("arguments")),
             }
@@ -105,7 +107,7 @@ def _said(
 
 
 def _result(message: Mapping[str, Json], names: Mapping[str, str]) -> dict[str, Json]:
-    call_id = message.get("tool_call_id", "")
+    call_id = _name(message.get("tool_call_id"), "tool_call_id")
     text = text_of(message.get("content"))
     result = _object(text, other="output")
     name = names.get(call_id) or message.get("name", "")
@@ -137,10 +139,10 @@ def _part(part: Json) -> dict[str, Json]:
         url = part.get("image_url")
         return _file(url.get("url") if isinstance(url, dict) else url)
     if kind == "input_audio":
-        audio = part.get("input_audio") or {}
-        mime_type = _AUDIO.get(audio.get("format", ""), "audio/wav")
+        audio = _members(part.get("input_audio"), "input_audio")
+        mime_type = _AUDIO.get(_name(audio.get("format"), "input_audio.format"), "audio/wav")
         return {"inlineData": {"mimeType": mime_type, "data": audio.get("data", "")}}
-    if kind == "file" and (data := (part.get("file") or {}).get("file_data")):
+    if kind == "file" and (data := _members(part.get("file"), "file").get("file_data")):
         return _file(data)
     raise BadRequest(f"a content part of type `{kind}` cannot be translated for this provider")
 
@@ -167,7 +169,8 @@ def _config(data: Mapping[str, Json], model: str) -> dict[str, Json]:
     if kind in ("json_object", "json_schema"):
         config["responseMimeType"] = "application/json"
     if isinstance(form, dict) and kind == "json_schema":
-        config["responseJsonSchema"] = (form.get("json_schema") or {}).get("schema")
+        schema = _members(form.get("json_schema"), "response_format.json_schema")
+        config["responseJsonSchema"] = schema.get("schema")
     effort = data.get("reasoning_effort")
     if isinstance(effort, str) and effort in _BUDGETS:
         config["thinkingConfig"] = (
@@ -191,7 +194,35 @@ def _declaration(tool: Json) -> dict[str, Json]:
 def _choice(choice: Json) -> dict[str, Json]:
     if isinstance(choice, str):
         return {"mode": _MODES.get(choice, "AUTO")}
-    name = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
+    chosen = choice.get("function") if isinstance(choice, dict) else None
+    name = _members(chosen, "tool_choice.function").get("name")
     if not name:
         raise BadRequest("this `tool_choice` cannot be translated for this provider")
     return {"mode": "ANY", "allowedFunctionNames": [name]}
+
+
+def _list(value: Json, place: str) -> Sequence[Json]:
+    """Returns a list; none for what is not given."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise BadRequest(f"`{place}` has the wrong type; it has to be a list")
+    return value
+
+
+def _members(value: Json, place: str) -> Mapping[str, Json]:
+    """Returns an object's members; none for what is not given."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest(f"`{place}` has the wrong type; it has to be an object")
+    return value
+
+
+def _name(value: Json, place: str) -> str:
+    """Returns a text; an empty one for what is not given."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadRequest(f"`{place}` has the wrong type; it has to be a string")
+    return value
