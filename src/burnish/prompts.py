@@ -199,7 +199,7 @@ def _tool_answer(call: object) -> str:
         return ""
     try:
         values = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
     if isinstance(values, dict) and len(values) == 1:
         (value,) = values.values()

@@ -228,7 +228,7 @@ def _tool_call(item: Json) -> Json:
 def _object(body: bytes) -> Json:
     try:
         return _mapping(json.loads(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

@@ -113,7 +113,7 @@ def _jsonl_records(text: str) -> tuple[_Records, list[str]]:
             continue
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             problems.append(f"line {number} is not valid JSON")
             continue
         if isinstance(value, dict):

@@ -78,7 +78,7 @@ class ChatReply:
             if name is None or function.get("name") == name:
                 try:
                     arguments = json.loads(function.get("arguments") or "")
-                except ValueError:
+                except (ValueError, TypeError, RecursionError):
                     return None
                 return arguments if isinstance(arguments, dict) else None
         return None

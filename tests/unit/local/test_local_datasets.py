@@ -55,6 +55,7 @@ def test_jsonl_rows_keep_their_split(tmp_path):
         ("a.csv", "", ["no column `text`", "no column `label`"]),
         ("a.jsonl", '{"text": "a"}\n[1]\n{', ["line 2", "line 3"]),
         ("a.jsonl", '{"text": "a"}\n', ["line 1", "`label`"]),
+        ("a.jsonl", "[" * 100_000, ["line 1", "not valid JSON"]),
         ("a.jsonl", '{"text": 5, "label": "x"}\n', ["line 1", "`text`"]),
         ("a.xlsx", "x", [".xlsx", ".csv"]),
     ],

@@ -65,6 +65,15 @@ def test_a_demo_that_answers_by_tool_call_has_its_argument_for_a_label():
     assert demo.label == "age_limit"
 
 
+@pytest.mark.parametrize("arguments", ["age_limit", "[" * 100_000])
+def test_arguments_that_are_no_json_are_the_label_themselves(arguments):
+    call = {"function": {"name": "classify", "arguments": arguments}}
+    demo = PromptDemo(
+        bindings={"q": "x"}, messages=[{"role": "assistant", "content": None, "tool_calls": [call]}]
+    )
+    assert demo.label == arguments
+
+
 def test_a_diff_shows_what_the_winner_adds():
     assert OUTCOME.baseline is not None
     diff = winner().diff(OUTCOME.baseline.prompt)

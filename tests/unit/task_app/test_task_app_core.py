@@ -144,8 +144,10 @@ def reply(**message) -> ChatReply:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "read"), [('{"a": 1}', {"a": 1}), ("[1]", None), ("{", None), (None, None)]
-)
+    ("arguments", "read"),
+    [('{"a": 1}', {"a": 1}), ("[1]", None), ("{", None), (None, None), ({"a": 1}, None),
+     ("[" * 100_000, None)],
+)  # fmt: skip
 def test_tool_arguments_are_read_or_none(arguments, read):
     call = {"function": {"name": "answer", "arguments": arguments}}
     assert reply(tool_calls=[call]).tool_arguments() == read
