@@ -193,3 +193,51 @@ async def test_a_rollout_and_a_stage_may_be_named_by_headers():
         assert raw.headers["x-gepa-candidate-id"] == "winner"
         assert raw.headers["x-burnish-policy-version"] == "3"
         assert float(raw.headers["x-burnish-overhead-ms"]) >= 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("rollout", ["d%E2%9C%93mo", "a%0d%0aset-cookie:%20x=1"])
+async def test_a_rollout_that_no_header_can_hold_is_answered_without_that_header(rollout, stream):
+    live = policy_v1.Policy(
+        name="policies/live", version=3, job="jobs/1", stages=[testing.stage_policy()],
+        candidates=[policy_v1.WeightedCandidate(candidate_id=CANDIDATE, weight=1.0)],
+    )  # fmt: skip
+    async with testing.suite(replies.usual, instruction="Name it.") as running:
+        running.controller.policies["policies/live"] = live
+        base = f"{running.root}/api/gepa/v1/live/{rollout}"
+        async with AsyncOpenAI(base_url=base, api_key="suite-token", max_retries=0) as openai:
+            raw = await openai.chat.completions.with_raw_response.create(
+                model="m",
+                messages=[{"role": "user", "content": "Query: where"}],
+                stream=stream,
+            )
+        assert raw.status_code == 200
+        assert "x-gepa-rollout-id" not in raw.headers
+        assert "set-cookie" not in raw.headers
+        assert len(running.provider.bodies) == 1
+
+
+async def test_calls_by_two_shapes_of_url_get_each_their_own_headers():
+    stage = testing.stage_policy()
+    stage.template.messages[1].pattern = "{query}"
+    live = policy_v1.Policy(
+        name="policies/live", version=3, job="jobs/1", stages=[stage],
+        candidates=[policy_v1.WeightedCandidate(candidate_id=CANDIDATE, weight=1.0)],
+    )  # fmt: skip
+    async with testing.suite(replies.usual, instruction="Name it.") as running:
+        running.controller.policies["policies/live"] = live
+        shapes = {"/p/live/r1/v1": False, "/api/gepa/v1/live/r1": True}
+        for place in range(12):
+            for shape, named in shapes.items():
+                async with AsyncOpenAI(
+                    base_url=running.root + shape, api_key="suite-token", max_retries=0
+                ) as openai:
+                    raw = await openai.chat.completions.with_raw_response.create(
+                        model="m",
+                        messages=[
+                            {"role": "system", "content": BASELINE},
+                            {"role": "user", "content": f"where {place}"},
+                        ],
+                    )
+                assert ("x-gepa-candidate-id" in raw.headers) is named
+                assert ("x-gepa-rollout-id" in raw.headers) is named

@@ -105,8 +105,13 @@ class Answers:
             told[synth] = candidate
         if labels.shape is Shape.GEPA:
             told["x-gepa-rollout-id"] = labels.rollout
-        return {name: value for name, value in told.items() if _SAFE.fullmatch(value)}
+        return {name: value for name, value in told.items() if safe(value)}
 
     def _name_of(self, candidate_id: str) -> str:
         digest = hmac.new(self._key, b"candidate\0" + candidate_id.encode(), hashlib.sha256)
         return "c_" + digest.hexdigest()[:24]
+
+
+def safe(value: str) -> bool:
+    """Tells whether a header may have a value: it can neither end the header nor be unreadable."""
+    return _SAFE.fullmatch(value) is not None

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from burnish_interceptor import app_error
+from burnish_interceptor.answers import safe
 from burnish_interceptor.asked import JSON, Asked, lines_of
 from burnish_interceptor.calls import Problem
 from burnish_interceptor.dialects import PARSERS, Forced, Shown
@@ -89,6 +90,7 @@ class LikeSent:
 
     Attributes:
         arm: The arm, kept so that its identity means something.
+        shape: Whose URL was called, which their answers tell by headers of its own.
         plan: What they have in common.
         before: Bytes of the body before what the user says.
         after: Bytes behind it.
@@ -96,6 +98,7 @@ class LikeSent:
     """
 
     arm: Arm
+    shape: Shape
     plan: Plan
     before: bytes
     after: bytes
@@ -193,7 +196,7 @@ class OnlineCall(Passage):
         if form is None or form.sure is None or not self._text or self.exchange.left:
             return False
         like = form.sent.get(id(arm))
-        if type(like) is not LikeSent or like.arm is not arm:
+        if type(like) is not LikeSent or like.arm is not arm or like.shape is not self.shape:
             return False
         raw, calls = self._raw, self._calls
         self._sent = b"".join((like.before, raw, like.after)) if calls.keeps_sent else b""
@@ -240,7 +243,7 @@ class OnlineCall(Passage):
         asked, calls = self.asked, self._calls
         self._plan = plan
         asked.shown, asked.labels = plan.shown, plan.labels
-        if self._arrival.shape is _GEPA:
+        if self._arrival.shape is _GEPA and safe(self.rollout):
             asked.labels += lines_of({"x-gepa-rollout-id": self.rollout})
         self._time = calls.wall_clock()
         self.exchange.on_gone = self._left
@@ -283,7 +286,8 @@ class OnlineCall(Passage):
             around = repeats.around(form, edit, plan.forced)
             if around is not None:
                 if arm is not None:
-                    form.sent[id(arm)] = LikeSent(arm, plan, *around, sum(map(len, around)))
+                    fixed = sum(map(len, around))
+                    form.sent[id(arm)] = LikeSent(arm, self.shape, plan, *around, fixed)
                 return b"".join((around[0], self._raw, around[1]))
         if form is not None:
             asked.request = PARSERS[tail](asked.body)

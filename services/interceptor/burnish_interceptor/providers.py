@@ -28,6 +28,7 @@ _HOSTED = {
     "google": "https://generativelanguage.googleapis.com/v1beta/openai",
 }
 _MAX_TARGETS = 1000
+_LABEL_BYTES = 63
 
 
 class ProviderUnusable(FailedPrecondition):
@@ -200,6 +201,9 @@ def _address(model: Model, base_url: str) -> tuple[Origin, str]:
         raise _unusable(model, "has a base URL that is not http(s)://host[:port]/path")
     if parts.query or parts.fragment or not base_url.isascii() or not base_url.isprintable():
         raise _unusable(model, "has a base URL with more than a path")
+    labels = parts.hostname.removesuffix(".").split(".")
+    if not all(0 < len(label) <= _LABEL_BYTES for label in labels):
+        raise _unusable(model, "has a base URL whose host is no host name")
     if refused_host(parts.hostname):
         raise _unusable(model, "has a base URL that is never connected to, as of cloud metadata")
     tls = parts.scheme == "https"

@@ -12,6 +12,7 @@ from burnish.api.policy.v1 import policy_service_pb2 as policy_v1
 from burnish.api.types.v1 import candidate_pb2
 from burnish.errors import FailedPrecondition, NotFound, Unavailable
 from burnish_interceptor import convert, testing
+from burnish_interceptor.policies import cache as policy_cache
 from burnish_interceptor.policies import client
 from burnish_interceptor.policies.cache import PolicyCache
 from burnish_interceptor.policies.policy import (
@@ -258,10 +259,56 @@ async def test_an_online_policy_found_on_a_miss_is_asked_for_again_and_kept_with
     assert policies.known("live") is None
     now = 102.0
     source.error = Unavailable("gone")
+    found = await asyncio.gather(*(policies.policy("live") for _ in range(3)))
+    assert found == [LIVE] * 3
+    asked = source.asked
+    now = 102.9
     assert await policies.policy("live") is LIVE
+    assert source.asked == asked
+    now = 104.0
     source.error = NotFound("deleted")
-    with pytest.raises(NotFound):
-        await policies.policy("live")
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            await policies.policy("live")
+
+
+@pytest.mark.parametrize("broken", ["candidate", "report", "watch"])
+async def test_a_fault_of_ours_does_not_end_the_watch(broken, monkeypatch):
+    monkeypatch.setattr(policy_cache, "_RECONNECT_SECONDS", (0.0, 0.0))
+    source = Source()
+    fault = ValueError("odd")
+
+    async def fails(*_: Any) -> None:
+        raise fault
+
+    async def broken_watch(after_revision: int) -> AsyncIterator[Change]:
+        if after_revision >= 0:
+            raise fault
+        yield Change(revision=1, snapshot=True, policies=())
+
+    whole = source.watch
+    if broken == "candidate":
+        source.candidate_error = fault
+    elif broken == "report":
+        monkeypatch.setattr(source, "report", fails)
+    else:
+        monkeypatch.setattr(source, "watch", broken_watch)
+    source.streams = [[Change(revision=1, snapshot=True, policies=(LIVE,))]] * 2
+    policies = cache(source)
+    policies.start()
+    await asyncio.sleep(0.05)
+    if broken == "candidate":
+        assert policies.rejected["live"].reason == "CANDIDATE_UNREAD"
+    source.candidate_error = None
+    monkeypatch.setattr(source, "watch", whole)
+    source.streams = [[Change(revision=9, snapshot=True, policies=(LIVE,))]]
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+        if policies.revision == 9:
+            break
+    await policies.stop()
+    assert policies.revision == 9
+    assert policies.known("live") is LIVE
 
 
 def test_one_unreadable_policy_of_a_change_does_not_hide_the_others():

@@ -135,15 +135,17 @@ class PolicyCache:
         age = self._clock() - self._fetched.get(policy_id, 0.0)
         if age <= _FRESH_SECONDS and not (learnt and known.learning_baseline):
             return known
-        self._policies.forget(policy_id)
         try:
             return await self._fetch(policy_id)
         except NotFound:
+            self._policies.forget(policy_id)
             raise
         except BurnishError:
             if known.learning_baseline:
                 raise
-            return self._policies.keep(policy_id, known)
+            # What is known goes on being served, and is not asked for again before a while.
+            self._fetched[policy_id] = self._clock()
+            return known
 
     async def candidate(self, policy_id: str, candidate_id: str) -> Prompts:
         """Returns a candidate's prompts.
@@ -223,12 +225,16 @@ class PolicyCache:
         for found in await asyncio.gather(*fetches, return_exceptions=True):
             if isinstance(found, NotFound | Internal | InvalidArgument):
                 return Rejection(reason=found.reason, message=found.message)
-            if isinstance(found, BaseException):
+            if isinstance(found, BurnishError | asyncio.CancelledError):
                 raise found
+            if isinstance(found, BaseException):
+                # A fault of ours, but of this policy alone: the others are taken over.
+                _log.error("candidate_unread", policy=policy.policy_id, exc_info=found)
+                return Rejection(reason="CANDIDATE_UNREAD", message="a candidate cannot be read")
         return None
 
     async def _fetch(self, policy_id: str) -> Policy:
-        policy = await self._policies.get(policy_id, lambda: self._source.policy(policy_id))
+        policy = await self._policies.anew(policy_id, lambda: self._source.policy(policy_id))
         if _may_change(policy):
             self._fetched[policy_id] = self._clock()
             if len(self._fetched) > _MAX_POLICIES:
@@ -247,6 +253,9 @@ class PolicyCache:
                 _log.info("watch_ended")
             except BurnishError as error:
                 _log.info("watch_broken", reason=error.reason)
+            except Exception:
+                # Without a watch all that is served grows old, so that nothing may end it.
+                _log.exception("watch_broken")
             self.watching = False
             await asyncio.sleep(wait)
             wait = min(wait * 2, longest)
@@ -260,6 +269,8 @@ class PolicyCache:
                 await self._source.report(self.revision, dict(self.rejected))
             except BurnishError as error:
                 _log.info("report_unheard", reason=error.reason)
+            except Exception:
+                _log.exception("report_unheard")
 
 
 def _may_change(policy: Policy) -> bool:
@@ -280,15 +291,15 @@ class _Coalesced(Generic[_K, _V]):
     def forget(self, key: _K) -> None:
         self._values.pop(key, None)
 
-    def keep(self, key: _K, value: _V) -> _V:
-        self._values[key] = value
-        return value
-
     async def get(self, key: _K, fetch: Callable[[], Awaitable[_V]]) -> _V:
         value = self._values.get(key)
         if value is not None:
             self._values.move_to_end(key)
             return value
+        return await self.anew(key, fetch)
+
+    async def anew(self, key: _K, fetch: Callable[[], Awaitable[_V]]) -> _V:
+        """Fetches a value whether one is known or not; the known one stays until then."""
         task = self._fetches.get(key)
         if task is None:
             task = asyncio.ensure_future(self._load(key, fetch))

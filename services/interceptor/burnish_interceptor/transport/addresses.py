@@ -22,10 +22,13 @@ async def lookup(host: str, port: int) -> list[str]:
     """Asks the system's resolver.
 
     Raises:
-        OSError: It knows no address.
+        OSError: It knows no address, or this can be nobody's name.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError(f"`{host}` is no host name") from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

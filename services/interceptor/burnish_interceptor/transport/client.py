@@ -11,12 +11,15 @@ import ssl
 import time
 from collections.abc import Mapping
 
+import structlog
+
 from burnish_interceptor.transport.addresses import Addresses
 from burnish_interceptor.transport.call import Call, Sink
 from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
 from burnish_interceptor.transport.outbox import Data, Outbox
 from burnish_interceptor.transport.upstream_connection import UpstreamConnection
 
+_log = structlog.get_logger("burnish.interceptor.upstream")
 _MAX_IDLE = 1024
 
 
@@ -147,6 +150,10 @@ class Client:
         except asyncio.CancelledError:
             call.fail(UpstreamFailure("UPSTREAM_CLOSED", not_sent=True))
             raise
+        except Exception:
+            # Nobody looks at this task: the app would wait for ever.
+            _log.exception("connect_broke", host=origin.host)
+            call.fail(UpstreamFailure("UPSTREAM_UNREACHABLE", not_sent=True))
         else:
             if call.over:
                 connection.idle_since = asyncio.get_running_loop().time()
