@@ -53,9 +53,11 @@ def _held_out(outcome: JobOutcome) -> str:
     best, baseline, gain = outcome.challenger, outcome.baseline, outcome.improvement
     name = "winner" if best is outcome.best else "challenger"
     if best is None or best.test is None or baseline is None or baseline.test is None:
+        tried = outcome.rollouts_by_phase.get("test", 0)
+        why = f"None of {tried} rollouts of the test pool could be scored for both prompts"
         return (
-            "## Held-out rows\n\nNo test pool was run, so nothing here says how the prompt does on "
-            "rows that the search never saw."
+            f"## Held-out rows\n\n{why if tried else 'No test pool was run'}, so nothing here says "
+            "how the prompt does on rows that the search never saw."
         )
     rows = [
         "| prompt | mean reward | interval | rows |",

@@ -90,6 +90,24 @@ async def test_validate_only_checks_and_creates_nothing(world):
         await world.create(small_job(), validate_only=True)
 
 
+async def test_seeds_that_the_app_does_not_have_are_told_of_before_a_rollout_is_run(world):
+    # The test pool of the small job is rows 40 to 45, and no other goes as far.
+    world.program.seed_count = 46
+    assert not any("beyond" in one for one in (await world.create(small_job())).warnings)
+    world.program.seed_count = 44
+    told = (await world.create(small_job(), validate_only=True)).warnings
+    assert any("`test_pool`: 2 of its 6 seeds are beyond the 44 rows" in one for one in told)
+    world.program.seed_count = 25
+    with pytest.raises(InvalidArgument) as refused:
+        await world.create(small_job(), validate_only=True)
+    for words in (
+        "`test_pool` begins at seed 40",
+        "`validation_pool` begins at seed 30",
+        "0 to 24",
+    ):
+        assert words in refused.value.message
+
+
 async def test_a_repeated_request_returns_the_job_also_when_the_app_is_gone(world):
     request_id = str(uuid.uuid4())
     first = await world.create(small_job(), job_id="", request_id=request_id)

@@ -15,7 +15,7 @@ from burnish_controller.context import LEARNT_STAGE, JobContext, pools_of, stage
 from burnish_controller.durable import DurableEngine
 from burnish_controller.ledger.engine import Pricer
 from burnish_controller.peers import CALL_SECONDS, Peers
-from burnish_controller.pools import pool_problems
+from burnish_controller.pools import beyond, pool_problems
 from burnish_controller.proposer_spec import proposer_problems
 from burnish_controller.registry import AppConnector
 from burnish_controller.secrets import SecretBox
@@ -137,6 +137,10 @@ class JobCreator:
             require_none(problems)
             if app is not None:
                 info = await app.check()
+                if spec.HasField("offline") and info.seed_count is not None:
+                    missing, partly = beyond(spec.offline, seed_count=info.seed_count)
+                    require_none(missing)
+                    job.warnings.extend(partly)
                 require_none(settle(job, drafted, rubrics=info.rubrics))
         finally:
             if app is not None:

@@ -22,13 +22,7 @@ def expand(pool: types_v1.SeedPool) -> list[int]:
 def pool_problems(offline: job_v1.OfflineMode) -> list[str]:
     """Returns every fault of the pools, each naming the pool, the values and the fix."""
     problems = []
-    pools = {
-        "bootstrap_pool": offline.bootstrap_pool,
-        "online_pool": offline.online_pool,
-        "validation_pool": offline.validation_pool,
-        "test_pool": offline.test_pool,
-        "reference_pool": offline.reference_pool,
-    }
+    pools = _by_name(offline)
     expanded: dict[str, list[int]] = {}
     for name, pool in pools.items():
         fault = _range_fault(name, pool)
@@ -48,6 +42,43 @@ def pool_problems(offline: job_v1.OfflineMode) -> list[str]:
             if name != held_out and (held_out, name) != ("reference_pool", "test_pool"):
                 problems += _overlap(held_out, name, expanded)
     return problems
+
+
+def beyond(offline: job_v1.OfflineMode, *, seed_count: int) -> tuple[list[str], list[str]]:
+    """Returns what there is to say of seeds that the task app does not have.
+
+    Args:
+        offline: Holds pools without a fault of their own.
+        seed_count: Seeds of the app run from 0 to this, exclusive.
+
+    Returns:
+        Problems: pools of which the app has no seed. Warnings: those of which it has some.
+    """
+    problems, warnings = [], []
+    for name, pool in _by_name(offline).items():
+        seeds = expand(pool)
+        missing = [seed for seed in seeds if seed >= seed_count]
+        if missing and len(missing) == len(seeds):
+            problems.append(
+                f"`{name}` begins at seed {min(missing)}, and the task app has {seed_count} rows;"
+                f" give seeds from 0 to {seed_count - 1}"
+            )
+        elif missing:
+            warnings.append(
+                f"`{name}`: {len(missing)} of its {len(seeds)} seeds are beyond the {seed_count}"
+                " rows that the task app has; they cannot be scored"
+            )
+    return problems, warnings
+
+
+def _by_name(offline: job_v1.OfflineMode) -> dict[str, types_v1.SeedPool]:
+    return {
+        "bootstrap_pool": offline.bootstrap_pool,
+        "online_pool": offline.online_pool,
+        "validation_pool": offline.validation_pool,
+        "test_pool": offline.test_pool,
+        "reference_pool": offline.reference_pool,
+    }
 
 
 def _range_fault(name: str, pool: types_v1.SeedPool) -> str | None:

@@ -207,6 +207,10 @@ def test_a_report_tells_what_held_out_rows_alone_say_from_what_all_rows_do():
 def test_a_report_without_held_out_rows_says_so():
     result = scripted_result()
     result.best.ClearField("test")
+    told = render_report(SNAPSHOT, outcome(result))
+    assert "None of 200 rollouts of the test pool could be scored" in told
+    assert "No test pool was run" not in told
+    del result.rollouts_by_phase["test"]
     assert "No test pool was run" in render_report(SNAPSHOT, outcome(result))
 
 

@@ -45,6 +45,7 @@ class FakeProgram:
         fate: Decides what becomes of a call, by its number from 0.
         gate: Cleared, it holds every rollout before its call.
         healthy: Whether the app says that it is well.
+        seed_count: Rows that the app tells of; None tells of none.
         mix_up: The app answers with another rollout's result.
         reward: Reward by instruction and seed.
         low_reward: The same on the cheap model of the job's policy.
@@ -61,6 +62,7 @@ class FakeProgram:
         self.gate = asyncio.Event()
         self.gate.set()
         self.healthy = True
+        self.seed_count: int | None = None
         self.mix_up = False
         self.reward: Callable[[str, int], float] = _usual_reward
         self.low_reward: Callable[[str, int], float] = _usual_reward
@@ -87,7 +89,7 @@ class FakeProgram:
     async def check(self) -> AppInfo:
         """Says whether it is well."""
         self._require_well()
-        return AppInfo(task="fake")
+        return AppInfo(task="fake", seed_count=self.seed_count)
 
     async def run(self, request: RunRequest) -> AppResult:
         """Runs one seed: one call of the model."""
