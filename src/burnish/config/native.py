@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from burnish.config.base import Raw, join
+from burnish.config.enums import SearchPreset
 from burnish.config.problems import Findings, nearest
 
 Names = Mapping[str, str]
@@ -206,6 +207,12 @@ def _search(work: _Translation, job: Raw, *, gepa: bool) -> None:
     work.keys(settings, "search", SEARCH, "mipro")
     shaped = _SHAPE & search.keys()
     if preset is None or (isinstance(preset, str) and preset.strip().lower() == "none"):
+        return
+    if not isinstance(preset, str) or preset.strip().lower() not in set(SearchPreset):
+        names = [*SearchPreset, "none"]
+        work.findings.problem(
+            "search.preset", preset, "is no preset", f"give one of {', '.join(names)}"
+        )
         return
     work.put("mipro.auto", preset, "search.preset")
     for key in sorted(shaped):

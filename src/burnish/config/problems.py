@@ -28,6 +28,7 @@ _TEXT_KEYS = frozenset(
     }
 )
 _TEXT_PARENTS = frozenset({"initial_prompt", "baseline_messages", "messages", "sections"})
+_RANGE = frozenset({"start", "end", "step"})
 _SHOWN_LENGTH = 60
 _REPORTED = 20
 
@@ -180,6 +181,9 @@ def show(path: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
+        if value.keys() <= _RANGE and all(isinstance(one, int | float) for one in value.values()):
+            inner = ", ".join(f"{name} = {_number_text(one)}" for name, one in value.items())
+            return f"{{{inner}}}"
         return f"(table of {len(value)} keys)"
     if isinstance(value, list | tuple):
         return f"(array of {len(value)})"

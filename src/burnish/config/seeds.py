@@ -85,6 +85,11 @@ def _from_table(table: Mapping[object, object]) -> tuple[int, ...]:
     if max(abs(start), abs(end), abs(step)) > MAX_SEED + 1:
         raise _wrong("a range leaves the seeds there are", f"give seeds from 0 to {MAX_SEED}")
     seeds = range(start, end, step)
+    if start > end and step > 0:
+        raise _wrong(
+            f"a range from {start} to {end} holds no seed",
+            f"write {{start = {end}, end = {start}}}",
+        )
     if len(seeds) > MAX_SEEDS:
         raise _wrong(f"a range may hold at most {MAX_SEEDS} seeds", "make the range shorter")
     return tuple(_in_bounds(seed) for seed in seeds)
@@ -98,16 +103,20 @@ def _from_items(items: list[object] | tuple[object, ...]) -> tuple[int, ...]:
 
 def _to_int(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise _wrong(f"seeds must be whole numbers, not {type(value).__name__}")
+        shown = f" {value}" if isinstance(value, float) else ""
+        raise _wrong(f"seeds must be whole numbers, not {type(value).__name__}{shown}")
     try:
         return int(value)
     except ValueError as error:
-        raise _wrong("seeds must be whole numbers, not text") from error
+        raise _wrong(f"seeds must be whole numbers, not the text {str(value)[:20]!r}") from error
 
 
 def _in_bounds(seed: int) -> int:
     if not 0 <= seed <= MAX_SEED:
-        raise _wrong("seeds are row numbers and start at 0", f"give seeds from 0 to {MAX_SEED}")
+        raise _wrong(
+            f"seeds are row numbers and start at 0, not at {seed}",
+            f"give seeds from 0 to {MAX_SEED}",
+        )
     return seed
 
 

@@ -74,6 +74,23 @@ def test_a_section_beside_the_job_is_refused():
     assert list(found.values()) == ["move it to [job.budget]"]
 
 
+def test_a_preset_that_is_none_says_nothing_of_sizes_and_names_them_all():
+    told = problems(job(search={"preset": "mediun", "batch_size": 5, "num_iterations": 0}))
+    assert told.keys() == {"job.search.preset", "job.search.num_iterations"}
+    assert told["job.search.preset"] == "give one of light, medium, heavy, none"
+
+
+def test_a_range_that_runs_backwards_is_told_as_it_stands():
+    pools = {"validation": {"start": 10, "end": 5}, "online": [1, 2.5], "test": [-4]}
+    with pytest.raises(ConfigError) as caught:
+        PromptLearningConfig.from_mapping(job(pools=pools), env={})
+    told = {problem.path: str(problem) for problem in caught.value.problems}
+    assert "{start = 10, end = 5}" in told["job.pools.validation"]
+    assert "write {start = 5, end = 10}" in told["job.pools.validation"]
+    assert "float 2.5" in told["job.pools.online"]
+    assert "not at -4" in told["job.pools.test"]
+
+
 def test_the_light_preset_is_the_default_and_none_switches_it_off():
     light = PromptLearningConfig.from_mapping(job(), env={})
     own = PromptLearningConfig.from_mapping(job(search={"preset": "none"}), env={})
