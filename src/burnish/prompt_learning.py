@@ -37,7 +37,9 @@ from burnish.session import Session
 OnStatus = Callable[[Document], None]
 OnEvent = Callable[[events.Envelope], None]
 
-_TASK_APP_REASONS = frozenset({"TASK_APP_UNHEALTHY", "TASK_APP_UNREACHABLE"})
+_TASK_APP_REASONS = frozenset(
+    {"TASK_APP_UNHEALTHY", "TASK_APP_UNREACHABLE", "TASK_APP_URL_INVALID"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from burnish import rpc
-from burnish.errors import FailedPrecondition, Unavailable
+from burnish.errors import FailedPrecondition, InvalidArgument, Unavailable
 from burnish.task_app.info_body import parse_info
 from burnish.task_app.model import RewardRange, Split, TaskInfo
 
@@ -29,6 +30,34 @@ class TaskAppRefused(FailedPrecondition):
     default_reason = "TASK_APP_UNHEALTHY"
 
 
+class TaskAppUrlInvalid(InvalidArgument):
+    """The address of the task app cannot be one."""
+
+    default_reason = "TASK_APP_URL_INVALID"
+
+
+def check_uri(uri: str) -> None:
+    """Makes sure that a task app could have an address.
+
+    Raises:
+        TaskAppUrlInvalid: Its host is missing, or its port is none.
+    """
+    shown = uri.rpartition("@")[2]
+    try:
+        parts = urlsplit(uri)
+        fault = "" if parts.hostname else "it has no host"
+        if parts.port == 0:
+            fault = "port 0 is none to call"
+    except ValueError as error:
+        fault = str(error)
+    if fault:
+        raise TaskAppUrlInvalid(
+            f"task app `{shown}`: {fault}; give an address like http://127.0.0.1:8101, with a port "
+            "from 1 to 65535",
+            metadata={"url": shown},
+        )
+
+
 async def ask_task_info(uri: str, *, api_key: str | None = None) -> TaskInfo:
     """Gets what a task app tells about its task.
 
@@ -37,9 +66,11 @@ async def ask_task_info(uri: str, *, api_key: str | None = None) -> TaskInfo:
         api_key: Key that the app asks for; None sends none.
 
     Raises:
+        TaskAppUrlInvalid: The address cannot be one.
         TaskAppUnreachable: Nothing answers there.
         TaskAppRefused: It answers with an error.
     """
+    check_uri(uri)
     if uri.startswith(_GRPC):
         return await _ask_grpc(uri, api_key)
     return await _ask_http(uri.rstrip("/"), api_key)
@@ -50,10 +81,16 @@ async def _ask_grpc(uri: str, api_key: str | None) -> TaskInfo:
 
     async with rpc.connect(uri.removeprefix(_GRPC), token=api_key) as channel:
         stub = task_app_service_pb2_grpc.TaskAppServiceStub(channel)
-        async with rpc.translated():
-            reply = await stub.GetTaskInfo(
-                task_app_service_pb2.GetTaskInfoRequest(), timeout=_TIMEOUT_SECONDS
-            )
+        try:
+            async with rpc.translated():
+                reply = await stub.GetTaskInfo(
+                    task_app_service_pb2.GetTaskInfoRequest(), timeout=_TIMEOUT_SECONDS
+                )
+        except Unavailable as error:
+            # An app may give a reason of its own; without one, none was reached.
+            if error.reason != Unavailable.default_reason:
+                raise
+            raise _unreachable(uri, "nothing is there") from None
     ranged = (reply.reward_min, reply.reward_max) != (0.0, 0.0)
     return TaskInfo(
         task=reply.task,
@@ -87,15 +124,18 @@ async def _get(
                 return body if isinstance(body, dict) else {}
             status = response.status
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise TaskAppUnreachable(
-            f"task app: `{url}` does not answer ({type(error).__name__}); start the app, or "
-            "correct `task_app_url`",
-            metadata={"url": url},
-        ) from None
+        raise _unreachable(url, type(error).__name__) from None
     if optional:
         return {}
     hint = "; give its key as ENVIRONMENT_API_KEY" if status in {400, 401, 403} else ""
     raise TaskAppRefused(
         f"task app: `{url}` answers with status {status}{hint}; `burnish task check` tells more",
         metadata={"url": url, "status": str(status)},
+    )
+
+
+def _unreachable(url: str, why: str) -> TaskAppUnreachable:
+    return TaskAppUnreachable(
+        f"task app: `{url}` does not answer ({why}); start the app, or correct `task_app_url`",
+        metadata={"url": url},
     )

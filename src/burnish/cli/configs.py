@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from burnish.cli.inputs import parse_overrides
 from burnish.cli.options import ConfigArgument, SetOption
 from burnish.cli.output import USAGE, JsonOption, Output, QuietOption, handled
-from burnish.cli.train import parse_overrides
 
 app = typer.Typer(help="Job files.", no_args_is_help=True)
 

@@ -137,7 +137,16 @@ def _state(state_dir: Path | None) -> Finding:
     from burnish.connection import state_dir as default_state_dir
 
     folder = state_dir or default_state_dir(os.environ)
-    there = folder if folder.exists() else folder.absolute().parent
+    # What does not exist yet is made in the first folder above it that does.
+    whole = folder.expanduser().absolute()
+    there = next(one for one in (whole, *whole.parents) if one.exists())
+    if not there.is_dir():
+        return Finding(
+            name="state directory",
+            ok=False,
+            message=f"`{there}` is a file, where a folder is needed",
+            fix="burnish up --state-dir DIRECTORY",
+        )
     if not os.access(there, os.W_OK):
         return Finding(
             name="state directory",

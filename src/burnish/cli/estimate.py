@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.connected import with_client
+from burnish.cli.inputs import parse_overrides
 from burnish.cli.options import (
     BackendOption,
     ConfigArgument,
@@ -19,7 +20,6 @@ from burnish.cli.options import (
     TokenOption,
 )
 from burnish.cli.output import BUDGET_EXHAUSTED, JsonOption, Output, QuietOption, handled
-from burnish.cli.train import parse_overrides
 
 if TYPE_CHECKING:
     from burnish.api.job.v1 import job_spec_pb2
@@ -39,7 +39,8 @@ def estimate(
     task_app_key: TaskKeyOption = None,
     set_values: SetOption = None,
     max_usd: Annotated[
-        float | None, typer.Option(help="Exit 4 when it may cost more, or the cost is unknown.")
+        float | None,
+        typer.Option(min=0, help="Exit 4 when it may cost more, or the cost is unknown."),
     ] = None,
     backend: BackendOption = None,
     token: TokenOption = None,

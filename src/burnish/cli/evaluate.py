@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from burnish.cli.inputs import parse_overrides
 from burnish.cli.options import (
     BackendOption,
     SetOption,
@@ -18,8 +19,16 @@ from burnish.cli.options import (
     TaskUrlOption,
     TokenOption,
 )
-from burnish.cli.output import FAILED, OK, JsonOption, Output, QuietOption, handled
-from burnish.cli.train import parse_overrides
+from burnish.cli.output import (
+    FAILED,
+    OK,
+    JsonOption,
+    NotSaved,
+    Output,
+    QuietOption,
+    handled,
+)
+from burnish.cli.targets import prepare_file
 
 if TYPE_CHECKING:
     from burnish.api.job.v1 import job_spec_pb2
@@ -61,7 +70,7 @@ def evaluate(
     task_url: TaskUrlOption = None,
     task_app_key: TaskKeyOption = None,
     set_values: SetOption = None,
-    timeout: Annotated[float, typer.Option(help="Most seconds.")] = 3600.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Most seconds.")] = 3600.0,
     backend: BackendOption = None,
     token: TokenOption = None,
     state_dir: StateDirOption = None,
@@ -89,6 +98,8 @@ def evaluate(
             text = (await asyncio.to_thread(prompt.read_text, "utf-8")).rstrip("\n")
         spec = evaluation_spec(loaded.spec, chosen, prompt=text, stage=stage)
         options = EvalOptions(key=loaded.task_app_api_key, traces=traces, timeout=timeout)
+        # Before anything runs: a measurement that cannot be kept is money lost.
+        await asyncio.to_thread(prepare_file, traces)
         choice = BackendChoice(target=backend, token=token, state_dir=state_dir)
         async with open_backend(choice) as opened:
             return await opened.guard(_measure(opened, spec, options, output))
@@ -112,17 +123,21 @@ async def _measure(
     outcome = await job.result()
     if end.state != "succeeded" or outcome.baseline is None:
         reason, message = end.failure or ("NO_RESULT", f"the job ended as {end.state}")
-        output.say(f"error: {reason}: {message}")
+        output.problem(f"error: {reason}: {message}")
         output.data({"job": end.plain}, text=f"{job.job_id} {end.state}")
         return FAILED
     calls = await rollout_calls(backend.client, spec, job.name, outcome)
     text = "".join(json.dumps(call, ensure_ascii=False) + "\n" for call in calls)
-    await asyncio.to_thread(options.traces.write_text, text, encoding="utf-8")
+    unsaved = None
+    try:
+        await asyncio.to_thread(options.traces.write_text, text, encoding="utf-8")
+    except OSError as error:
+        unsaved = error
     reward = outcome.baseline.validation
     given = [one.validation for one in outcome.candidates if not one.baseline]
     lines = [f"reward  {reward or 'none'}"]
     lines += [f"prompt  {one or 'none'}" for one in given]
-    lines.append(f"calls   {len(calls)} in {options.traces}")
+    lines.append(f"calls   {len(calls)} {'not kept' if unsaved else f'in {options.traces}'}")
     output.data(
         {
             "job_id": job.job_id,
@@ -130,9 +145,11 @@ async def _measure(
             "prompt_reward": asdict(given[0]) if given and given[0] is not None else None,
             "unscored_by_reason": dict(outcome.unscored_by_reason),
             "usage_by_role": {role: asdict(used) for role, used in outcome.usage_by_role.items()},
-            "traces": str(options.traces),
+            "traces": None if unsaved else str(options.traces),
             "call_count": len(calls),
         },
         text="\n".join(lines),
     )
+    if unsaved is not None:
+        raise NotSaved(unsaved, options.traces)
     return OK

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from burnish.api.job.v1 import job_event_pb2
 from burnish.cli.lines import EventLines, clock, money
+from burnish.cli.mistakes import in_words
 from burnish.cli.output import Output
 from burnish.results import JobSnapshot
 
@@ -156,8 +157,13 @@ class Follower:
 
     def _shown(self, kind: str, lines: list[str]) -> Iterator[str]:
         if self._log_file is not None and lines:
-            with self._log_file.open("a", encoding="utf-8") as handle:
-                handle.write("\n".join(lines) + "\n")
+            try:
+                with self._log_file.open("a", encoding="utf-8") as handle:
+                    handle.write("\n".join(lines) + "\n")
+            except OSError as error:
+                # The job is worth more than its log.
+                yield f"warning: `{self._log_file}`: {in_words(error)}; nothing more is logged"
+                self._log_file = None
         # The live view has the progress; as lines it would only scroll.
         if self._live is None or kind != "progress":
             yield from lines

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from burnish.cli.inputs import parse_overrides
 from burnish.cli.options import (
     BackendOption,
     SetOption,
@@ -16,8 +17,9 @@ from burnish.cli.options import (
     TaskUrlOption,
     TokenOption,
 )
-from burnish.cli.output import GATE_FAILED, JsonOption, Output, QuietOption, handled
-from burnish.cli.train import job_name, parse_overrides
+from burnish.cli.output import GATE_FAILED, JsonOption, Output, QuietOption, handled, saving
+from burnish.cli.targets import prepare_file
+from burnish.cli.train import job_name
 from burnish.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ def gate(
         str | None, typer.Option(help="Seeds: 0-49 or 1,5,9; the test pool when not given.")
     ] = None,
     max_loss: Annotated[
-        float | None, typer.Option(help="Fail too unless a loss of more than this is ruled out.")
+        float | None,
+        typer.Option(min=0, help="Fail too unless a loss of more than this is ruled out."),
     ] = None,
     folder: Annotated[Path, typer.Option("--baselines", help="Where baselines are kept.")] = Path(
         "baselines"
@@ -61,7 +64,7 @@ def gate(
     task_url: TaskUrlOption = None,
     task_app_key: TaskKeyOption = None,
     set_values: SetOption = None,
-    timeout: Annotated[float, typer.Option(help="Most seconds.")] = 3600.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Most seconds.")] = 3600.0,
     backend: BackendOption = None,
     token: TokenOption = None,
     state_dir: StateDirOption = None,
@@ -82,6 +85,9 @@ def gate(
     path = baseline_file(baseline, folder)
     # A name that nothing is kept under is told before anything is spent.
     before = None if record and not path.exists() else load(path)
+    for written in (path if record else None, summary):
+        if written is not None:
+            prepare_file(written)
     choice = BackendChoice(target=backend, token=token, state_dir=state_dir)
 
     async def measure() -> Measurement:
@@ -98,25 +104,28 @@ def gate(
     now = asyncio.run(measure())
     if now.unscored:
         output.say(f"{len(now.unscored)} rows could not be scored and are left out")
+    passed = True
     if before is None:
         text = f"{baseline}: mean {now.mean:.4f} on {len(now.rewards)} rows"
         rows: dict[str, object] = {"mean": now.mean, "rows": len(now.rewards)}
         output.data(
             {"baseline": baseline, "outcome": "recorded", "passed": True, **rows}, text=text
         )
-        if summary is not None:
-            summary.write_text(f"## Gate: recorded `{baseline}`\n\n{text}\n", encoding="utf-8")
+        text = f"## Gate: recorded `{baseline}`\n\n{text}\n"
     else:
         report = hold(now, before, baseline=baseline, max_loss=max_loss)
         text = render(report)
-        if summary is not None:
-            summary.write_text(text, encoding="utf-8")
         output.data(report.plain, text=text)
-        if not report.passed:
-            raise typer.Exit(GATE_FAILED)
-    if record:
-        save(path, now)
+        passed = report.passed
+    if record and passed:
+        with saving(path):
+            save(path, now)
         output.say(f"recorded: {path}")
+    if summary is not None:
+        with saving(summary):
+            summary.write_text(text, encoding="utf-8")
+    if not passed:
+        raise typer.Exit(GATE_FAILED)
 
 
 async def _of_job(job: str, choice: BackendChoice) -> Measurement:

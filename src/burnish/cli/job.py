@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from burnish.cli.connected import show_page, with_client
+from burnish.cli.inputs import parse_overrides
 from burnish.cli.options import (
     BackendOption,
     ConfigArgument,
@@ -21,7 +23,7 @@ from burnish.cli.options import (
     TokenOption,
 )
 from burnish.cli.output import OK, JsonOption, Output, QuietOption, handled
-from burnish.cli.train import parse_overrides
+from burnish.cli.targets import prepare_folder
 
 if TYPE_CHECKING:
     from burnish.client import AsyncClient
@@ -32,6 +34,16 @@ app = typer.Typer(help="Jobs of a running suite.", no_args_is_help=True)
 
 JobArgument = Annotated[str, typer.Argument(help="Id or name of the job.")]
 ResultsDirOption = Annotated[Path, typer.Option("--results-dir", help="Where the results go.")]
+
+
+class RolloutPhase(enum.StrEnum):
+    """Part of a job that a rollout is run for."""
+
+    BASELINE = "baseline"
+    BOOTSTRAP = "bootstrap"
+    SEARCH = "search"
+    PROXY = "proxy"
+    TEST = "test"
 
 
 @app.command()
@@ -137,7 +149,7 @@ def list_jobs(
 def watch(
     job: JobArgument,
     after: Annotated[int, typer.Option(min=0, help="Last sequence seen; 0 shows all.")] = 0,
-    timeout: Annotated[float | None, typer.Option(help="Most seconds to follow it.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Most seconds to follow it.")] = None,
     backend: BackendOption = None,
     token: TokenOption = None,
     as_json: Annotated[
@@ -202,6 +214,7 @@ def results(
     from burnish.cli.train import finish
 
     output = Output(json=as_json, quiet=quiet)
+    prepare_folder(results_dir)
 
     async def work(client: AsyncClient) -> int:
         return await finish(await client.jobs.get(job), results_dir, output, gate=gate)
@@ -216,8 +229,9 @@ def results(
 def rollouts(
     job: JobArgument,
     phase: Annotated[
-        str, typer.Option(help="Only of this phase: baseline, bootstrap, search or test.")
-    ] = "",
+        RolloutPhase | None,
+        typer.Option(help="Only of this phase: baseline, bootstrap, search, proxy or test."),
+    ] = None,
     candidate: Annotated[str, typer.Option(help="Only of this candidate.")] = "",
     backend: BackendOption = None,
     token: TokenOption = None,
@@ -227,7 +241,7 @@ def rollouts(
     output = Output(json=as_json)
 
     async def work(client: AsyncClient) -> None:
-        of_job = client.rollouts.of_job(job, phase=phase, candidate_id=candidate)
+        of_job = client.rollouts.of_job(job, phase=phase or "", candidate_id=candidate)
         found = [one async for one in of_job]
         output.table(
             {"rollouts": [one.plain for one in found]},

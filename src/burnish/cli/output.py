@@ -6,17 +6,21 @@ exhausted before an answer, 5 server unreachable, 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from burnish.cli.mistakes import explained
+from burnish.cli.unreachable import clarified
 from burnish.errors import BurnishError, Code
 
 OK = 0
@@ -73,6 +77,10 @@ class Output:
         if not self.quiet:
             self.chatter.print(text, markup=False, soft_wrap=True)
 
+    def problem(self, text: str) -> None:
+        """Prints an error on stderr, however quiet the command is to be."""
+        self.chatter.print(text, markup=False, soft_wrap=True)
+
     def data(self, value: Mapping[str, object], text: str | None = None) -> None:
         """Prints the command's data.
 
@@ -99,6 +107,34 @@ class Output:
         Console(highlight=False, markup=False).print(shown)
 
 
+class NotSaved(Exception):
+    """A file that could not be written, after its content was printed or shown.
+
+    Attributes:
+        error: What went wrong.
+    """
+
+    def __init__(self, error: OSError, path: Path) -> None:
+        super().__init__(str(error))
+        if error.filename is None:
+            # A disk that fills up is told of by the write, which knows no path.
+            error.filename = str(path)
+        self.error = error
+
+
+@contextlib.contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Holds what writes a result that is printed already: its failure is told on stderr alone.
+
+    Raises:
+        NotSaved: It could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise NotSaved(error, path) from error
+
+
 def exit_code(error: BurnishError) -> int:
     """Returns the exit code for an error."""
     if error.reason in _UNREACHABLE_REASONS:
@@ -114,12 +150,21 @@ def handled(command: Callable[P, R]) -> Callable[P, R]:
         as_json = bool(kwargs.get("as_json"))
         try:
             return command(*args, **kwargs)
-        except BurnishError as error:
+        except BurnishError as raised:
+            error = clarified(raised, kwargs)
             _report(error.message, error.reason, error.metadata, as_json=as_json)
             raise typer.Exit(exit_code(error)) from None
-        except FileNotFoundError as error:
-            _report(f"no such file: `{error.filename}`", "FILE_NOT_FOUND", {}, as_json=as_json)
-            raise typer.Exit(USAGE) from None
+        except NotSaved as unsaved:
+            # The one JSON object of stdout is the result.
+            _report(explained(unsaved.error, command, kwargs).message, "", {}, as_json=False)
+            raise typer.Exit(FAILED) from None
+        except BrokenPipeError:
+            # Whoever read stdout has seen enough; typer ends the process without a word.
+            raise
+        except (OSError, UnicodeDecodeError) as error:
+            found = explained(error, command, kwargs)
+            _report(found.message, found.reason, {}, as_json=as_json)
+            raise typer.Exit(USAGE if found.usage else FAILED) from None
         except KeyboardInterrupt:
             _report("interrupted", "INTERRUPTED", {}, as_json=as_json)
             raise typer.Exit(INTERRUPTED) from None

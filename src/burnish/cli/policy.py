@@ -13,13 +13,15 @@ import typer
 from burnish.cli.connected import show_page, with_client
 from burnish.cli.options import BackendOption, LimitOption, PageTokenOption, TokenOption
 from burnish.cli.output import JsonOption, Output, QuietOption, handled
-from burnish.errors import InvalidArgument
+from burnish.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from burnish.client import AsyncClient
     from burnish.policies import PolicySnapshot
 
 app = typer.Typer(help="Prompts served to online traffic.", no_args_is_help=True)
+
+_PAGE = 200
 
 PolicyArgument = Annotated[str, typer.Argument(help="Id or name of the policy.")]
 VersionOption = Annotated[
@@ -122,7 +124,11 @@ def get(
     output = Output(json=as_json)
 
     async def work(client: AsyncClient) -> None:
-        found = await client.policies.get(policy)
+        try:
+            found = await client.policies.get(policy)
+        except NotFound as error:
+            # The id of a job is one of a policy too, so the controller says that no job is there.
+            raise _unknown(policy, reason=error.reason) from None
         output.data(found.plain, text="\n".join(_described(found)))
 
     with_client(backend, token, work)
@@ -161,10 +167,34 @@ def delete(
     output = Output(json=as_json)
 
     async def work(client: AsyncClient) -> None:
+        # The controller leaves what is gone as it is, so that a second try does no harm.
+        if not await _is_online(client, policy):
+            raise _unknown(policy)
         await client.policies.delete(policy)
         output.data({"deleted": policy}, text=f"{policy} deleted")
 
     with_client(backend, token, work)
+
+
+async def _is_online(client: AsyncClient, policy: str) -> bool:
+    from burnish.policies import policy_name
+
+    name, token = policy_name(policy), ""
+    while True:
+        page = await client.policies.list(page_size=_PAGE, page_token=token)
+        if any(one.name == name for one in page.policies):
+            return True
+        token = page.next_page_token
+        if not token:
+            return False
+
+
+def _unknown(policy: str, *, reason: str = "POLICY_NOT_FOUND") -> NotFound:
+    return NotFound(
+        f"there is no online policy `{policy}`; `burnish policy list` shows their names",
+        reason=reason,
+        metadata={"policy": policy},
+    )
 
 
 def _require_one(job: str, file: Path | None, name: str) -> None:

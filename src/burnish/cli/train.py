@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from burnish.cli.inputs import load_env_file, parse_overrides
 from burnish.cli.options import (
     BackendOption,
     BootstrapFromOption,
@@ -28,10 +28,12 @@ from burnish.cli.output import (
     GATE_FAILED,
     OK,
     JsonOption,
+    NotSaved,
     Output,
     QuietOption,
     handled,
 )
+from burnish.cli.targets import prepare_folder
 from burnish.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -43,6 +45,11 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _TYPES = ("prompt_learning", "prompt")
+_NOT_OK = {
+    FAILED: "error: the job has not ended",
+    GATE_FAILED: "error: the gate failed: the prompt is not surely better",
+    BUDGET_EXHAUSTED: "error: the budget was used up before there was an answer",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +109,10 @@ def train(
     state_dir: StateDirOption = None,
     poll: Annotated[bool, typer.Option("--poll/--no-poll", help="Follow to the end.")] = True,
     poll_timeout: Annotated[
-        float, typer.Option(help="Most seconds to follow the job; it goes on afterwards.")
+        float, typer.Option(min=0, help="Most seconds to follow the job; it goes on afterwards.")
     ] = 3600.0,
     poll_interval: Annotated[
-        float, typer.Option(help="Accepted for compatibility: updates are streamed.")
+        float, typer.Option(min=0, help="Accepted for compatibility: updates are streamed.")
     ] = 5.0,
     results_dir: ResultsDirOption = None,
     job_id: JobIdOption = "",
@@ -160,6 +167,9 @@ async def run_job(options: TrainOptions, output: Output) -> int:
         output.say(f"warning: {warning}")
     if options.bootstrap_from:
         loaded.spec.offline.bootstrap.source_job = job_name(options.bootstrap_from)
+    if options.poll:
+        # Before anything runs: a result that cannot be kept is money lost.
+        prepare_folder(results_folder(options.results_dir, loaded, options.config))
     choice = BackendChoice(target=options.backend, token=options.token, state_dir=options.state_dir)
     async with open_backend(choice) as backend:
         if backend.suite is not None:
@@ -193,7 +203,6 @@ async def _submit_and_follow(
         output.data(job.snapshot.plain, text=job.job_id)
         return OK
     folder = results_folder(options.results_dir, loaded, options.config)
-    folder.mkdir(parents=True, exist_ok=True)
     log_file = folder / f"{algorithm}_log_{job.job_id}.log"
     with Follower(output, snapshot=job.snapshot, log_file=log_file) as follower:
         try:
@@ -226,18 +235,35 @@ async def finish(job: AsyncJob, folder: Path, output: Output, *, gate: bool = Fa
 
     snapshot = await job.refresh()
     outcome = await job.result()
-    written = write_artefacts(folder, snapshot, outcome)
     for line in summary(snapshot, outcome):
         output.say(line)
+    code = outcome_code(snapshot, outcome, gate=gate)
+    if output.quiet and code != OK:
+        output.problem(failure_line(snapshot) or _NOT_OK[code])
+    written: dict[str, Path] = {}
+    unsaved = None
+    try:
+        written = write_artefacts(folder, snapshot, outcome)
+    except OSError as error:
+        unsaved = error
     output.data(
         {
             "job": snapshot.plain,
             "result": outcome.plain,
             "artefacts": {name: str(path) for name, path in written.items()},
         },
-        text=f"Results: {folder}",
+        text="Results: not kept" if unsaved else f"Results: {folder}",
     )
-    return outcome_code(snapshot, outcome, gate=gate)
+    if unsaved is not None:
+        raise NotSaved(unsaved, folder)
+    return code
+
+
+def failure_line(snapshot: JobSnapshot) -> str:
+    """Returns why a job that ended did not succeed; empty when it did, or has not ended."""
+    if snapshot.failure is not None:
+        return f"error: {snapshot.failure[0]}: {snapshot.failure[1]}"
+    return f"error: the job was {snapshot.state}" if snapshot.state == "cancelled" else ""
 
 
 def summary(snapshot: JobSnapshot, outcome: JobOutcome) -> list[str]:
@@ -302,33 +328,3 @@ def results_folder(given: Path | None, loaded: LoadedJob, config: Path) -> Path:
         return given
     named = loaded.resolved.results_folder
     return config.resolve().parent / named if named else Path("results")
-
-
-def load_env_file(path: Path) -> None:
-    """Puts the NAME=VALUE lines of a file into the environment; what is set there stays."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and not name.startswith("#"):
-            os.environ.setdefault(name.strip(), value.strip().strip("'\""))
-
-
-def parse_overrides(pairs: list[str]) -> dict[str, object]:
-    """Returns `dotted.key=value` pairs as overrides; a value is TOML, else text.
-
-    Raises:
-        InvalidArgument: A pair has no `=`.
-    """
-    import tomllib
-
-    found: dict[str, object] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise InvalidArgument(
-                f"--set {pair}: is not of the form dotted.key=value", reason="OVERRIDE_INVALID"
-            )
-        try:
-            found[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[key.strip()] = text
-    return found

@@ -11,6 +11,7 @@ from burnish import events
 from burnish.cli.follow import Follower
 from burnish.cli.lines import header
 from burnish.cli.output import FAILED, OK, Output
+from burnish.cli.train import failure_line
 from burnish.client import AsyncClient
 from burnish.errors import DeadlineExceeded
 
@@ -62,6 +63,8 @@ async def watch_job(client: AsyncClient, watch: Watch, output: Output) -> int:
                 reason="WAIT_TIMEOUT",
             ) from None
     end = await job.refresh()
+    if output.quiet and (failure := failure_line(end)):
+        output.problem(failure)
     if not watch.jsonl:
         output.data({"job": end.plain, "events": seen}, text=f"{end.job_id} {end.state}")
     return OK if end.state == "succeeded" else FAILED

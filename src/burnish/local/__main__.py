@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from burnish.errors import BurnishError
 from burnish.local.server import LocalServerOptions, start_local_server
+from burnish.suite.listening import refused
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,7 +39,10 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    server = await start_local_server(host, port, options=options)
+    try:
+        server = await start_local_server(host, port, options=options)
+    except OSError as error:
+        raise refused(f"--port {port} on {host}", error) from None
     try:
         ready = json.dumps({"base_url": server.base_url, "pid": os.getpid()})
         if ready_file is None:
@@ -58,4 +63,7 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BurnishError as error:
+        raise SystemExit(f"error: {error.message}") from None

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.errors import FailedPrecondition
+from burnish.errors import FailedPrecondition, InvalidArgument
 
 # Below the usual ephemeral range, so that no outgoing connection takes a port that a killed
 # service is about to listen on again.
@@ -38,6 +38,12 @@ class SuiteLocked(FailedPrecondition):
     """Another suite runs in the same state directory."""
 
     default_reason = "SUITE_LOCKED"
+
+
+class StateDirInvalid(InvalidArgument):
+    """A state directory that cannot be made."""
+
+    default_reason = "STATE_DIR_INVALID"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +100,12 @@ class StateDir:
 
         Raises:
             SuiteLocked: Another suite holds it.
+            StateDirInvalid: It cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._cannot_be(error) from None
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,6 +121,20 @@ class StateDir:
             folder.mkdir(exist_ok=True, mode=0o700)
         for file in (self.auth_token_file, self.token_key_file):
             _create_secret(file)
+
+    def _cannot_be(self, error: OSError) -> StateDirInvalid:
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            why = "it is a file, or lies in one"
+        elif isinstance(error, FileNotFoundError):
+            # What /proc and its like answer.
+            why = "nothing can be made there"
+        else:
+            why = str(error.strerror)
+        return StateDirInvalid(
+            f"state directory `{self.path}` cannot be made: {why}; choose another with "
+            "--state-dir or BURNISH_STATE_DIR",
+            metadata={"state_dir": str(self.path)},
+        )
 
     def unlock(self) -> None:
         """Forgets the running suite and releases the lock."""

@@ -12,6 +12,7 @@ from typing import Self
 
 from burnish.errors import DeadlineExceeded
 from burnish.suite import plan
+from burnish.suite.listening import host_and_port, require_free
 from burnish.suite.process import ServiceKeepsDying, ServiceProcess
 from burnish.suite.state import RunningSuite, StateDir
 
@@ -46,6 +47,20 @@ class SuiteOptions:
     http_listen: str = ""
     interceptor_url: str = ""
     environment: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the form of the addresses.
+
+        Raises:
+            AddressInvalid: One is not host:port.
+        """
+        for flag, address in self.chosen_addresses().items():
+            host_and_port(address, flag=flag)
+
+    def chosen_addresses(self) -> Mapping[str, str]:
+        """Returns the addresses that the operator chose, by the flag of `burnish up`."""
+        given = {"--listen": self.listen, "--http-listen": self.http_listen}
+        return {flag: address for flag, address in given.items() if address}
 
 
 PlanSpecs = Callable[[StateDir, plan.Addresses], Sequence[plan.ServiceSpec]]
@@ -172,6 +187,9 @@ class Suite:
         await asyncio.gather(*(process.wait_ready() for process in self._processes.values()))
 
     def _planned(self) -> Sequence[plan.ServiceSpec]:
+        # Told at once by us, and not after many starts by the service that would listen there.
+        for flag, address in self._options.chosen_addresses().items():
+            require_free(address, flag=flag)
         modules = {} if self._specs is not None else plan.installed_services()
         fixed = {
             key: value

@@ -1,7 +1,7 @@
 """The command line against a scripted controller: data on stdout, chatter on stderr, exit codes."""
 
 import json
-import os
+from pathlib import Path
 
 import grpc
 import pytest
@@ -16,46 +16,6 @@ from burnish.cli.output import (
     UNREACHABLE,
     USAGE,
 )
-from burnish.testing.fake_jobs import TOKEN, FakeController
-
-CONFIG = """
-[job]
-task_app = "http://127.0.0.1:9"
-results_folder = "out"
-model = { provider = "local", model = "local-reader" }
-
-[job.pools]
-bootstrap = { start = 0, end = 10 }
-online = { start = 10, end = 30 }
-validation = { start = 30, end = 40 }
-test = { start = 40, end = 60 }
-reference = { start = 60, end = 70 }
-"""
-
-
-@pytest.fixture(autouse=True)
-def environment(tmp_path, monkeypatch):
-    for name in list(os.environ):
-        if name.startswith(("BURNISH_", "SYNTH_", "BACKEND_", "ENVIRONMENT_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("BURNISH_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def controller(monkeypatch):
-    with FakeController() as started:
-        monkeypatch.setenv("BURNISH_TARGET", started.target)
-        monkeypatch.setenv("BURNISH_AUTH_TOKEN", TOKEN)
-        yield started
-
-
-@pytest.fixture
-def config(tmp_path):
-    path = tmp_path / "job.toml"
-    path.write_text(CONFIG)
-    return str(path)
 
 
 def run(*arguments: str):
@@ -138,9 +98,10 @@ def test_waiting_too_long_exits_1_and_leaves_the_job(controller, config):
     assert "it goes on" in ended.stderr
 
 
-def test_a_wrong_file_exits_2_with_every_problem(controller, tmp_path):
+def test_a_wrong_file_exits_2_with_every_problem(controller, config, tmp_path):
     path = tmp_path / "bad.toml"
-    path.write_text(CONFIG.replace("local-reader", "gpt-5-pro").replace("end = 30", "end = 3"))
+    text = Path(config).read_text()
+    path.write_text(text.replace("local-reader", "gpt-5-pro").replace("end = 30", "end = 3"))
     ended = run("train", str(path))
     assert ended.exit_code == USAGE
     assert "2 problems" in ended.stderr
@@ -227,7 +188,7 @@ def test_a_file_is_checked_without_reaching_the_app(config, tmp_path):
     shown = json.loads(run("config", "check", config, "--show").stdout)
     assert shown["job"]["pools"]["bootstrap"] == list(range(10))
     bad = tmp_path / "bad.toml"
-    bad.write_text(CONFIG + "\n[job.serch]\n")
+    bad.write_text(Path(config).read_text() + "\n[job.serch]\n")
     ended = run("config", "check", str(bad), "--json")
     assert ended.exit_code == USAGE
     (problem,) = json.loads(ended.stdout)["problems"]
