@@ -13,8 +13,11 @@ from typing import Final
 GEPA: Final = "gepa"
 DEFAULT_TOP_K: Final = 2
 MOST_PER_ROUND: Final = 64
-_LEAST_FEEDBACK: Final = 3
-_USUAL_PARETO: Final = 64
+# Rows that a child is asked at once, of its minibatch.
+BLOCK: Final = 4
+LEAST_FEEDBACK: Final = 3
+LEAST_PARETO: Final = 10
+MOST_PARETO: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,12 @@ class GepaPlan:
     @property
     def trials(self) -> int:
         """Most trials: of parents, of children, and of those that are accepted."""
-        return 2 + 2 * self.initial + 3 * self.generations * self.children + self.top
+        # Rows that a child can win come first, in blocks of their own: one more than blocks alone.
+        blocks = min(self.minibatch, math.ceil(self.minibatch / BLOCK) + 1)
+        child = blocks + 1
+        # Parents by the rollouts: a merge has two, each is looked at on two minibatches.
+        bred = self.generations * self.children * (child + 4)
+        return 3 + self.initial * child + bred + self.top
 
     def rollouts(self, *, validation: int) -> int:
         """Returns the most rollouts of the search, with every child accepted.
@@ -90,11 +98,15 @@ def plan_of(settings: Mapping[str, object], *, online: int, stages: int) -> Gepa
 def pareto_count(given: int | None, *, online: int) -> int:
     """Returns how many rows of the online pool candidates are compared on.
 
+    Usually half of them: with few other rows, minibatches of which a parent gets everything right
+    are soon all there is, and nobody is tried.
+
     Args:
         given: What a file asks for; nothing is the usual number.
         online: Rows of the online pool.
     """
-    return min(given or _USUAL_PARETO, max(1, online - _LEAST_FEEDBACK))
+    usual = min(MOST_PARETO, max(LEAST_PARETO, online // 2))
+    return min(given or usual, max(1, online - LEAST_FEEDBACK))
 
 
 def initial_count(size: int, *, stages: int) -> int:

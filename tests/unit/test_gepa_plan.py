@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from burnish.api.job.v1 import job_spec_pb2
 from burnish.config import PromptLearningConfig, resolve_job
 from burnish.estimates import estimate_job
-from burnish.gepa_plan import initial_count, plan_of
+from burnish.gepa_plan import BLOCK, initial_count, pareto_count, plan_of
 from burnish.job_spec import to_job_spec
 from burnish.row_fronts import best_by_row, front
 
@@ -81,8 +81,8 @@ def test_the_search_is_sent_sizes_and_never_a_prompt():
 def test_an_estimate_holds_every_child_accepted_and_a_cap_holds_it_down():
     sizes = {"initial_size": 3, "num_generations": 2, "children_per_generation": 4}
     found = estimate_job(spec_of(population=sizes))
-    # 64 and 8 of the baseline; 2 and 8 children on 8 and 64 rows; parents; 2 x 40 at the end.
-    assert found.rollouts["search"].high == 64 + 8 + 2 * 72 + 8 * (72 + 32) + 80
+    # 40 and 8 of the baseline; 2 and 8 children on 8 and 40 rows; parents; 2 x 40 at the end.
+    assert found.rollouts["search"].high == 40 + 8 + 2 * 48 + 8 * (48 + 32) + 80
     assert found.rollouts["search"].low == 8
     capped = spec_of(population=sizes, rollout={"budget": 300})
     assert estimate_job(capped).rollouts["search"].high <= 300 - 40
@@ -106,6 +106,23 @@ def test_a_plan_holds_for_any_sizes(size, stages, online, batch):
     assert plan.rollouts(validation=10) > 0
     assert 0 <= initial_count(size, stages=stages) <= 64
     assert plan.initial >= min(size - 1, 64)
+
+
+@pytest.mark.parametrize(
+    ("online", "pareto"),
+    [(1, 1), (3, 1), (4, 1), (5, 2), (12, 9), (13, 10), (20, 10), (40, 20), (67, 33), (128, 64),
+     (500, 64)],
+)  # fmt: skip
+def test_half_of_the_rows_are_compared_on_unless_a_file_says_otherwise(online, pareto):
+    assert pareto_count(None, online=online) == pareto
+    assert pareto_count(7, online=online) == min(7, max(1, online - 3))
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 32])
+def test_a_plan_counts_a_trial_for_every_block_of_a_minibatch(size):
+    settings = {"minibatch_size": size, "initial_size": 20, "num_generations": 3}
+    plan = plan_of(settings, online=200, stages=1)
+    assert plan.trials >= (19 + 3 * 5) * (-(-size // BLOCK) + 1)
 
 
 rewards = st.dictionaries(

@@ -108,7 +108,7 @@ class GEPAArchiveConfig(ConfigModel):
 
     Attributes:
         size: Most candidates kept.
-        pareto_set_size: Training seeds that make the front; absent: min(64, training seeds - 3).
+        pareto_set_size: Training seeds that make the front; absent: half of them, from 10 to 64.
         pareto_eps: Slack of a tie, in (0, 1).
         feedback_fraction: Share of the rest used for feedback, in [0, 1].
     """

@@ -9,15 +9,12 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from burnish import gepa_plan
 from burnish.config.adaptive import AdaptivePoolConfig, fit_pool
 from burnish.config.problems import ConfigError, Problem
 from burnish.config.resolved import ResolvedJob, ResolvedPools
 from burnish.config.resolved_search import ResolvedGepa, ResolvedMipro
-from burnish.config.rules_search import (
-    DEFAULT_PARETO_SEEDS,
-    MIN_FEEDBACK_SEEDS,
-    MIN_PARETO_SEEDS,
-)
+from burnish.config.rules_search import MIN_FEEDBACK_SEEDS, MIN_PARETO_SEEDS
 from burnish.config.sizes import clamp, easy_sizes
 
 _ORDER = ("test", "validation", "online", "bootstrap", "reference")
@@ -80,7 +77,7 @@ def _fit_sizes(job: ResolvedJob, missing: list[str], free: int) -> dict[str, int
     if preset is not None and "bootstrap" in sizes:
         sizes["bootstrap"] = clamp(preset.validation_size // 4, 20, 100)
     if job.gepa is not None and "online" in sizes:
-        sizes["online"] = max(sizes["online"], DEFAULT_PARETO_SEEDS + MIN_FEEDBACK_SEEDS)
+        sizes["online"] = max(sizes["online"], gepa_plan.MOST_PARETO + MIN_FEEDBACK_SEEDS)
     needed = [name for name in missing if name in ("validation", "online")]
     if free < len(needed) + ("test" in missing):
         problem = Problem(
@@ -183,5 +180,5 @@ def _fit_gepa(job: ResolvedJob, gepa: ResolvedGepa) -> ResolvedJob:
             fix=f"give {least} or more",
         )
         raise ConfigError([problem])
-    size = min(DEFAULT_PARETO_SEEDS, room) if wanted is None else wanted
+    size = gepa_plan.pareto_count(wanted, online=len(train))
     return replace(job, gepa=replace(gepa, pareto_set_size=size))

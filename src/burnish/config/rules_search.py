@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from burnish import gepa_plan
 from burnish.config.base import join
 from burnish.config.enums import GepaProposerType, SearchEngine, SearchProtocol
 from burnish.config.gepa import GEPAConfig
@@ -20,9 +21,8 @@ from burnish.config.problems import Findings
 if TYPE_CHECKING:
     from burnish.config.prompt_learning import PromptLearningConfig
 
-MIN_FEEDBACK_SEEDS = 3
-MIN_PARETO_SEEDS = 10
-DEFAULT_PARETO_SEEDS = 64
+MIN_FEEDBACK_SEEDS = gepa_plan.LEAST_FEEDBACK
+MIN_PARETO_SEEDS = gepa_plan.LEAST_PARETO
 _SHOWN = 5
 
 Pool = Collection[int] | None

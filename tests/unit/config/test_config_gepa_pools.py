@@ -52,6 +52,14 @@ def test_reference_rows_that_are_not_given_are_drawn_from_what_is_left():
     assert pools.bootstrap == ()
 
 
+@pytest.mark.parametrize(("count", "pareto"), [(13, 10), (20, 10), (50, 25), (67, 33), (300, 64)])
+def test_half_of_the_training_rows_are_compared_on_when_nothing_else_is_asked_for(count, pareto):
+    rows = {"validation": list(range(300, 310)), "test": list(range(310, 320)), "reference": [320]}
+    job = resolve_job(native({"online": list(range(count)), **rows}))
+    assert job.gepa is not None
+    assert job.gepa.pareto_set_size == pareto
+
+
 @pytest.mark.parametrize("shared", [4, 55, 65])
 def test_reference_rows_are_no_rows_of_another_pool(shared):
     with pytest.raises(ConfigError, match=r"reference_pool.*shares 1 seeds"):

@@ -58,6 +58,11 @@ def test_pressure_favours_those_that_are_best_on_more_rows():
     assert drawn(MEASURED, pressure=3.0)["a"] > 370
 
 
+def test_pressure_however_high_draws_whoever_is_best_on_most_rows():
+    rows = {"a": (1,) * 60 + (0,) * 4, "b": (0,) * 60 + (1,) * 4}
+    assert drawn(rows, pressure=200.0) == {"a": 400}
+
+
 def test_parents_are_drawn_evenly_from_the_front_when_asked_for():
     found = drawn(MEASURED, strategy="random")
     assert found["c"] == 0

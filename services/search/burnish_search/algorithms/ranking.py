@@ -157,14 +157,22 @@ def unmeasured(baseline: Candidate) -> Ranked:
 
 
 def reached(history: History, target: float, *, rows: Sequence[RowKey]) -> bool:
-    """Whether a candidate that was asked all of these rows has at least this validation mean."""
+    """Whether a candidate that was asked all of these rows has at least this mean.
+
+    By its rewards in the pools of these rows, of which half at least have to be measured.
+    """
     wanted = set(rows)
-    return any(
-        sum(rewards) / len(rewards) >= target
-        for candidate_id in history.candidates
-        if wanted <= history.tried_on(candidate_id)
-        and (rewards := history.rewards(candidate_id, Pool.VALIDATION))
-    )
+    pools = sorted({pool for pool, _ in wanted})
+    for candidate_id in history.candidates:
+        if wanted <= history.tried_on(candidate_id):
+            rewards = [r for pool in pools for r in history.rewards(candidate_id, pool)]
+            if rewards and 2 * len(rewards) >= len(wanted) and _mean(rewards) >= target:
+                return True
+    return False
+
+
+def _mean(rewards: Sequence[float]) -> float:
+    return sum(rewards) / len(rewards)
 
 
 def _validation(history: History, candidate: Candidate) -> Estimate | None:

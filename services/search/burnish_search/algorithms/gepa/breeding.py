@@ -6,7 +6,6 @@ same however far the generation has come, so nothing of a draw has to be kept.
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -110,9 +109,14 @@ class Breeding:
 
     def _one(self, weights: Mapping[str, float], randomness: random.Random) -> str:
         names = list(weights)
-        powers = [weight**self._settings.selection_pressure for weight in weights.values()]
+        most = max(weights.values())
+        # Of the largest: powers of counts would leave the range of numbers.
+        powers = [
+            (weight / most) ** self._settings.selection_pressure if most else 0.0
+            for weight in weights.values()
+        ]
         strategy = self._settings.batches.candidate_selection_strategy
-        if strategy == "random" or not any(powers) or not math.isfinite(sum(powers)):
+        if strategy == "random" or not any(powers):
             # Those off the front are drawn only when nobody is on it.
             listed = [name for name in names if weights[name] > 0] or names
             return randomness.choice(listed)

@@ -69,20 +69,20 @@ class Gepa:
             cell_count=ask.cell_count,
             validation_count=len(self._rows.validation),
         )
-        turn = Turn(
-            self.spec,
-            self.settings,
-            Known(history=history, rows=self._rows, scores=self._scores),
-            # Where there was more to do, a study that is over ended for want of means.
-            UNLIMITED if ended else purse,
-        )
-        found = turn.next()
-        if ended:
-            reason = found if isinstance(found, FinishReason) else FinishReason.BUDGET
-            return FinishPlan(reason=reason)
-        if not isinstance(found, FinishReason):
-            return found
-        return self._final(turn, history, ask) or FinishPlan(reason=found)
+        known = Known(history=history, rows=self._rows, scores=self._scores)
+        if not ended:
+            turn = Turn(self.spec, self.settings, known, purse)
+            found = turn.next()
+            plan = found if not isinstance(found, FinishReason) else self._final(turn, history, ask)
+            if plan is not None:
+                return plan
+        # Where there was more to do, a study that is over ended for want of means.
+        rest = Turn(self.spec, self.settings, known, UNLIMITED).next()
+        if isinstance(rest, FinishReason):
+            return FinishPlan(reason=rest)
+        # Without any limit, it is answers that came after the end that leave more to do.
+        limited = (purse.cells, purse.trials) != (None, None)
+        return FinishPlan(reason=FinishReason.BUDGET if limited else FinishReason.COMPLETED)
 
     def rank(self, history: History, count: int) -> Sequence[Ranked]:
         """Returns the best of the candidates that were observed and the baseline, best first.

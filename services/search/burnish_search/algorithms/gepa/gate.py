@@ -13,11 +13,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from burnish.gepa_plan import BLOCK
 from burnish_search.algorithms.gepa.rows import Rows
 from burnish_search.algorithms.gepa.scores import Scores
 from burnish_search.algorithms.minibatches import RowKey
 
-BLOCK = 4
 _DIGITS = 9
 # A minibatch that the parent has mastered, where no child can do better, is replaced by the next:
 # once, or until so many rows were tried.
@@ -59,17 +59,19 @@ class Look:
 class Gate:
     """Decides on children by what was measured of them and of their parents."""
 
-    def __init__(self, rows: Rows, scores: Scores, *, size: int) -> None:
+    def __init__(self, rows: Rows, scores: Scores, *, size: int, whole: bool = False) -> None:
         """Takes what is known.
 
         Args:
             rows: The rows of the study.
             scores: What was measured.
             size: Rows of a minibatch.
+            whole: Whether a child is asked all that it lacks of it at once, not in blocks.
         """
         self._rows = rows
         self._scores = scores
         self._size = size
+        self._whole = whole
         self._grounds = max(_GROUNDS, -(-_GROUND_ROWS // size))
         self._least = rows.batches.settings.min_local_improvement
 
@@ -81,9 +83,18 @@ class Gate:
                 return rows
         return ()
 
-    def look(self, child: str, parent: str, generation: int) -> Look:
-        """Returns where a child stands, tried in a generation, and what to ask next."""
-        rows = self._ground_of(child, parent, generation)
+    def look(
+        self, child: str, parent: str, generation: int, *, first: RowKey | None = None
+    ) -> Look:
+        """Returns where a child stands, and what to ask next.
+
+        Args:
+            child: Id of the child.
+            parent: Id of the parent that it is compared with.
+            generation: Generation that it was first tried in, or is to be.
+            first: The first row that it was tried on; None when it was not yet.
+        """
+        rows = self._ground_of(first, parent, generation)
         scores = self._scores
         theirs, asked = scores.of(parent), scores.asked(child)
         open_rows = scores.pending(parent)
@@ -98,28 +109,32 @@ class Gate:
         hope = math.fsum(self._room(parent, row) for row in [*left, *waiting])
         if not rows or (not mine and not waiting and not left and not asked):
             return Look(standing=Standing.WAITING)
-        if round(gained + hope, _DIGITS) <= 0 and (mine or left):
-            return Look(standing=Standing.FAILED if asked else Standing.WAITING)
-        if left:
-            hopeful = [row for row in left if self._room(parent, row) > 0]
-            block = tuple((hopeful or left)[:BLOCK])
-            return Look(standing=Standing.OPEN, rows=block, parent_rows=parent_rows)
-        if waiting or any(row in open_rows for row in usable):
-            return Look(standing=Standing.WAITING)
-        if 2 * len(mine) < len(rows):
+        unsettled = bool(left or waiting) or any(row in open_rows for row in usable)
+        if not unsettled and 2 * len(mine) < len(rows):
             more = self._further(child, parent, generation, rows, count=len(rows) - len(mine))
             if more:
                 unasked = tuple(row for row in more if row not in scores.asked(parent))
                 return Look(standing=Standing.OPEN, rows=more, parent_rows=unasked)
+        if round(gained + hope, _DIGITS) <= 0 and (mine or left):
+            return Look(standing=Standing.FAILED if asked else Standing.WAITING)
+        if left:
+            hopeful = [row for row in left if self._room(parent, row) > 0]
+            block = tuple(left if self._whole else (hopeful or left)[:BLOCK])
+            return Look(standing=Standing.OPEN, rows=block, parent_rows=parent_rows)
+        if unsettled:
+            return Look(standing=Standing.WAITING)
         passed = self._rows.batches.keeps(mine, theirs)
         return Look(standing=Standing.PASSED if passed else Standing.FAILED)
 
-    def _ground_of(self, child: str, parent: str, generation: int) -> tuple[RowKey, ...]:
-        """Returns the rows that a child was first tried on, or is to be tried on."""
-        asked = self._scores.asked(child)
+    def _ground_of(self, first: RowKey | None, parent: str, generation: int) -> tuple[RowKey, ...]:
+        """Returns the rows that a child was first tried on, or is to be tried on.
+
+        By its very first row: minibatches may share rows, but what comes first is a row that the
+        parent leaves something to gain on, which no minibatch that was passed over has.
+        """
         for place in range(self._grounds):
             rows = self._rows.minibatch(generation + place, self._size)
-            if any(row in asked for row in rows):
+            if first in rows:
                 return rows
         return self.ground(parent, generation)
 

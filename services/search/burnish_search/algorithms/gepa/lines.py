@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from burnish_search.algorithms.minibatches import RowKey
 from burnish_search.history import History
-from burnish_search.model import Candidate, Pool, ProposalPlan, TrialKind
+from burnish_search.model import Candidate, Pool, ProposalPlan, Trial, TrialKind
 
 Level = Callable[[str], float]
 
@@ -62,6 +63,8 @@ class Lines:
         members: Members by id.
         accepted: Those compared on the Pareto rows, the baseline apart, in the order they came.
         tried: Generation in which each was first looked at on feedback rows.
+        first_tries: First trial on feedback rows of each that was not accepted before, the baseline
+            apart.
         generation: The latest generation that anything was suggested in; 0 before any.
     """
 
@@ -77,6 +80,7 @@ class Lines:
         self.members = {self.baseline.candidate_id: Member(candidate=self.baseline)}
         self.accepted = acceptances(history)
         self.tried: dict[str, int] = {}
+        self.first_tries: dict[str, Trial] = {}
         self._ancestors: dict[str, frozenset[str]] = {}
         self._briefs = [
             (work.ask_index, work.plan)
@@ -89,6 +93,11 @@ class Lines:
         self._read_trials()
         self._read_arrivals()
         self._read_recombined()
+
+    def first_row(self, name: str) -> RowKey | None:
+        """Returns the first row that a child was tried on; None when it was not yet."""
+        trial = self.first_tries.get(name)
+        return None if trial is None else trial.cells[0].row
 
     def briefs(self, generation: int) -> Sequence[ProposalPlan]:
         """Returns the briefs of a generation."""
@@ -175,6 +184,10 @@ class Lines:
             self._looked_at[name] = trial.candidate
             if trial.kind is TrialKind.MINIBATCH:
                 self.tried.setdefault(name, trial.iteration)
+                since = self.accepted.get(name)
+                if since is None or trial.trial_index < since.trial_index:
+                    self.first_tries.setdefault(name, trial)
+        self.first_tries.pop(self.baseline.candidate_id, None)
 
     def _read_arrivals(self) -> None:
         space = self._history.space

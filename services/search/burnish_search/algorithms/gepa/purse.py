@@ -10,6 +10,9 @@ from burnish_search.algorithms.gepa.settings import GepaSettings
 from burnish_search.history import History
 from burnish_search.model import TrialPlan
 
+# Trials for each finalist: its own, and what it takes to find it.
+_TRIALS_EACH = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purse:
@@ -50,7 +53,7 @@ class Purse:
         finalists = settings.top_k
         trials = None
         if settings.max_trials is not None:
-            finalists = min(finalists, settings.max_trials // 2)
+            finalists = min(finalists, settings.max_trials // _TRIALS_EACH)
             trials = max(settings.max_trials - finalists - len(history.trials), 0)
         if cell_count is None:
             return cls(cells=None, trials=trials, finalists=finalists, reserve=0)
@@ -64,6 +67,20 @@ class Purse:
     def pays(self, cell_count: int) -> bool:
         """Whether there are a trial and so many cells left."""
         return self.trials != 0 and (self.cells is None or self.cells >= cell_count)
+
+    def covers(self, *, trials: int, cells: int) -> bool:
+        """Whether there are so many trials and so many cells left."""
+        return (self.trials is None or self.trials >= trials) and (
+            self.cells is None or self.cells >= cells
+        )
+
+    def without(self, *, trials: int, cells: int) -> Purse:
+        """Returns what is left when so much is kept back."""
+        return replace(
+            self,
+            trials=None if self.trials is None else max(self.trials - trials, 0),
+            cells=None if self.cells is None else max(self.cells - cells, 0),
+        )
 
     def fitted(self, plans: Iterable[TrialPlan]) -> tuple[TrialPlan, ...]:
         """Returns as much of some trials as is paid for, the first ones first."""

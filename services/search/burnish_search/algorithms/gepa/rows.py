@@ -73,6 +73,12 @@ class Rows:
             size = min(size, max(-(-compared_count // 2), 1))
         return size
 
+    def accepted_size(self, compared_count: int) -> int:
+        """Returns how many of the Pareto rows in use a candidate that was accepted gets."""
+        settings = self.batches.settings
+        full = settings.val_evaluation_mode == "full"
+        return compared_count if full else min(compared_count, settings.val_subsample_size)
+
     def minibatch(self, number: int, size: int) -> tuple[RowKey, ...]:
         """Returns minibatch `number` of the line of feedback rows, epoch after epoch."""
         return self.batches.reflection(number, size=size)

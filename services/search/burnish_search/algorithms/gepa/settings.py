@@ -31,14 +31,15 @@ class GepaSettings:
         children_per_generation: Draws of parents in each.
         merge_chance: Chance that a draw is a merge, in [0, 1].
         selection_pressure: Power that a parent's coverage is raised to, at least 1.
-        patience_generations: Generations without a better best after which it ends; 0 is never.
+        patience_generations: Generations in which a child was tried, without a better best, after
+            which it ends; 0 is never.
         archive_size: Most candidates that parents are drawn from.
-        pareto_set_size: Rows that candidates are compared on; None is 64, or as many as there are.
+        pareto_set_size: Rows that candidates are compared on; None is half of them, 10 to 64.
         pareto_eps: Rewards this near to the best of a row are ties.
         feedback_fraction: Share of the other rows that children are tried on, in [0, 1].
         top_k: Candidates re-scored at the end.
         max_trials: Most trials of every kind; None is no limit.
-        max_trials_without_improvement: Minibatch trials without a better best after which it ends;
+        max_trials_without_improvement: Children tried without a better best after which it ends;
             None is never.
         target_reward: Mean reward at which it ends; None is never.
         batches: Sizes of minibatches, the gate's least gain, rows of those that pass, and how

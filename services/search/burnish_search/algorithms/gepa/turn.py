@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from burnish.gepa_plan import BLOCK
 from burnish_search.algorithms import ranking
 from burnish_search.algorithms.gepa.breeding import Breeding, Draw, evidence
-from burnish_search.algorithms.gepa.gate import BLOCK, Gate, Look, Standing
+from burnish_search.algorithms.gepa.gate import Gate, Look, Standing
 from burnish_search.algorithms.gepa.lines import Lines, Member
 from burnish_search.algorithms.gepa.purse import Purse
 from burnish_search.algorithms.gepa.rows import Rows
@@ -57,7 +58,11 @@ class Turn:
         known.scores.read(known.history, self._compared)
         self._lines = Lines(known.history, known.scores.level)
         self._size = known.rows.minibatch_size(len(self._compared))
-        self._gate = Gate(known.rows, known.scores, size=self._size)
+        self._accepted_size = known.rows.accepted_size(len(self._compared))
+        # What is left beside what one that passes costs: without it, all tries are for nothing.
+        self._beside = purse.without(trials=1, cells=self._accepted_size)
+        self._whole = not self._beside.covers(trials=_blocks(self._size), cells=0)
+        self._gate = Gate(known.rows, known.scores, size=self._size, whole=self._whole)
         self._breeding = Breeding(spec, given, known.history, self._lines, known.scores)
         self._generation = self._lines.generation
 
@@ -72,8 +77,6 @@ class Turn:
             return plan
         if not self.purse.pays(1):
             return FinishReason.BUDGET
-        if self._stale():
-            return FinishReason.NO_IMPROVEMENT
         return self._generations()
 
     def trial(self, candidate: Candidate, kind: TrialKind, rows: Sequence[RowKey]) -> TrialPlan:
@@ -82,8 +85,9 @@ class Turn:
             candidate=candidate, kind=kind, rows=tuple(rows), iteration=self._generation
         )
 
-    def _plan(self, trials: Sequence[TrialPlan]) -> Plan | None:
-        fitted = self.purse.fitted(trials)
+    def _plan(self, trials: Sequence[TrialPlan], purse: Purse | None = None) -> Plan | None:
+        """Plans as much of some trials as a purse pays for: the whole one, or a part of it."""
+        fitted = (purse or self.purse).fitted(trials)
         return EvaluationPlan(trials=fitted) if fitted else None
 
     def _first(self) -> Plan | None:
@@ -100,7 +104,15 @@ class Turn:
             if draw.child is not None and draw.child.candidate_id not in self._lines.members
         ]
         return [
-            (member, self._gate.look(member.name, member.parents[0], generation))
+            (
+                member,
+                self._gate.look(
+                    member.name,
+                    member.parents[0],
+                    generation,
+                    first=self._lines.first_row(member.name),
+                ),
+            )
             for member in children
             if member.name not in self._lines.accepted
             and self._history.space.offers(member.candidate)
@@ -129,13 +141,34 @@ class Turn:
         """Plans the next rows of the children that may still pass; first those of their parents."""
         parents: dict[str, dict[RowKey, None]] = {}
         children = []
-        for member, look in looks:
-            if look.standing is Standing.OPEN:
-                children.append(self.trial(member.candidate, TrialKind.MINIBATCH, look.rows))
-                if look.parent_rows:
-                    rows = parents.setdefault(member.parents[0], {})
-                    rows.update(dict.fromkeys(look.parent_rows))
-        return self._plan(self._parents(parents) or children)
+        for member, look in self._payable(looks):
+            children.append(self.trial(member.candidate, TrialKind.MINIBATCH, look.rows))
+            if look.parent_rows:
+                rows = parents.setdefault(member.parents[0], {})
+                rows.update(dict.fromkeys(look.parent_rows))
+        return self._plan(self._parents(parents) or children, self._beside)
+
+    def _payable(self, looks: Sequence[tuple[Member, Look]]) -> list[tuple[Member, Look]]:
+        """Returns the children to go on with: those begun, then as many as can be finished.
+
+        While there is nobody to accept and nobody was accepted, one is begun in any case.
+        """
+        left, begun = self._beside, self._lines.tried
+        found = [one for one in looks if one[1].standing is Standing.OPEN]
+        found.sort(key=lambda one: one[0].name not in begun)
+        hoped = bool(self._lines.accepted) or any(
+            look.standing is Standing.PASSED for _, look in looks
+        )
+        chosen: list[tuple[Member, Look]] = []
+        for member, look in found:
+            rows = max(self._size - len(self._scores.asked(member.name)), len(look.rows))
+            trials = 1 if self._whole else _blocks(rows)
+            paid = member.name in begun or left.covers(trials=trials, cells=rows)
+            if not paid and (chosen or hoped):
+                break
+            left = left.without(trials=trials, cells=rows)
+            chosen.append((member, look))
+        return chosen
 
     def _parents(self, rows: Mapping[str, Iterable[RowKey]]) -> list[TrialPlan]:
         """Returns trials of parents on those of some rows that they were never asked on."""
@@ -151,21 +184,26 @@ class Turn:
         latest = max((when.generation for when in self._lines.accepted.values()), default=0)
         for generation in range(self._generation, self._settings.num_generations + 1):
             if generation > self._lines.generation:
-                if self._patience_over(generation - 1):
+                if self._stale() or self._patience_over(generation - 1):
                     return FinishReason.NO_IMPROVEMENT
                 if generation - 1 - max(bred, latest) >= _BARREN:
                     return FinishReason.SPACE_EXHAUSTED
-                if not self.purse.pays(min(self._size, BLOCK)):
+                if not self._beside.covers(trials=1, cells=self._size):
                     return FinishReason.BUDGET
             self._generation = generation
             draws = self._breeding.draws(generation) if generation else {}
-            plan = self._written(generation, draws)
+            # Who was begun is finished first, so that nobody who passed is left behind.
+            plan = None if self._stale() else self._written(generation, draws)
             if plan is None:
                 looks = self._looks(draws)
                 plan = self._tries(looks) or self._acceptance(looks)
             if plan is not None:
                 return plan
-        return FinishReason.COMPLETED
+        # Where nobody could be tried, patience has no say, but there was no better best either.
+        patience = self._settings.patience_generations
+        waited = self._settings.num_generations - 1 - self._best_since()
+        gave_up = self._stale() or (patience and waited >= patience)
+        return FinishReason.NO_IMPROVEMENT if gave_up else FinishReason.COMPLETED
 
     def _written(self, generation: int, draws: Mapping[Draw, int]) -> Plan | None:
         """Plans the parents of a generation on its minibatch, then its briefs; None when done."""
@@ -173,9 +211,13 @@ class Turn:
         for draw in draws:
             for name in draw.parents if draw.child is None else draw.parents[:1]:
                 grounds.setdefault(name, self._gate.ground(name, generation))
-        if not self.purse.pays(min(self._size, BLOCK)):
+        child = {"trials": 1, "cells": self._size}
+        if not self._beside.covers(**child):
             return None
-        return self._plan(self._parents(grounds)) or self._brief(generation, draws, grounds)
+        unasked = self._parents(grounds)
+        if unasked:
+            return self._plan(unasked, self._beside.without(**child))
+        return self._brief(generation, draws, grounds)
 
     def _brief(
         self,
@@ -212,25 +254,35 @@ class Turn:
         names += [name for name in self._lines.accepted if self._scores.compared(name)]
         return max(names, key=lambda name: round(self._scores.level(name), 9))
 
-    def _patience_over(self, generation: int) -> bool:
-        """Whether so many generations until this one brought no better best."""
-        patience = self._settings.patience_generations
+    def _best_since(self) -> int:
+        """Returns the generation that the best was accepted in; 0 of the baseline."""
         found = self._lines.accepted.get(self._best())
-        since = 0 if found is None else found.generation
-        return bool(patience) and generation - since >= patience
+        return 0 if found is None else found.generation
+
+    def _patience_over(self, generation: int) -> bool:
+        """Whether so many generations until this one tried a child and brought no better best."""
+        patience, since = self._settings.patience_generations, self._best_since()
+        tried = {trial.iteration for trial in self._lines.first_tries.values()}
+        return bool(patience) and sum(since < one <= generation for one in tried) >= patience
 
     def _stale(self) -> bool:
-        """Whether so many minibatch trials brought no better best."""
+        """Whether so many children were tried since the best was accepted."""
         patience = self._settings.max_trials_without_improvement
         if patience is None:
             return False
         found = self._lines.accepted.get(self._best())
         since = -1 if found is None else found.trial_index
-        closed = sum(
-            trial.kind is TrialKind.MINIBATCH and trial.state is not TrialState.ACTIVE
+        busy = {
+            trial.candidate.candidate_id
             for trial in self._history.trials[since + 1 :]
-        )
-        return closed >= patience
+            if trial.kind is TrialKind.MINIBATCH and trial.state is TrialState.ACTIVE
+        }
+        tried = {
+            name
+            for name, trial in self._lines.first_tries.items()
+            if trial.trial_index > since and name not in busy
+        }
+        return len(tried) >= patience
 
     def _reached(self) -> bool:
         """Whether a candidate has the reward that is wanted, on all rows that it is looked for."""
@@ -242,14 +294,15 @@ class Turn:
         return any(self._hopeful(target))
 
     def _hopeful(self, target: float) -> list[Candidate]:
-        """Returns those with the reward that is wanted, by all Pareto rows, the best first."""
+        """Returns those with the reward that is wanted, by the Pareto rows, the best first."""
         names = [self._lines.baseline.candidate_id, *self._lines.accepted]
         rows = set(self._compared)
         found = [
             name
             for name in names
-            if self._scores.compared(name)
-            and rows <= self._scores.asked(name)
+            # An accepted one gets no more than its share, and half of it has to be measured.
+            if 2 * len(self._scores.compared(name)) >= self._accepted_size
+            and len(rows & self._scores.asked(name)) >= self._accepted_size
             and self._scores.level(name) >= target
         ]
         found.sort(key=self._scores.level, reverse=True)
@@ -266,3 +319,8 @@ class Turn:
             if rows and (self.purse.in_all is None or len(rows) <= self.purse.in_all):
                 return EvaluationPlan(trials=(self.trial(candidate, TrialKind.FULL, rows),))
         return None
+
+
+def _blocks(row_count: int) -> int:
+    """Returns how many trials so many rows of a minibatch take."""
+    return -(-row_count // BLOCK)
