@@ -100,6 +100,8 @@ class Passage(abc.ABC):
             exchange.on_silence = self._keep_alive
             if call is not None:
                 exchange.on_pause, exchange.on_resume = call.pause, call.resume
+                if exchange.paused:
+                    call.pause()  # It was told so before anybody listened.
 
     def data(self, data: bytes) -> None:
         """Takes a piece; what an app may see of an event goes out at once."""
@@ -131,6 +133,7 @@ class Passage(abc.ABC):
         self._call = None
         self.asked.go_on()
         if self._answer is not None:
+            self._answer.finish()
             ended = ends.streamed(self._answer, self.raw)
         else:
             ended = ends.whole(self._status, self._headers, self.raw, self.asked)

@@ -261,3 +261,76 @@ async def test_a_certificate_of_another_host_is_refused(tmp_path):
     async with wire(always(OK), tls=server) as (_, _stranger, origin):
         with pytest.raises(UpstreamFailure, match="UPSTREAM_TLS"):
             await ask(Client(tls=trusted), origin)
+
+
+class Early:
+    """A server that answers its first call when it has the head alone, and then reads no more."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.over = asyncio.Event()
+        self.served: list[Any] = []
+
+    async def serve(self, reader: Any, writer: Any) -> None:
+        self.served.append(asyncio.current_task())
+        self.connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        status = 413 if self.connections == 1 else 200
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % status)
+        await self.over.wait()
+        writer.transport.abort()
+        await asyncio.wait([asyncio.ensure_future(writer.wait_closed())])
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_connection_that_still_holds_a_part_of_its_call_carries_no_other(secure, tmp_path):
+    context = certificate(tmp_path, "127.0.0.1") if secure else None
+    early = Early()
+    server = await asyncio.start_server(early.serve, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem")) if secure else None
+    client = Client(timeouts=Timeouts(head=2.0), tls=trust)
+    origin = Origin(host="127.0.0.1", port=port, tls=secure)
+    try:
+        reply = await post(client, origin, "/", {}, b"a" * 9_000_000)
+        assert (reply.status, await reply.read()) == (413, b"")
+        reply = await post(client, origin, "/", {}, b"{}")
+        assert (reply.status, early.connections) == (200, 2)
+    finally:
+        client.close()
+        early.over.set()
+        server.close()
+        await asyncio.wait(early.served)
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("close", [b"", b"connection: close\r\n"])
+@pytest.mark.parametrize("extra", [b"garbage", b"x", b"\r\nH", b"\0" * 40])
+async def test_a_whole_answer_is_given_whatever_follows_it_and_its_connection_not_used_again(
+    close, extra
+):
+    reply = b"HTTP/1.1 200 OK\r\n" + close + b"content-length: 2\r\n\r\nok" + extra
+    async with wire(always(reply)) as (served, client, origin):
+        for _ in range(2):
+            assert await ask(client, origin) == (200, b"ok")
+        assert served.connections == 2
+
+
+@pytest.mark.parametrize(
+    "coding", [b"identity", b"chunked, identity", b"chunked\r\ntransfer-encoding: identity"]
+)
+async def test_a_body_in_a_coding_that_does_not_frame_it_ends_with_the_connection(coding):
+    reply = b"HTTP/1.1 200 OK\r\ntransfer-encoding: " + coding + b"\r\n\r\n2\r\nit"
+    async with wire(always(reply, keep=False)) as (_, client, origin):
+        assert await ask(client, origin) == (200, b"2\r\nit")
+
+
+@pytest.mark.parametrize(
+    "coding", [b"chunked", b"gzip, Chunked", b"identity\r\ntransfer-encoding: chunked"]
+)
+@pytest.mark.parametrize("close", [b"", b"connection: close\r\n"])
+async def test_a_body_in_chunks_that_breaks_off_is_never_taken_for_a_whole_one(coding, close):
+    reply = b"HTTP/1.1 200 OK\r\n" + close + b"transfer-encoding: " + coding + b"\r\n\r\n9\r\ncut"
+    async with wire(always(reply, keep=False)) as (_, client, origin):
+        with pytest.raises(UpstreamFailure, match="UPSTREAM_CLOSED"):
+            await ask(client, origin)

@@ -18,7 +18,7 @@ from burnish_interceptor.transport.addresses import Addresses, refused
 from burnish_interceptor.transport.call import Call
 from burnish_interceptor.transport.client import Client, request_head
 from burnish_interceptor.transport.limits import Limits
-from burnish_interceptor.transport.origin import Origin, Timeouts, UpstreamFailure
+from burnish_interceptor.transport.origin import BROKE, Origin, Timeouts, UpstreamFailure
 from burnish_interceptor.transport.outbox import Outbox
 from burnish_interceptor.transport.server import Server
 from burnish_interceptor.transport.upstream_connection import UpstreamConnection
@@ -341,6 +341,54 @@ async def test_an_answer_with_more_behind_it_is_not_carried_over_to_the_next_cal
     await asyncio.sleep(0.01)
 
 
+class Breaks(Told):
+    """A sink that breaks at one of the things that it is told."""
+
+    def __init__(self, *at: str) -> None:
+        super().__init__()
+        self.at = at
+
+    def head(self, status: int, headers: Any) -> None:
+        super().head(status, headers)
+        assert "head" not in self.at
+
+    def data(self, data: bytes) -> None:
+        assert "data" not in self.at
+        super().data(data)
+
+    def end(self) -> None:
+        assert "end" not in self.at
+        super().end()
+
+    def failure(self, failure: UpstreamFailure) -> None:
+        super().failure(failure)
+        assert "failure" not in self.at
+
+
+@pytest.mark.parametrize("at", ["head", "data", "end"])
+async def test_a_sink_that_breaks_is_told_so_and_other_calls_go_on(at):
+    async with serving(lambda r, e: e.send(200, {}, b"fine")) as (_, origin):
+        client = Client()
+        for also in ((), ("failure",)):
+            broken, told = Breaks(at, *also), Told()
+            client.send(origin, post(origin), broken)
+            assert await broken.over() == [BROKE]
+            client.send(origin, post(origin), told)
+            assert await told.over() == ["end"]
+            assert told.body == b"fine"
+        client.close()
+
+
+async def test_a_sink_that_breaks_at_a_deadline_does_not_stop_the_timer():
+    async with serving(lambda r, e: None) as (_, origin):
+        client = Client(timeouts=Timeouts(head=0.1))
+        for sink in (Breaks("failure"), Told()):
+            client.send(origin, post(origin), sink)
+            assert await sink.over() == ["UPSTREAM_TIMEOUT"]
+            await asyncio.sleep(0.01)
+        client.close()
+
+
 async def test_deadlines_are_on_one_timer_and_a_paused_call_has_only_the_total_one():
     def start(request: Any, exchange: Any) -> None:
         if request.head.target == "/begun":
@@ -525,6 +573,40 @@ class _Transport:
 
     def is_closing(self) -> bool:
         return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class _Keeping(_Pool):
+    """A pool under load: writes wait in its outbox. Notes what is given back to it."""
+
+    def __init__(self) -> None:
+        self.kept = Outbox()
+        self.released: list[Any] = []
+        for _ in range(100):
+            self.kept.put(_Transport(), b"x")  # type: ignore[arg-type]
+
+    @property
+    def outbox(self) -> Outbox:
+        return self.kept
+
+    def release(self, connection: Any) -> None:
+        self.released.append(connection)
+
+
+@pytest.mark.parametrize("unasked", [True, False])
+async def test_a_connection_whose_call_was_answered_before_it_left_is_not_used_again(unasked):
+    origin = Origin(host="h", port=80, tls=False)
+    pool, transport, told = _Keeping(), _Transport(), Told()
+    connection = UpstreamConnection(pool, origin)
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection.carry(Call(origin, b"call", told))
+    if not unasked:
+        pool.kept.flush()
+    connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    assert (told.body, told.ends) == (b"ok", ["end"])
+    assert (pool.released, transport.closing) == (([], True) if unasked else ([connection], False))
 
 
 async def ours(*pieces: bytes, closed: bool = False) -> Told:

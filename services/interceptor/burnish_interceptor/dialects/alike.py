@@ -34,8 +34,11 @@ class Alike:
         """Returns what the app is shown of an event; None when it is not like the one."""
         if not event.startswith(self._before) or not event.endswith(self._after):
             return None
-        behind = len(event) - len(self._after)
-        text = event[self._size : behind]
-        if len(event) < self._least or not _is_plain(text):
+        size = len(event)
+        # Before the text is cut out, because compiled such a slice is an error and not empty.
+        if size < self._least:
+            return None
+        text = event[self._size : size - len(self._after)]
+        if not _is_plain(text):
             return None
         return self._head + text + self._tail

@@ -40,6 +40,18 @@ def parsed(body: bytes) -> dict[str, Json]:
     return data
 
 
+def dumped(value: Json) -> bytes:
+    """Returns as JSON what was made of a provider's, and may hold more than an app is shown.
+
+    Raises:
+        NotAnAnswer: It is nested deeper than can be written, which is less than can be read.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        raise NotAnAnswer from None
+
+
 def fields(
     rules: Mapping[str, Rule],
     *,
@@ -133,6 +145,10 @@ def call_id(value: Json) -> Json:
 
 def hashed(prefix: str, value: Json) -> str:
     """Returns an id of ours in place of a provider's, the same for the same."""
+    try:
+        told = str(value)
+    except RecursionError:
+        told = ""  # Lists within lists beyond reason: no two of them are told apart.
     digest = _DIGEST.copy()
-    digest.update(str(value).encode("utf-8", "replace"))
+    digest.update(told.encode("utf-8", "replace"))
     return prefix + digest.hexdigest()

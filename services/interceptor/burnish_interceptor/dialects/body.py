@@ -114,13 +114,34 @@ class Body:
         return isinstance(options, dict) and options.get("include_usage") is True
 
     def ask_usage(self, forced: Forced, changes: Changes) -> None:
-        """Has the provider tell the usage of a stream, where it can, beside the app's options."""
+        """Has the provider tell the usage of a stream, where it can, beside the app's options.
+
+        Raises:
+            BadRequest: The options are nested too deeply.
+        """
         if not forced.ask_usage:
             changes["stream_options"] = None
         elif not self.wants_usage:
             options = self.data.get("stream_options")
             options = options if isinstance(options, dict) else {}
-            changes["stream_options"] = orjson.dumps(options | {"include_usage": True})
+            new = written(options | {"include_usage": True}, "`stream_options`")
+            changes["stream_options"] = new
+
+
+def written(value: Json, what: str) -> bytes:
+    """Returns what an app sent as JSON again.
+
+    Args:
+        value: What a parser made of it.
+        what: What the app is told that it is.
+
+    Raises:
+        BadRequest: It is nested deeper than can be written, which is less than can be read.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        raise BadRequest(f"{what} is nested too deeply") from None
 
 
 def text_of(content: object) -> str:

@@ -79,8 +79,8 @@ class ChatStream(AnswerStream):
         self._choices = choices
         self._rule = usage
         self._finished: set[int] = set()
+        # What is shown up to its first choice; empty before the provider has named one.
         self._head = b""
-        self._chosen = False
         self._tries = _TRIES
 
     def rest(self) -> bytes:
@@ -89,13 +89,12 @@ class ChatStream(AnswerStream):
 
     def _event(self, data: bytes) -> bytes | None:
         if self._head and (plain := chat_usual.piece(data, self._head)) is not None:
-            self._chosen = True
             if self._tries:
                 self._tries -= 1
                 self._like = chat_usual.alike(data, self._head) or self._like
             return plain
         if data == sse.DONE:
-            if not self._chosen:
+            if not self._head:
                 raise NotAnAnswer
             self._done = True
             return None
@@ -108,23 +107,26 @@ class ChatStream(AnswerStream):
             self.usage = tokens(used, CHAT) or self.usage
         if type(choices) is not list:
             return None
-        if not self._head:
-            self._head = b"data: " + _head("chat.completion.chunk", source, self._model)
+        head = self._head or b"data: " + _head("chat.completion.chunk", source, self._model)
         if choices:
-            self._chosen = True
-        return self._rich(choices, used)
+            # An event of no choice, such as a filter's, need not know the answer's id yet.
+            self._head = head
+        return self._rich(head, choices, used)
 
-    def _rich(self, choices: list[Json], used: Json) -> bytes | None:
+    def _rich(self, head: bytes, choices: list[Json], used: Json) -> bytes | None:
         shown = [one for choice in choices if (one := _delta(choice)) is not None]
         for choice in shown:
-            if choice.get("finish_reason") is not None:
+            reason = choice.get("finish_reason")
+            if reason == "":
+                choice["finish_reason"] = None
+            elif reason is not None:
                 self._finished.add(choice.get("index", 0))
         told = self._rule.shown(used, CHAT) if self._rule is not None else None
         self._over = self._over or len(self._finished) >= self._choices
         if not choices and told is None:
             return None
         usage = b'],"usage":' + orjson.dumps(told) if told is not None else b"]"
-        return self._head + orjson.dumps(shown)[1:-1] + usage + b"}\n\n"
+        return head + orjson.dumps(shown)[1:-1] + usage + b"}\n\n"
 
 
 def _head(kind: str, data: dict[str, Json], model: str) -> bytes:
@@ -157,6 +159,11 @@ def _frame(model: str, fingerprint: str | None, tier: str | None) -> bytes:
 
 def _finish_reason(value: Json) -> str:
     return value if isinstance(value, str) and value in _FINISH_REASONS else "stop"
+
+
+def _delta_reason(value: Json) -> str:
+    """Allows an empty text too, as which some providers write that there is none yet."""
+    return "" if value == "" else _finish_reason(value)
 
 
 def _content(value: Json) -> Json:
@@ -209,4 +216,7 @@ _CHOICE = {
 }
 _NULLABLE = frozenset({"finish_reason", "logprobs"})
 _rich_choice = fields({"index": integer, "message": _MESSAGE, **_CHOICE}, nullable=_NULLABLE)
-_delta = fields({"index": integer, "delta": _MESSAGE, **_CHOICE}, nullable=_NULLABLE)
+_delta = fields(
+    {"index": integer, "delta": _MESSAGE, **_CHOICE, "finish_reason": _delta_reason},
+    nullable=_NULLABLE,
+)

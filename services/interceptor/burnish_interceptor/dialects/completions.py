@@ -13,6 +13,7 @@ from burnish_interceptor.dialects.allow import (
     FINGERPRINT,
     Json,
     NotAnAnswer,
+    Rule,
     fields,
     hashed,
     integer,
@@ -151,9 +152,12 @@ class _Events(AnswerStream):
         if not isinstance(choices, list):
             return None
         rebuilt = _envelope(source, self._model)
-        rebuilt["choices"] = _CHOICES(choices)
+        rebuilt["choices"] = _DELTAS(choices)
         for choice in rebuilt["choices"]:
-            if choice.get("finish_reason") is not None:
+            reason = choice.get("finish_reason")
+            if reason == "":
+                choice["finish_reason"] = None
+            elif reason is not None:
                 self._finished.add(choice.get("index", 0))
         self._over = self._over or len(self._finished) >= self._choices
         told = self._rule.shown(used, CHAT) if self._rule is not None else None
@@ -197,14 +201,23 @@ _LOGPROBS = fields(
         "text_offset": list_of(integer),
     }
 )
-_CHOICES = list_of(
-    fields(
-        {
-            "index": integer,
-            "text": text,
-            "logprobs": _LOGPROBS,
-            "finish_reason": lambda v: v if v in ("stop", "length", "content_filter") else "stop",
-        },
-        nullable=frozenset({"logprobs", "finish_reason"}),
+
+
+def _choices(*reasons: str) -> Rule:
+    """Returns the rule for choices, which finish for one of some reasons; any other is `stop`."""
+    return list_of(
+        fields(
+            {
+                "index": integer,
+                "text": text,
+                "logprobs": _LOGPROBS,
+                "finish_reason": lambda value: value if value in reasons else "stop",
+            },
+            nullable=frozenset({"logprobs", "finish_reason"}),
+        )
     )
-)
+
+
+_CHOICES = _choices("stop", "length", "content_filter")
+# Some providers write as an empty text that there is no reason yet.
+_DELTAS = _choices("stop", "length", "content_filter", "")

@@ -70,14 +70,17 @@ class ResponsesRequest:
         self.messages = (*front, *_messages(parsed.data.get("input")))
         self.model: str = parsed.typed("model", str) or ""
         self.stream = bool(parsed.typed("stream", bool))
+        # An answer repeats them within two objects, so they must be fit to be written there.
+        echoed = [parsed.data.get(name) for name in responses_reply.ECHOED]
+        bodies.written([[one for one in echoed if isinstance(one, dict | list)]], "the body")
 
     @classmethod
     def parse(cls, raw: bytes) -> ResponsesRequest:
         """Parses a body.
 
         Raises:
-            BadRequest: It is no JSON object with an input, is over a limit, or asks for something
-                to be kept at the provider.
+            BadRequest: It is no JSON object with an input, is over a limit or nested too deeply, or
+                asks for something to be kept at the provider.
         """
         return cls(raw)
 
@@ -159,7 +162,7 @@ def _message(index: int, item: object) -> Message:
     if kind == "item_reference":
         raise BadRequest(f"input[{index}] refers to a stored item; send the item itself")
     if kind != "message":
-        maker = _NO_MESSAGE.get(str(kind), "assistant")
+        maker = _NO_MESSAGE.get(kind, "assistant") if isinstance(kind, str) else "assistant"
         return Message(maker, bodies.text_of(item.get("output")))
     if not isinstance(role, str):
         raise BadRequest(f"input[{index}] is a message without a `role`")

@@ -38,7 +38,7 @@ _INCOMPLETE = fields(
     {"reason": one_of("max_output_tokens", "max_messages", "content_filter")},
 )
 # What a response repeats of its request, and what it says when the app did not send it.
-_ECHOED: Mapping[str, Json] = {
+ECHOED: Mapping[str, Json] = {
     "instructions": None,
     "max_output_tokens": None,
     "max_tool_calls": None,
@@ -96,7 +96,7 @@ def envelope(data: Mapping[str, Json], asked: Mapping[str, Json], model: str) ->
         "store": False,
         "usage": None,
     }
-    shown |= {name: asked.get(name, other) for name, other in _ECHOED.items()}
+    shown |= {name: asked.get(name, other) for name, other in ECHOED.items()}
     if (completed := number(data.get("completed_at"))) is not None:
         shown["completed_at"] = completed
     if (tier := SERVICE_TIER(data.get("service_tier"))) is not None:

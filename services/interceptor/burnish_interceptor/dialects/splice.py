@@ -193,10 +193,14 @@ def _end(text: bytes, at: int, data: Any) -> int:  # noqa: ANN401 - JSON values
 
 def _written_end(text: bytes, at: int, data: Any) -> int | None:  # noqa: ANN401 - JSON values
     """Returns where a value ends that stands there in one of the usual forms."""
-    for usual in (orjson.dumps, _dumps):
-        written = usual(data)
-        if text.startswith(written, at):
-            return at + len(written)
+    try:
+        for usual in (orjson.dumps, _dumps):
+            written = usual(data)
+            if text.startswith(written, at):
+                return at + len(written)
+    except (TypeError, RecursionError):
+        # It is nested deeper than can be written, which is less than can be read.
+        return None
     return None
 
 

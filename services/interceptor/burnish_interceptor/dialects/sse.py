@@ -55,7 +55,8 @@ class Parser:
             rest = rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *blocks, tail = rest.split(b"\n\n")
         self._rest = tail + held
-        if len(self._rest) > MAX_EVENT_BYTES:
+        # Behind other events it is too long only at the next chunk, so that they are not lost.
+        if len(self._rest) > MAX_EVENT_BYTES and not blocks:
             raise EventTooLong
         found = []
         for block in blocks:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from burnish_interceptor.transport.origin import Origin, UpstreamFailure
+import structlog
+
+from burnish_interceptor.transport.origin import BROKE, Origin, UpstreamFailure
 from burnish_interceptor.transport.outbox import Data
+
+_log = structlog.get_logger("burnish.interceptor.upstream")
 
 
 class Sink(Protocol):
@@ -83,8 +87,29 @@ class Call:
         if self.line is not None and not self.over:
             self.line.resume()
 
+    def end(self) -> None:
+        """Tells the sink that the answer is whole; one that breaks at it is told of that.
+
+        Nobody above a connection's callback would: the app would wait for ever.
+        """
+        if self.over:
+            return
+        self.over = True
+        try:
+            self.sink.end()
+        except Exception:
+            _log.exception("answer_broke")
+            self._fail(UpstreamFailure(BROKE))
+
     def fail(self, failure: UpstreamFailure) -> None:
         """Tells the sink that there will be no whole answer."""
         if not self.over:
             self.over = True
+            self._fail(failure)
+
+    def _fail(self, failure: UpstreamFailure) -> None:
+        """Lets nothing through: it would stop the timer of all calls, and end other connections."""
+        try:
             self.sink.failure(failure)
+        except Exception:
+            _log.exception("failure_broke")

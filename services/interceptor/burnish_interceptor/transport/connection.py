@@ -13,19 +13,22 @@ from typing import cast
 import httptools
 
 from burnish_interceptor.transport import heads
-from burnish_interceptor.transport.exchange import REASONS, Exchange, Head, Request
+from burnish_interceptor.transport.exchange import Exchange, Head, Request
 from burnish_interceptor.transport.heads import Refused
 from burnish_interceptor.transport.host import Host
 from burnish_interceptor.transport.limits import (
+    BODY,
+    FIRST,
+    HEAD,
+    IDLE,
+    LINGER,
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     MAX_HEADERS,
-    MAX_RAW_BYTES,
 )
+from burnish_interceptor.transport.unsent import unsent
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# What a connection is in the middle of.
-_FIRST, _HEAD, _BODY, _IDLE, _LINGER = range(5)
 
 
 class Connection(asyncio.Protocol):
@@ -47,9 +50,9 @@ class Connection(asyncio.Protocol):
         self._handing = self._held = self._half_closed = False
         self._refusal: int | None = None
         self._paused: asyncio.Event | None = None
-        self._phase = _FIRST
+        self._phase = FIRST
         self._template: heads.Template | None = None
-        self._begun = 0
+        self._begun = self._unsent = 0
         self._since = self._touched = self._written = self._loop.time()
         self._new_request()
         self.peer = ""
@@ -59,6 +62,11 @@ class Connection(asyncio.Protocol):
     def ending(self) -> bool:
         """Whether the connection closes after the answer that is due."""
         return self._server.draining
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client does not keep up."""
+        return self._paused is not None
 
     # Callbacks of the transport.
 
@@ -87,28 +95,26 @@ class Connection(asyncio.Protocol):
         if self._refusal is not None:
             return
         self._touched = self._loop.time()
-        fresh = self._phase == _IDLE or self._phase == _FIRST
+        fresh = self._phase == IDLE or self._phase == FIRST
         if fresh:
             if self._template is not None and self._repeated(data, self._template):
                 return
-            self._phase, self._since = _HEAD, self._touched
+            self._phase, self._since = HEAD, self._touched
         before = self._begun
         try:
             self._parser.feed_data(data)
             # Where in the data a message began is not known; one that began earlier counts whole.
-            if self._phase != _IDLE and self._begun == before:
+            if self._phase != IDLE and self._begun == before:
                 self._raw += len(data)
-                if self._raw > (MAX_HEAD_BYTES if self._phase == _HEAD else MAX_RAW_BYTES):
-                    raise Refused(431 if self._phase == _HEAD else 413)
+                if status := heads.too_long(self._raw, body=self._phase != HEAD):
+                    raise Refused(status)
         except httptools.HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
+        except Refused as told:  # By a name of its own: compiled, a name has one type.
+            self._refuse(told.status)
+        except httptools.HttpParserError as error:
+            cause = error.__context__  # Of one of our callbacks, if it was not the parser itself.
             self._refuse(cause.status if isinstance(cause, Refused) else 400)
-        except Refused as error:
-            self._refuse(error.status)
-        except httptools.HttpParserError:
-            self._refuse(400)
         if self._waiting:
             if fresh and len(self._waiting) == 1 and self._begun == before + 1:
                 self._template = heads.Template.of(data, self._waiting[0])
@@ -132,12 +138,15 @@ class Connection(asyncio.Protocol):
             self._exchange.on_pause()
 
     def resume_writing(self) -> None:
-        """Called when it has."""
+        """Called when it has; what waited for it is handed over."""
         if self._paused is None:
             return
         self._paused.set()
         self._paused = None
-        if self._exchange is not None and self._exchange.on_resume is not None:
+        if self._exchange is None:
+            if self._waiting and not self._handing:
+                self._hand_over()
+        elif self._exchange.on_resume is not None:
             self._exchange.on_resume()
 
     # Callbacks of the parser.
@@ -146,7 +155,7 @@ class Connection(asyncio.Protocol):
         """Starts a request."""
         self._begun += 1
         self._new_request()
-        self._phase, self._since = _HEAD, self._touched
+        self._phase, self._since = HEAD, self._touched
 
     def on_url(self, url: bytes) -> None:
         """Takes a piece of the target."""
@@ -160,7 +169,7 @@ class Connection(asyncio.Protocol):
         self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > MAX_HEAD_BYTES or self._header_count > MAX_HEADERS:
             raise Refused(431)
-        if self._phase == _BODY:
+        if self._phase == BODY:
             return  # A trailer: nothing in it is asked for, and it must not change the head.
         key = heads.name(name)
         headers = self._head.headers
@@ -183,7 +192,7 @@ class Connection(asyncio.Protocol):
         expects = "expect" in head.headers and version == "1.1"
         if expects and self._exchange is None and not self._waiting:
             self.write(_CONTINUE)
-        self._phase, self._since = _BODY, self._touched
+        self._phase, self._since = BODY, self._touched
 
     def on_body(self, data: bytes) -> None:
         """Takes a piece of the body."""
@@ -199,14 +208,15 @@ class Connection(asyncio.Protocol):
         body = self._body
         whole = body[0] if len(body) == 1 else b"".join(body)
         self._waiting.append(Request(self._head, whole))
-        self._phase, self._since = _IDLE, self._touched
+        self._phase, self._since = IDLE, self._touched
 
     # What exchanges and the server use.
 
     def write(self, data: bytes) -> None:
         """Writes, unless the client has gone."""
         if not self.lost and self._transport is not None:
-            self._written = self._loop.time()
+            if self._paused is None:
+                self._written = self._loop.time()
             self._outbox.put(self._transport, data)
 
     async def drained(self) -> None:
@@ -242,26 +252,28 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Ends the connection when it is over a limit."""
-        limits = self._server.limits
-        if self._paused is not None and now - self._written > limits.write:
-            self.abort()
+        limits, transport = self._server.limits, self._transport
+        if transport is not None and (self._paused is not None or transport.is_closing()):
+            # Nothing else is asked of a client that has answers of ours to read.
+            self._since = self._touched = now
+            before, self._unsent = self._unsent, unsent(transport)
+            if self._unsent < before:
+                self._written = now
+            elif now - self._written > limits.write:
+                self.abort()
             return
         exchange = self._exchange
         if exchange is not None:
-            if exchange.on_silence is not None and now - self._written > limits.silence:
-                exchange.on_silence()
+            if now - self._written > limits.silence:
+                exchange.silent()
             return
-        age, phase = now - self._since, self._phase
-        if phase == _IDLE:
-            if age > limits.idle:
-                self._close()
-        elif phase == _LINGER:
-            if age > limits.linger:
-                self.abort()
-        elif phase == _BODY:
-            if age > limits.body or now - self._touched > limits.body_idle:
-                self._refuse(408)
-        elif age > (limits.first if phase == _FIRST else limits.head):
+        if not limits.over(self._phase, now - self._since, now - self._touched):
+            return
+        if self._phase == IDLE:
+            self._close()
+        elif self._phase == LINGER:
+            self.abort()
+        else:
             self._refuse(408)
 
     def _repeated(self, data: bytes, template: heads.Template) -> bool:
@@ -270,7 +282,7 @@ class Connection(asyncio.Protocol):
         if request is None:
             return False
         self._since = self._touched
-        if self._exchange is None and not self._waiting:
+        if self._exchange is None and not self._waiting and self._paused is None:
             self._answer(request)
         else:
             self._waiting.append(request)
@@ -292,11 +304,8 @@ class Connection(asyncio.Protocol):
         if asked.method == "CONNECT":
             self._refuse(405)
             return
-        offer = ("upgrade", "connection", "http2-settings")
-        lines = [f"{k}: {v}" for k, v in asked.headers.items() if k not in offer]
-        head = "\r\n".join([f"{asked.method} {self._target.decode('latin-1')} HTTP/1.1", *lines])
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(f"{head}\r\n\r\n".encode("latin-1") + rest)
+        self.data_received(heads.without_offer(asked, self._target) + rest)
 
     def _answer(self, request: Request) -> None:
         exchange = self._exchange = Exchange(self, request.head)
@@ -307,7 +316,7 @@ class Connection(asyncio.Protocol):
     def _hand_over(self) -> None:
         """Hands requests over one by one; answers given at once do not grow the stack."""
         self._handing = True
-        while self._waiting and self._exchange is None and not self.lost:
+        while self._waiting and self._exchange is None and self._paused is None and not self.lost:
             self._answer(self._waiting.popleft())
         self._handing = False
         if self._transport is None or self.lost:
@@ -326,10 +335,8 @@ class Connection(asyncio.Protocol):
 
     def _send_refusal(self) -> None:
         """Sends an error, then reads on for a while, so that it is not lost in a reset."""
-        status = self._refusal or 400
-        head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-length: 0\r\nconnection: close"
-        self.write(f"{head}\r\n\r\n".encode())
-        self._phase, self._since = _LINGER, self._loop.time()
+        self.write(heads.refused(self._refusal or 400))
+        self._phase, self._since = LINGER, self._loop.time()
         if self._transport is None or self._half_closed or not self._transport.can_write_eof():
             self._close()
         else:
@@ -339,4 +346,5 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         if self._transport is not None:
             self._outbox.flush()
+            self._written = self._loop.time()  # From here on counts what it takes of the rest.
             self._transport.close()

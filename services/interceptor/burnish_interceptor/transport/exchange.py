@@ -11,6 +11,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
+import structlog
+
+_log = structlog.get_logger("burnish.interceptor.server")
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 Hook = Callable[[], None]
 
@@ -58,6 +61,10 @@ class Wire(Protocol):
     @property
     def ending(self) -> bool:
         """Whether the connection closes after this answer, whatever the client wishes."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client does not keep up."""
 
     def write(self, data: bytes) -> None:
         """Writes, unless the client has gone."""
@@ -117,6 +124,11 @@ class Exchange:
         """Whether nobody reads the answer any more."""
         return self._connection.lost
 
+    @property
+    def paused(self) -> bool:
+        """Whether more is written already than the client takes."""
+        return self._connection.paused
+
     def send(self, status: int, headers: Mapping[str, str] | str, body: bytes) -> None:
         """Sends a whole answer.
 
@@ -127,8 +139,8 @@ class Exchange:
         """
         if self.ended:
             return
-        self.started = True
         head = self._begun(status, headers, f"content-length: {len(body)}\r\n")
+        self.started = True
         self._connection.write(head if self._head.method == "HEAD" else head + body)
         self._over()
 
@@ -142,13 +154,13 @@ class Exchange:
         """
         if self.ended:
             return
-        self.started = True
-        self._chunked = self._head.chunked_reply
-        if not self._chunked:
+        chunked = self._head.chunked_reply
+        if not chunked:
             self._keep_alive = False
-        framing = "transfer-encoding: chunked\r\n" if self._chunked else ""
-        piece = b"%x\r\n%b\r\n" % (len(data), data) if data and self._chunked else data
-        self._connection.write(self._begun(status, headers, framing) + piece)
+        head = self._begun(status, headers, "transfer-encoding: chunked\r\n" if chunked else "")
+        self.started, self._chunked = True, chunked
+        piece = b"%x\r\n%b\r\n" % (len(data), data) if data and chunked else data
+        self._connection.write(head + piece)
 
     def write(self, data: bytes) -> None:
         """Sends a piece of the body at once."""
@@ -188,6 +200,19 @@ class Exchange:
         if hook is not None and not self.ended:
             hook()
 
+    def silent(self) -> None:
+        """Tells whoever answers that nothing was written for a while.
+
+        One that breaks at it ends its own connection, and not the timer of all of them.
+        """
+        if self.on_silence is None:
+            return
+        try:
+            self.on_silence()
+        except Exception:
+            _log.exception("handler_broke")
+            self.abort()
+
     def _over(self) -> None:
         self.ended = True
         self.on_gone = self.on_pause = self.on_resume = self.on_silence = None
@@ -200,7 +225,12 @@ class Exchange:
         if not isinstance(lines, str):
             lines = "".join([f"{name}: {value}\r\n" for name, value in lines.items()])
         close = "" if self._keep_alive else "connection: close\r\n"
-        return f"{_status_line(status)}{lines}{framing}{close}\r\n".encode("latin-1")
+        try:
+            return f"{_status_line(status)}{lines}{framing}{close}\r\n".encode("latin-1")
+        except UnicodeEncodeError:
+            # The app would wait for ever: who answers in callbacks has nobody above to tell it.
+            self.abort()
+            raise
 
 
 @lru_cache(maxsize=64)

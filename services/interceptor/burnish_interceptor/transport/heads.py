@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from burnish_interceptor.transport.exchange import Head, Request
-from burnish_interceptor.transport.limits import MAX_BODY_BYTES
+from burnish_interceptor.transport.exchange import REASONS, Head, Request
+from burnish_interceptor.transport.limits import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_RAW_BYTES
 
 FRAMING = frozenset({"content-length", "transfer-encoding", "host"})
 """Headers that may come once only, because two readers could choose differently."""
@@ -50,6 +50,37 @@ def told(raw: bytes) -> str:
     """
     found = raw.decode("latin-1").lower()
     return found if found in _READ else ""
+
+
+def chunked(coding: str | None) -> bool:
+    """Tells whether a `transfer-encoding` frames a body: its last coding alone can."""
+    return coding is not None and coding.rpartition(",")[2].strip(" \t").lower() == "chunked"
+
+
+def too_long(size: int, *, body: bool) -> int:
+    """Returns the status to refuse a request with that is so long on the wire; 0 when it is not.
+
+    Args:
+        size: Bytes so far, of what is not whole yet.
+        body: Whether it is beyond its head.
+    """
+    if size <= (MAX_RAW_BYTES if body else MAX_HEAD_BYTES):
+        return 0
+    return 413 if body else 431
+
+
+def refused(status: int) -> bytes:
+    """Returns the answer to a request that is refused before it is whole."""
+    head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-length: 0\r\nconnection: close"
+    return f"{head}\r\n\r\n".encode()
+
+
+def without_offer(asked: Head, target: bytes) -> bytes:
+    """Returns a head as it would be if it did not offer another protocol, such as h2c."""
+    offer = ("upgrade", "connection", "http2-settings")
+    lines = [f"{k}: {v}" for k, v in asked.headers.items() if k not in offer]
+    head = "\r\n".join([f"{asked.method} {target.decode('latin-1')} HTTP/1.1", *lines])
+    return f"{head}\r\n\r\n".encode("latin-1")
 
 
 def refusal(asked: Head, version: str) -> int:

@@ -10,6 +10,9 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_RAW_BYTES = 8 * MAX_BODY_BYTES
 MAX_HEADERS = 100
 
+FIRST, HEAD, BODY, IDLE, LINGER = range(5)
+"""What a connection is in the middle of, unless it is being answered."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -46,3 +49,15 @@ class Limits:
             self.first, self.head, self.body_idle, self.idle, self.write, self.silence, self.linger
         )
         return min(1.0, shortest / 4)
+
+    def over(self, phase: int, age: float, quiet: float) -> bool:
+        """Tells whether a connection takes too long for what it is in the middle of.
+
+        Args:
+            phase: What that is.
+            age: Seconds since it began.
+            quiet: Seconds since anything came.
+        """
+        if phase == BODY:
+            return age > self.body or quiet > self.body_idle
+        return age > {FIRST: self.first, HEAD: self.head, IDLE: self.idle}.get(phase, self.linger)

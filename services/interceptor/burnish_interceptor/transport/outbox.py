@@ -18,9 +18,13 @@ Data = bytes | tuple[bytes | memoryview, ...]
 
 
 class Outbox:
-    """What is to be written at the end of a turn of the loop."""
+    """What is to be written at the end of a turn of the loop.
 
-    __slots__ = ("_calm", "_clock", "_count", "_loop", "_since", "_size", "_waiting")
+    Attributes:
+        flushes: How often what waited was written.
+    """
+
+    __slots__ = ("_calm", "_clock", "_count", "_loop", "_since", "_size", "_waiting", "flushes")
 
     def __init__(self) -> None:
         """Starts empty, in the running loop."""
@@ -30,6 +34,7 @@ class Outbox:
         self._size = self._count = 0
         self._since = 0.0
         self._calm = True
+        self.flushes = 0
 
     def put(self, transport: asyncio.Transport, data: Data) -> None:
         """Takes a write, perhaps in parts; those of one transport leave in their order."""
@@ -59,9 +64,14 @@ class Outbox:
         """Writes everything now, as before a transport is closed."""
         waiting, self._waiting = self._waiting, []
         self._size = 0
+        self.flushes += 1
         self._count += len(waiting)
         for transport, data in waiting:
             _write(transport, data)
+
+    def holds(self, transport: asyncio.Transport) -> bool:
+        """Whether something for a transport waits."""
+        return any(to is transport for to, _ in self._waiting)
 
 
 def _write(transport: asyncio.Transport, data: Data) -> None:

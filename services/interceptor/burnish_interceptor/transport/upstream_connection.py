@@ -15,6 +15,8 @@ from burnish_interceptor.transport.outbox import Outbox
 
 _log = structlog.get_logger("burnish.interceptor.upstream")
 MAX_REPLY_BYTES = 12 * 1024 * 1024
+# Behind TLS so much may wait where nobody sees it.
+_HIDDEN_BYTES = 64 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _STALE_SECONDS = 0.5
 _BODILESS = frozenset({204, 304})
@@ -69,7 +71,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._failure: UpstreamFailure | None = None
         self._since = self._touched = 0.0
-        self._size = 0
+        self._size = self._status = self._turn = 0
         self._pieces: list[bytes] = []
         self._headed = self._complete = self._until_close = False
         self._reusable = self._interim = self._paused = self._answering = False
@@ -95,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._since = self._touched = self._loop.time()
         if self._transport is not None:
             self._outbox.put(self._transport, call.data)
+            self._turn = self._outbox.flushes
         if call.paused:
             self.pause()
 
@@ -144,15 +147,24 @@ class UpstreamConnection(asyncio.Protocol):
         self._touched = self._loop.time()
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail("UPSTREAM_PROTOCOL")
+        except httptools.HttpParserCallbackError:
+            self._broke()
             return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not self._complete:
+                self._fail("UPSTREAM_PROTOCOL")
+                return
+            self._reusable = False  # What follows a whole answer is nobody's; the answer is paid.
         pieces = self._pieces
         if pieces:
             self._pieces = []
             call = self._call
             if call is not None and not call.over:
-                call.sink.data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                try:
+                    call.sink.data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                except Exception:
+                    self._broke()
+                    return
         if self._complete:
             self._finish()
         elif not self._headed:
@@ -168,7 +180,7 @@ class UpstreamConnection(asyncio.Protocol):
         if call is None or call.over:
             return
         if failure is None and self._headed and self._until_close and exc is None:
-            _end(call)
+            call.end()
         elif failure is None and self._was_stale():
             self._pool.repeat(call)
         else:
@@ -206,9 +218,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self._interim:
             return
         self._headed = True
+        self._status = status
         self._reusable = self._parser.should_keep_alive()
-        framed = "content-length" in headers or "transfer-encoding" in headers
-        self._until_close = not framed and status not in _BODILESS
+        framed = "content-length" in headers or heads.chunked(headers.get("transfer-encoding"))
+        # The parser would not use a connection again whose close ends the body: both must say so.
+        self._until_close = not framed and not self._reusable and status not in _BODILESS
         self._size = 0
         call = self._call
         if call is not None and not call.over:
@@ -233,14 +247,35 @@ class UpstreamConnection(asyncio.Protocol):
     def _finish(self) -> None:
         """Gives the connection back before the sink is told, so that it can be used at once."""
         call, self._call = self._call, None
-        if self._reusable and not self._paused and not self.closed:
+        if self._reusable and not self._paused and not self.closed and self._all_sent(call):
             self.used = True
             self.idle_since = self._touched
             self._pool.release(self)
         elif self._transport is not None:
             self._transport.abort()
         if call is not None:
-            _end(call)
+            call.end()
+
+    def _all_sent(self, call: Call | None) -> bool:
+        """Tells whether nothing of a call is left that the next one would have to wait behind.
+
+        A provider may answer early, such as a body that is too long for it, and read no further.
+        """
+        transport = self._transport
+        if transport is None or transport.get_write_buffer_size():
+            return False
+        if self._turn == self._outbox.flushes and self._outbox.holds(transport):
+            return False
+        if call is None or self._status < 400 or not self.origin.tls:
+            return True
+        data = call.data
+        size = len(data) if isinstance(data, bytes) else sum(map(len, data))
+        return size < _HIDDEN_BYTES
+
+    def _broke(self) -> None:
+        """Ends a call whose sink broke at what it was told."""
+        _log.exception("answer_broke")
+        self._fail(BROKE)
 
     def _fail(self, reason: str) -> None:
         if self._failure is None:
@@ -250,18 +285,3 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
         if call is not None:
             call.fail(self._failure)
-
-
-def _end(call: Call) -> None:
-    """Tells a call's sink that the answer is whole; one that breaks at it is told of that.
-
-    Nobody above a connection's callback would: the app would wait for ever.
-    """
-    if call.over:
-        return
-    call.over = True
-    try:
-        call.sink.end()
-    except Exception:
-        _log.exception("answer_broke")
-        call.sink.failure(UpstreamFailure(BROKE))

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
-from burnish_interceptor.dialects.allow import NotAnAnswer, call_id, hashed, parsed
+from burnish_interceptor.dialects.allow import NotAnAnswer, call_id, dumped, hashed, parsed, text
 from burnish_interceptor.dialects.usage import count
 
 Json = Any
@@ -56,7 +54,7 @@ def completion(body: bytes) -> bytes:
         choices.append(choice)
     if not choices:
         choices = _blocked(data, part="message", count=1)
-    return orjson.dumps({**_envelope(data), "choices": choices, "usage": usage(data)})
+    return dumped({**_envelope(data), "choices": choices, "usage": usage(data)})
 
 
 class Pieces:
@@ -86,9 +84,9 @@ class Pieces:
         self._finished.update(
             one["index"] for one in choices if one.get("finish_reason") is not None
         )
-        yield orjson.dumps({**_envelope(source), "choices": choices})
+        yield dumped({**_envelope(source), "choices": choices})
         if len(self._finished) >= self._choices:
-            yield orjson.dumps({**_envelope(source), "choices": [], "usage": usage(source)})
+            yield dumped({**_envelope(source), "choices": [], "usage": usage(source)})
 
     def _choice(self, candidate: Mapping[str, Json]) -> dict[str, Json]:
         reason, index = _reason(candidate), _index(candidate)
@@ -151,7 +149,7 @@ def _index(candidate: Mapping[str, Json]) -> Json:
 def _reason(candidate: Mapping[str, Json]) -> str | None:
     """Returns why a candidate ended, or None when it has not."""
     reason = candidate.get("finishReason")
-    return None if reason is None else str(reason)
+    return reason if reason is None or isinstance(reason, str) else ""
 
 
 def _content(candidate: Mapping[str, Json]) -> tuple[str | None, list[dict[str, Json]]]:
@@ -172,8 +170,8 @@ def _content(candidate: Mapping[str, Json]) -> tuple[str | None, list[dict[str, 
 def _tool_calls(calls: list[dict[str, Json]], *, index: int, first: int) -> list[dict[str, Json]]:
     found = []
     for place, call in enumerate(calls, start=first):
-        arguments = orjson.dumps(call.get("args") or {}).decode()
-        name = call.get("name")
+        arguments = dumped(call.get("args") or {}).decode()
+        name = text(call.get("name"))
         made = hashed("call_", f"{index}/{place}/{name}/{arguments}")
         found.append(
             {
@@ -225,8 +223,8 @@ def _has(tops: list[Json], place: int) -> bool:
 def _tokens(tokens: Json) -> list[dict[str, Json]]:
     found = []
     for token in tokens if isinstance(tokens, list) else ():
-        text = token.get("token") if isinstance(token, dict) else None
-        if isinstance(text, str):
-            given = list(text.encode("utf-8", "replace"))
-            found.append({"token": text, "logprob": token.get("logProbability"), "bytes": given})
+        said = text(token.get("token")) if isinstance(token, dict) else None
+        if said is not None:
+            given = list(said.encode("utf-8", "replace"))
+            found.append({"token": said, "logprob": token.get("logProbability"), "bytes": given})
     return found

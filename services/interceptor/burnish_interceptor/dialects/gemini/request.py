@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from burnish_interceptor.dialects.body import text_of
+from burnish_interceptor.dialects.body import text_of, written
 from burnish_interceptor.dialects.dialect import BadRequest
 from burnish_interceptor.dialects.gemini import signatures
 
@@ -43,7 +43,7 @@ def translated(body: bytes, model: str) -> bytes:
         model: Google's id of the model.
 
     Raises:
-        BadRequest: It asks for what cannot be said.
+        BadRequest: It asks for what cannot be said, or is nested too deeply.
     """
     data = orjson.loads(body)
     for name in _REFUSED:
@@ -60,7 +60,7 @@ def translated(body: bytes, model: str) -> bytes:
         asked["tools"] = [{"functionDeclarations": [_declaration(tool) for tool in tools]}]
     if (choice := data.get("tool_choice")) is not None:
         asked["toolConfig"] = {"functionCallingConfig": _choice(choice)}
-    return orjson.dumps(asked)
+    return written(asked, "the body")
 
 
 def _contents(messages: Sequence[Mapping[str, Json]], *, signed: bool) -> list[Json]:
@@ -133,6 +133,8 @@ def _parts(content: Json) -> list[dict[str, Json]]:
 
 def _part(part: Json) -> dict[str, Json]:
     kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str):
+        raise BadRequest("a content part names no type")
     if kind in ("text", "refusal"):
         return {"text": part.get("text") or part.get("refusal") or ""}
     if kind == "image_url":

@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from burnish_interceptor.dialects.body import written
+
 # Google's word for a function call that no model of its own has signed.
 UNSIGNED = "skip_thought_signature_validator"
 _MARK = {"google": {"thought_signature": UNSIGNED}}
@@ -31,10 +33,14 @@ def lacking(message: Mapping[str, Any]) -> bool:
 
 
 def marked(message: bytes) -> bytes:
-    """Returns a chat message with its calls marked, in the form of the compatible API."""
+    """Returns a chat message with its calls marked, in the form of the compatible API.
+
+    Raises:
+        BadRequest: It is nested too deeply.
+    """
     data = orjson.loads(message)
     if not lacking(data):
         return message
     first, *others = data["tool_calls"]
     data["tool_calls"] = [{**first, "extra_content": _MARK}, *others]
-    return orjson.dumps(data)
+    return written(data, "a message")
