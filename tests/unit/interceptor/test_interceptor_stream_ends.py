@@ -227,9 +227,9 @@ async def passed_on(raw: bytes) -> tuple[Ended, Asked, bytes]:
 
         async def serve(_: Request, exchange: Exchange) -> None:
             target = Target(origin=origin, path="/v1/chat/completions", headers={})
-            _, end = await Upstream(client).call(target, request.body, told, exchange)
-            ends.append(end)
-            end.deliver(exchange, told)
+            found = await Upstream(client).call(target, request.body, told, exchange)
+            ends.append(found[1])
+            found[1].deliver(exchange, told)
 
         server = Server(serve)
         host, port = await server.listen("127.0.0.1", 0)

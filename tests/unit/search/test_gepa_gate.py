@@ -7,6 +7,7 @@ from burnish_search.algorithms.gepa import Gepa
 from burnish_search.algorithms.gepa.lines import acceptances
 from burnish_search.algorithms.gepa.rows import Rows
 from burnish_search.algorithms.gepa.settings import parse
+from burnish_search.algorithms.minibatches import RowKey
 from burnish_search.model import TrialKind
 
 
@@ -17,7 +18,7 @@ def rows_of(found):
 def tries(found):
     """Rows that were asked of each instruction but the first before it was accepted."""
     taken = acceptances(found.history)
-    asked: dict[str, list] = {}
+    asked: dict[str, list[RowKey]] = {}
     for trial in found.history.trials:
         name, since = trial.candidate.choices[0], taken.get(trial.candidate.candidate_id)
         if since is not None and trial.trial_index > since.trial_index:
