@@ -11,9 +11,9 @@ import pytest
 from burnish_interceptor.asked import Asked
 from burnish_interceptor.dialects import PARSERS, Shown, UsageMode
 from burnish_interceptor.routes import Tail
+from burnish_interceptor.testing import serving, until
 from burnish_interceptor.transport.call import Call
 from burnish_interceptor.transport.exchange import Exchange, Head
-from burnish_interceptor.transport.limits import Limits
 from burnish_interceptor.transport.origin import Origin
 from burnish_interceptor.transport.server import Server
 from burnish_interceptor.upstream import _Awaited
@@ -22,22 +22,6 @@ GET = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n%b"
 BIG = b"x" * 200_000
 MANY = 300
-
-
-async def until(condition: Any, seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - polls whatever a test asks for
-            await asyncio.sleep(0.005)
-
-
-@asynccontextmanager
-async def serving(handler: Any, **limits: Any) -> Any:
-    server = Server(handler, limits=Limits(**limits))
-    address = await server.listen("127.0.0.1", 0)
-    try:
-        yield server, address
-    finally:
-        await server.stop()
 
 
 @asynccontextmanager

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from burnish_interceptor.transport.limits import MAX_BODY_BYTES, MAX_HEAD_BYTES, Limits
-from burnish_interceptor.transport.server import Server
+from burnish_interceptor import testing
+from burnish_interceptor.transport.limits import MAX_BODY_BYTES, MAX_HEAD_BYTES
 
 POST = b"POST /x HTTP/1.1\r\nhost: h\r\n"
 
@@ -17,14 +17,8 @@ async def echo(request: Any, exchange: Any) -> None:
     exchange.send(200, headers, request.head.method.encode() + b":" + request.body)
 
 
-@asynccontextmanager
-async def serving(handler: Any = echo, **limits: Any) -> Any:
-    server = Server(handler, limits=Limits(**limits))
-    address = await server.listen("127.0.0.1", 0)
-    try:
-        yield server, address
-    finally:
-        await server.stop()
+def serving(handler: Any = echo, **limits: Any) -> Any:
+    return testing.serving(handler, **limits)
 
 
 @asynccontextmanager

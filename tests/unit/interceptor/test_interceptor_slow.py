@@ -1,32 +1,14 @@
 """Clients that send slowly, never, or do not read: healthy traffic goes on, and they are ended."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from burnish_interceptor.transport.limits import Limits
-from burnish_interceptor.transport.server import Server
+from burnish_interceptor.testing import serving, until
 
 POST = b"POST / HTTP/1.1\r\nhost: h\r\n"
 HALF_OPEN = 500
-
-
-async def until(condition: Any, seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - polls whatever a test asks for
-            await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def serving(handler: Any, **limits: Any) -> Any:
-    server = Server(handler, limits=Limits(**limits))
-    address = await server.listen("127.0.0.1", 0)
-    try:
-        yield server, address
-    finally:
-        await server.stop()
 
 
 def echo(request: Any, exchange: Any) -> None:

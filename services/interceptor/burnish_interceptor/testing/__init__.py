@@ -9,6 +9,7 @@ from burnish_interceptor.testing.provider import (
     events,
     provider,
 )
+from burnish_interceptor.testing.serving import serving
 from burnish_interceptor.testing.suite import (
     BASELINE,
     CANDIDATE,
@@ -39,6 +40,7 @@ __all__ = [
     "prompts",
     "provider",
     "replies",
+    "serving",
     "stage_policy",
     "suite",
     "until",

@@ -183,14 +183,14 @@ async def suite(
             await server.stop()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Waits until a condition holds.
 
     Raises:
-        TimeoutError: It did not within 10 seconds.
+        TimeoutError: It did not within 20 seconds.
     """
-    for _ in range(1000):
+    for _ in range(4000):
         if condition():
             return
-        await asyncio.sleep(0.01)
-    raise TimeoutError("the condition did not come to hold within 10 s")
+        await asyncio.sleep(0.005)
+    raise TimeoutError("the condition did not come to hold within 20 s")
