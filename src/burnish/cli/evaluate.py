@@ -137,6 +137,10 @@ async def _measure(
     given = [one.validation for one in outcome.candidates if not one.baseline]
     lines = [f"reward  {reward or 'none'}"]
     lines += [f"prompt  {one or 'none'}" for one in given]
+    lines += [
+        f"without a reward: {count} rollouts, {reason}"
+        for reason, count in outcome.unscored_by_reason.items()
+    ]
     lines.append(f"calls   {len(calls)} {'not kept' if unsaved else f'in {options.traces}'}")
     output.data(
         {

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from burnish.cli import app
 from burnish.cli.output import BUDGET_EXHAUSTED, FAILED, GATE_FAILED, OK, USAGE
+from burnish.testing.fake_story import scripted_result
 
 
 def run(*arguments: str):
@@ -94,6 +95,17 @@ def test_a_measurement_is_printed_though_its_calls_cannot_be_written(
     assert json.loads(ended.stdout)["reward"] is not None
     assert "the disk is full" in ended.stderr
     assert f"--traces `{full}`" in ended.stderr
+
+
+def test_seeds_without_a_reward_are_told_of_with_the_measurement(
+    controller, config, no_calls, monkeypatch
+):
+    result = scripted_result()
+    result.unscored_by_reason["TASK_APP_REFUSED"] = 940
+    monkeypatch.setattr("burnish.testing.fake_jobs.scripted_result", lambda: result)
+    ended = run("eval", config, "--seeds", "0-999")
+    assert ended.exit_code == OK, ended.stderr
+    assert "without a reward: 940 rollouts, TASK_APP_REFUSED" in ended.stdout
 
 
 def test_a_log_that_cannot_be_written_ends_no_job(controller, config, tmp_path, monkeypatch):
